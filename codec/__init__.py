@@ -1,0 +1,40 @@
+"""vqcodec: a learned image codec whose files decode to the same symbols on every machine.
+
+    cli          commands: compress, decompress, info, models, train
+    evaluation   rate-distortion measurements      training   photographs -> weights
+    pipeline     picture -> bytes -> picture, the whole flow on one screen
+    bitstream    range coder, latents <-> bytes, the .vqc container (FORMAT.md)
+    runtime      exact prior and tables (numpy), transforms (torch), weights files
+    model        the autoencoder in torch          picture    Pillow <-> samples
+    files        atomic output                     errors     every error and its exit code
+
+Arrows point down only. Importing this package imports neither torch nor numpy.
+
+>>> import codec
+>>> from PIL import Image
+>>> data = codec.compress(Image.new("L", (100, 80), 90), quality=40)
+>>> codec.decompress(data).mode
+'L'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codec.errors import CodecError
+    from codec.pipeline import Codec, compress, decompress
+
+__all__ = ["Codec", "CodecError", "compress", "decompress"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Codec", "compress", "decompress"):
+        from codec import pipeline
+
+        return getattr(pipeline, name)
+    if name == "CodecError":
+        from codec.errors import CodecError
+
+        return CodecError
+    raise AttributeError(f"module 'codec' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m codec` is `vqcodec`."""
+
+from codec.cli import main
+
+main()

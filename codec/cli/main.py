@@ -1,0 +1,93 @@
+"""The command group: commands are imported when they are asked for, errors become one line."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from codec.errors import CodecError
+
+COMMANDS = {
+    "compress": ("codec.cli.coding", "compress"),
+    "decompress": ("codec.cli.coding", "decompress"),
+    "info": ("codec.cli.coding", "info"),
+    "models": ("codec.cli.coding", "models"),
+    "train": ("codec.cli.train", "train"),
+}
+INTERRUPTED = 130
+
+EPILOG = """\b
+Exit status:
+  0    done
+  1    the input or output failed
+  2    wrong usage
+  3    the output exists (use -f)
+  4    the file is damaged, or not of this format
+  5    the model is missing, damaged or another one
+  130  interrupted
+"""
+
+
+class Group(click.Group):
+    """A group whose commands are imported lazily."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(
+    cls=Group,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "VQCODEC"},
+)
+@click.version_option(package_name="vqcodec", prog_name="vqcodec")
+def cli() -> None:
+    """Learned image codec: photographs smaller than with JPEG, WebP or JPEG XL.
+
+    \b
+    vqcodec compress photo.png photo.vqc
+    vqcodec decompress photo.vqc photo.png
+    """
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the documented status."""
+    signal.signal(signal.SIGTERM, _terminate)  # so that unfinished output is removed
+    try:
+        result: Any = cli.main(arguments, prog_name="vqcodec", standalone_mode=False)
+        status = result if isinstance(result, int) else 0
+    except CodecError as error:
+        status = _fail(str(error), error.exit_code)
+    except click.exceptions.Exit as error:
+        status = error.exit_code
+    except click.UsageError as error:
+        error.show()
+        status = error.exit_code
+    except click.ClickException as error:
+        status = _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        status = _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        status = 1
+    sys.exit(status)
+
+
+def _fail(message: str, status: int) -> int:
+    click.echo(f"vqcodec: {' '.join(message.split())}", err=True)
+    return status

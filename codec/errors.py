@@ -1,0 +1,63 @@
+"""Every error that leaves the public API, each with the exit code of the command line.
+
+CodecError                 1   any failure below
+  InputError               1   a picture or file that cannot be read, or is not supported
+  OutputError              1   a target that cannot be written
+    OutputExistsError      3   a target that exists already
+  FileFormatError          4   not a vqcodec file, or one that cannot be right
+    DamagedFileError       4   truncated, altered or inconsistent
+    UnsupportedFileError   4   written by a newer version
+  WeightsError             5   a weights file that cannot be read or is not sound
+    ModelNotFoundError     5   no weights with the wanted name or id
+  TrainingError            1   training cannot start or has diverged
+"""
+
+from __future__ import annotations
+
+
+class CodecError(Exception):
+    """Base of all errors of this package; `str()` is one line that says what to do."""
+
+    exit_code = 1
+
+
+class InputError(CodecError):
+    """The input cannot be read, or holds a kind of picture that is not supported."""
+
+
+class OutputError(CodecError):
+    """The output cannot be written."""
+
+
+class OutputExistsError(OutputError):
+    """The output exists and overwriting was not asked for."""
+
+    exit_code = 3
+
+
+class FileFormatError(CodecError):
+    """The data is not a vqcodec file."""
+
+    exit_code = 4
+
+
+class DamagedFileError(FileFormatError):
+    """The file is truncated, altered or contradicts itself."""
+
+
+class UnsupportedFileError(FileFormatError):
+    """The file was written by a newer version of the format."""
+
+
+class WeightsError(CodecError):
+    """The weights file cannot be read, or fails its checks."""
+
+    exit_code = 5
+
+
+class ModelNotFoundError(WeightsError):
+    """No weights file has the name or id that was asked for."""
+
+
+class TrainingError(CodecError):
+    """Training cannot start, or its numbers are no longer finite."""

@@ -1,0 +1,82 @@
+"""The rounding autoencoder: every piece of the model joined, as training sees it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from codec.model.config import ModelConfig
+from codec.model.densities import (
+    FactorizedDensity,
+    bits,
+    gaussian_cell_probability,
+    sigma_of_level,
+)
+from codec.model.hyperprior import ExactPrior, HyperAnalysis, checkerboard
+from codec.model.rate import Gain
+from codec.model.rounding import Surrogate, for_rate, for_synthesis
+from codec.model.transforms import build_transforms
+
+
+class Forward(NamedTuple):
+    """What one pass over a batch gives."""
+
+    x_hat: Tensor
+    """Reconstruction [B, 3, H, W], about 0..1, not clipped."""
+    y_bits: Tensor
+    """-log2 P of the latents of each picture, [B]."""
+    z_bits: Tensor
+    """-log2 P of the hyper-latents of each picture, [B]."""
+
+
+class RoundingAutoencoder(nn.Module):
+    """Mean-scale hyperprior autoencoder with gains for a range of lambdas.
+
+    Minnen, Balle, Toderici 2018 (mean-scale hyperprior, without the serial context);
+    transforms, two-pass prior and rate control as the modules of this package say.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.g_a, self.g_s = build_transforms(config)
+        self.gain = Gain(config)
+        self.h_a = HyperAnalysis(config)
+        self.prior = ExactPrior(config)
+        self.z_density = FactorizedDensity(config.hyper)
+
+    def forward(self, x: Tensor, level: Tensor, surrogate: Surrogate = "mixed") -> Forward:
+        """Reconstruct a batch and count its bits.
+
+        Args:
+            x: pictures [B, 3, H, W] in 0..1; H and W multiples of 64.
+            level: position on the ladder of lambdas, [B], in [0, anchors - 1].
+            surrogate: what stands for rounding, see `codec.model.rounding`.
+
+        Convolutions may run under autocast; latents, heads and rate are always float32.
+        """
+        y = self.gain(self.g_a(x, level).float(), level)
+        y_hat, y_bits, z_bits = self._prior(y, level, surrogate)
+        x_hat = self.g_s(self.gain.inverse(y_hat, level), level)
+        return Forward(x_hat.float(), y_bits, z_bits)
+
+    def _prior(
+        self, y: Tensor, level: Tensor, surrogate: Surrogate
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        z = self.h_a(y).float()
+        with torch.autocast(y.device.type, enabled=False):
+            z_cells = self.z_density.cell_probability(for_rate(z, 0.0, surrogate))
+        features = self.prior.features(for_synthesis(z, 0.0, surrogate), level)
+
+        first = checkerboard(y.shape[1], y.shape[2], y.shape[3], y.device)
+        mu_first, level_first = self.prior.first_pass(features, level)
+        y_hat_first = for_synthesis(y, mu_first, surrogate).where(first, 0.0)
+        mu_second, level_second = self.prior.second_pass(features, y_hat_first, level)
+
+        mu = torch.where(first, mu_first, mu_second)
+        sigma = sigma_of_level(torch.where(first, level_first, level_second))
+        y_hat = torch.where(first, y_hat_first, for_synthesis(y, mu_second, surrogate))
+        y_cells = gaussian_cell_probability(for_rate(y, mu, surrogate), sigma)
+        return y_hat, bits(y_cells).sum((1, 2, 3)), bits(z_cells).sum((1, 2, 3))

@@ -1,0 +1,93 @@
+"""Everything that fixes the shape of a model; it travels in the weights file as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from codec.errors import WeightsError
+
+LATENT_STRIDE = 16
+"""Pixels per latent position along a side (y lives at 1/16)."""
+HYPER_STRIDE = 64
+"""Pixels per hyper-latent position along a side (z lives at 1/64)."""
+
+LEVEL_BITS = 12
+"""Positions on the ladder of lambdas are stored and interpolated in units of 2^-12."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of a rounding autoencoder.
+
+    The defaults are the shape of the released model. `lambda_min == lambda_max` together
+    with `anchors == 1` is a model for one rate only.
+    """
+
+    transform: Literal["lowres", "gdn"] = "lowres"
+    """`lowres`: residual blocks at 1/8 and 1/16. `gdn`: 5x5 convolutions with GDN (2017/2018)."""
+    channels8: int = 192
+    """Width at 1/8 (`lowres`), or N of every hidden layer (`gdn`)."""
+    channels16: int = 320
+    """Width of the trunk at 1/16; at least `latent`, or the trunk is the bottleneck."""
+    blocks8: int = 2
+    blocks16: int = 3
+    latent: int = 320
+    """Channels M of y; even, because the prior codes them in two halves."""
+    hyper: int = 128
+    """Channels of z."""
+    prior: int = 192
+    """Width of the exact prior networks."""
+    lambda_min: float = 0.0018
+    lambda_max: float = 0.18
+    anchors: int = 8
+    """Number of lambdas, log-spaced, at which gains are learned."""
+
+    def __post_init__(self) -> None:
+        sizes = (self.channels8, self.channels16, self.latent, self.hyper, self.prior)
+        if self.transform not in ("lowres", "gdn"):
+            raise WeightsError(f"unknown transform {self.transform!r}; known: lowres, gdn")
+        if min(sizes) < 1 or max(sizes) > 4096 or min(self.blocks8, self.blocks16) < 0:
+            raise WeightsError(f"model widths must lie in 1..4096 and depths at 0 or above: {self}")
+        if self.latent % 2:
+            raise WeightsError(f"latent channels must be even, not {self.latent}")
+        if not 0 < self.lambda_min <= self.lambda_max < math.inf:
+            raise WeightsError("lambdas must satisfy 0 < lambda_min <= lambda_max")
+        if self.anchors < 1 or (self.anchors == 1) != (self.lambda_min == self.lambda_max):
+            raise WeightsError("one anchor goes with one lambda, several anchors with a range")
+
+    def level_of(self, lmbda: float) -> float:
+        """Position of a lambda on the ladder of anchors, in [0, anchors - 1], log-linear."""
+        if self.anchors == 1:
+            return 0.0
+        span = math.log(self.lambda_max / self.lambda_min)
+        return (self.anchors - 1) * math.log(lmbda / self.lambda_min) / span
+
+    def lambda_of(self, level: float) -> float:
+        """The lambda at a position on the ladder; inverse of `level_of`."""
+        if self.anchors == 1:
+            return self.lambda_min
+        ratio = self.lambda_max / self.lambda_min
+        return float(self.lambda_min * ratio ** (level / (self.anchors - 1)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Build from parsed JSON.
+
+        Raises:
+            WeightsError: a field is unknown, missing, of the wrong type or out of range.
+        """
+        fields = {f.name: type(f.default) for f in dataclasses.fields(cls)}
+        if set(values) != set(fields):
+            odd = ", ".join(sorted(set(values) ^ set(fields)))
+            raise WeightsError(f"the model's configuration has unknown or missing fields: {odd}")
+        for name, kind in fields.items():
+            if type(values[name]) is not kind and not (kind is float and type(values[name]) is int):
+                raise WeightsError(f"the model's {name} must be {kind.__name__}")
+        return cls(**values)

@@ -1,0 +1,58 @@
+"""The rate-distortion objective: bits per pixel + lambda * distortion."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from codec.errors import TrainingError
+from codec.model.autoencoder import Forward
+
+Distortion = Literal["mse", "ms-ssim"]
+
+PEAK = 255.0
+MS_SSIM_LAMBDA = 1200.0
+"""lambda_ms-ssim / lambda_mse: the published pairs (0.0018, 2.40) .. (0.18, 220) lie near it."""
+
+
+class Loss(NamedTuple):
+    """Objective of a batch and its terms, each [B]."""
+
+    value: Tensor
+    bpp: Tensor
+    mse: Tensor
+    """Mean squared error of 0..1 samples."""
+
+
+def rate_distortion(x: Tensor, result: Forward, lmbda: Tensor, distortion: Distortion) -> Loss:
+    """bits/pixel + lambda * 255^2 * MSE, or + lambda * 1200 * (1 - MS-SSIM).
+
+    Args:
+        x: originals [B, 3, H, W] in 0..1.
+        lmbda: slope of each picture, [B].
+
+    Raises:
+        TrainingError: MS-SSIM is asked for and its library is missing.
+    """
+    pixels = x.shape[-2] * x.shape[-1]
+    bpp = (result.y_bits + result.z_bits) / pixels
+    mse = (result.x_hat - x).square().mean((1, 2, 3))
+    if distortion == "mse":
+        return Loss(bpp + lmbda * PEAK**2 * mse, bpp, mse)
+    try:
+        from pytorch_msssim import ms_ssim
+    except ImportError as error:
+        raise TrainingError("MS-SSIM needs: pip install 'vqcodec[train]'") from error
+    similarity = ms_ssim(result.x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
+    return Loss(bpp + lmbda * MS_SSIM_LAMBDA * (1 - similarity), bpp, mse)
+
+
+def balance(lmbda: Tensor, centre: float) -> Tensor:
+    """Weight (lambda / centre)^-1/2 of a picture's loss in a batch of mixed lambdas.
+
+    The optimal loss grows roughly like the root of lambda, so this gives every rate the
+    same say; without it the highest rates would own the gradient.
+    """
+    return torch.rsqrt(lmbda / centre)

@@ -1,0 +1,164 @@
+"""Analysis and synthesis transforms g_a, g_s: pixels to latents and back.
+
+    lowres   PixelUnshuffle(8) -> 1x1 -> blocks at 1/8 -> PixelUnshuffle(2) -> 1x1
+             -> blocks at 1/16 -> 1x1;   the synthesis mirrors it with PixelShuffle
+    gdn      four 5x5 convolutions of stride 2 with GDN between them (Balle et al. 2017/2018)
+
+Both map x [B, 3, H, W] in 0..1 (H, W multiples of 16) to y [B, M, H/16, W/16] and back.
+`level` [B] is the position on the ladder of lambdas; `gdn` ignores it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codec.model.config import ModelConfig
+from codec.model.dct import opponent_dct_basis
+from codec.model.gdn import GDN
+from codec.model.rate import LevelScale
+
+MIDDLE_GREY = 0.5
+
+
+class Pointwise(nn.Module):
+    """1x1 convolution whose weight is kept as a matrix [out, in]."""
+
+    def __init__(self, inputs: int, outputs: int, zero: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        if zero:
+            nn.init.zeros_(self.weight)
+        else:
+            nn.init.normal_(self.weight, std=inputs**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+
+
+class Depthwise(nn.Module):
+    """3x3 convolution of each channel by itself, zero padded; weight [channels, 3, 3]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, 3, 3) / 3)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight[:, None], self.bias, padding=1, groups=len(self.bias))
+
+
+class Block(nn.Module):
+    """Residual block: x += W2 dw3x3(lrelu(W1 x)), then x += W4 (u * relu(v)), [u, v] = W3 x.
+
+    The last layer of each branch starts at zero, so that the block starts as the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.w1 = Pointwise(channels, channels)
+        self.dw = Depthwise(channels)
+        self.w2 = Pointwise(channels, channels, zero=True)
+        self.w3 = Pointwise(channels, 2 * channels)
+        self.w4 = Pointwise(channels, channels, zero=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.w2(self.dw(F.leaky_relu(self.w1(x))))
+        u, v = self.w3(x).chunk(2, dim=1)
+        return cast(Tensor, x + self.w4(u * F.relu(v)))
+
+
+class LowResAnalysis(nn.Module):
+    """g_a at 1/8 and 1/16; starts as an 8x8 DCT in opponent colours (see `dct`)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c8, c16 = config.channels8, config.channels16
+        self.stem = Pointwise(3 * 64, c8)
+        self.blocks8 = nn.Sequential(*(Block(c8) for _ in range(config.blocks8)))
+        self.scale = LevelScale(config.anchors, c8)
+        self.down = Pointwise(4 * c8, c16)
+        self.blocks16 = nn.Sequential(*(Block(c16) for _ in range(config.blocks16)))
+        self.head = Pointwise(c16, config.latent)
+        with torch.no_grad():
+            self.stem.weight.copy_(opponent_dct_basis(c8))
+            nn.init.eye_(self.down.weight)
+            nn.init.eye_(self.head.weight)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        h = self.stem(F.pixel_unshuffle(x - MIDDLE_GREY, 8))  # (B, C8, H/8, W/8)
+        h = self.scale(self.blocks8(h), level)
+        h = self.blocks16(self.down(F.pixel_unshuffle(h, 2)))  # (B, C16, H/16, W/16)
+        return cast(Tensor, self.head(h))
+
+
+class LowResSynthesis(nn.Module):
+    """g_s, the mirror of `LowResAnalysis`; starts as its transpose."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c8, c16 = config.channels8, config.channels16
+        self.head = Pointwise(config.latent, c16)
+        self.blocks16 = nn.Sequential(*(Block(c16) for _ in range(config.blocks16)))
+        self.up = Pointwise(c16, 4 * c8)
+        self.scale = LevelScale(config.anchors, c8)
+        self.blocks8 = nn.Sequential(*(Block(c8) for _ in range(config.blocks8)))
+        self.stem = Pointwise(c8, 3 * 64)
+        with torch.no_grad():
+            self.stem.weight.copy_(opponent_dct_basis(c8).T)
+            nn.init.eye_(self.up.weight)
+            nn.init.eye_(self.head.weight)
+
+    def forward(self, y: Tensor, level: Tensor) -> Tensor:
+        h = F.pixel_shuffle(self.up(self.blocks16(self.head(y))), 2)
+        h = self.blocks8(self.scale(h, level))
+        return F.pixel_shuffle(self.stem(h), 8) + MIDDLE_GREY
+
+
+class GDNAnalysis(nn.Module):
+    """Four 5x5 convolutions of stride 2 with GDN between (Balle et al. 2018, figure 4)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths = (3, *(config.channels8,) * 3, config.latent)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 5, stride=2, padding=2) for i, o in itertools.pairwise(widths)
+        )
+        self.gdns = nn.ModuleList(GDN(n) for n in widths[1:-1])
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        h = self.convs[0](x - MIDDLE_GREY)
+        for gdn, conv in zip(self.gdns, self.convs[1:], strict=True):
+            h = conv(gdn(h))
+        return cast(Tensor, h)
+
+
+class GDNSynthesis(nn.Module):
+    """Four transposed 5x5 convolutions of stride 2 with inverse GDN between."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths = (config.latent, *(config.channels8,) * 3, 3)
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, 5, stride=2, padding=2, output_padding=1)
+            for i, o in itertools.pairwise(widths)
+        )
+        self.gdns = nn.ModuleList(GDN(n, inverse=True) for n in widths[1:-1])
+
+    def forward(self, y: Tensor, level: Tensor) -> Tensor:
+        h = self.convs[0](y)
+        for gdn, conv in zip(self.gdns, self.convs[1:], strict=True):
+            h = conv(gdn(h))
+        return cast(Tensor, h + MIDDLE_GREY)
+
+
+def build_transforms(config: ModelConfig) -> tuple[nn.Module, nn.Module]:
+    """The pair (g_a, g_s) that a configuration names."""
+    if config.transform == "gdn":
+        return GDNAnalysis(config), GDNSynthesis(config)
+    return LowResAnalysis(config), LowResSynthesis(config)

@@ -1,0 +1,1 @@
+"""Pictures: files and Pillow images to arrays and back. No torch here."""

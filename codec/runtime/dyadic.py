@@ -1,0 +1,162 @@
+"""Network layers in exact arithmetic, so that every machine computes the same numbers.
+
+Activations are integers in units of 2^-10, in [-2^21, 2^21), held in float64. Weights are
+multiples of 2^-16 and biases multiples of 2^-6 of an activation unit. Hence every product
+and every partial sum is a multiple of 2^-16; `check_bounds` proves them smaller than 2^36
+in magnitude, so all fit the 53-bit significand and each addition is exact, whatever the
+order, blocking, threads, fused multiply-adds or BLAS library. Each layer then rounds to
+whole units with floor(v + 1/2) and clamps. A lower clamp of 0 is the ReLU.
+
+Float convolutions cannot do this job: most float32 outputs change with the backend, and a
+scale that is off by 1e-7 breaks range decoding.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.errors import WeightsError
+
+Exact = NDArray[np.float64]
+"""Integer-valued activations."""
+
+ACTIVATION_BITS = 10
+WEIGHT_BITS = 16
+UNIT = 2**ACTIVATION_BITS
+LOWEST = -float(2**21)
+HIGHEST = float(2**21 - 1)
+ACCUMULATOR_LIMIT = 2**52
+"""Bound on |partial sum| in units of 2^-26; leaves a bit for the rounding offset."""
+
+
+def quantise(values: NDArray[np.floating], unit: float = 1.0) -> NDArray[np.int32]:
+    """Round real weights or biases times `unit` to integers in units of 2^-16.
+
+    Raises:
+        WeightsError: a value is not finite or does not fit 32 bits.
+    """
+    scaled = np.floor(np.asarray(values, np.float64) * unit * 2**WEIGHT_BITS + 0.5)
+    if not np.all(np.abs(scaled) < 2**31):
+        raise WeightsError("a weight of the prior is not finite, or is too large to export")
+    return scaled.astype(np.int32)
+
+
+def check_bounds(weight: NDArray[np.int32], bias: NDArray[np.int32], name: str) -> None:
+    """Prove that no partial sum of a layer can leave the exact range.
+
+    Args:
+        weight: [out, ...] in units of 2^-16; all other axes are summed over.
+        bias: [..., out] in units of 2^-16; every row is a bias that may be used.
+        name: of the layer, for the message.
+
+    Raises:
+        WeightsError: the bound does not hold.
+    """
+    sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
+    worst_bias = np.abs(bias.astype(np.int64)).reshape(-1, len(weight)).max(0)
+    bound = worst_bias.astype(object) * UNIT + sums.astype(object) * 2**21
+    if max(bound) + 2**WEIGHT_BITS >= ACCUMULATOR_LIMIT:
+        raise WeightsError(f"layer {name} of the prior exceeds the range of exact arithmetic")
+
+
+def requantise(v: Exact, lowest: float) -> Exact:
+    """Floor to whole units and clamp, in place; `lowest` 0 makes it a ReLU."""
+    np.floor(v, out=v)
+    np.clip(v, lowest, HIGHEST, out=v)
+    return v
+
+
+class Pointwise:
+    """1x1 convolution: [in, n] to [out, n]."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.int32]], name: str) -> None:
+        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        check_bounds(weight, bias, name)
+        self._weight = weight * 2.0**-WEIGHT_BITS
+        self._offset = bias_in_units(bias)[:, None]
+
+    def __call__(self, x: Exact, relu: bool = False) -> Exact:
+        v = self._weight @ x
+        v += self._offset
+        return requantise(v, 0.0 if relu else LOWEST)
+
+
+class Depthwise:
+    """3x3 convolution of each channel by itself, zero padded, then ReLU: [C, H, W]."""
+
+    CHANNELS = 16
+    """Channels at a time, so that the working set stays in the cache."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.int32]], name: str) -> None:
+        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        check_bounds(weight, bias, name)
+        self._weight = weight * 2.0**-WEIGHT_BITS
+        self._offset = bias_in_units(bias)
+
+    def __call__(self, x: Exact) -> Exact:
+        channels, height, width = x.shape
+        stride = width + 2
+        count = height * stride
+        # Rows stay joined, two columns too wide, so that each shift is one long run.
+        padded = np.zeros((self.CHANNELS, count + 2 * stride + 2))
+        inner = padded[:, stride + 1 : stride + 1 + count].reshape(-1, height, stride)
+        inner = inner[:, :, :width]
+        product = np.empty((self.CHANNELS, count))
+        v = np.empty_like(product)
+        result = np.empty_like(x)
+        for start in range(0, channels, self.CHANNELS):
+            part = slice(start, start + self.CHANNELS)
+            used = len(x[part])
+            inner[:used] = x[part]
+            v[:used] = self._offset[part, None]
+            for i, j in itertools.product(range(3), repeat=2):
+                shift = i * stride + j
+                window = padded[:used, shift : shift + count]
+                np.multiply(window, self._weight[part, i, j, None], out=product[:used])
+                v[:used] += product[:used]
+            requantise(v, 0.0)
+            result[part] = v[:used].reshape(used, height, stride)[:, :, :width]
+        return result
+
+
+class Block:
+    """Residual block x += W2 relu(dw3x3(relu(W1 x))): [C, H, W] to the same."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.int32]], name: str) -> None:
+        self._w1 = Pointwise(tensors, f"{name}.w1")
+        self._dw = Depthwise(tensors, f"{name}.dw")
+        self._w2 = Pointwise(tensors, f"{name}.w2")
+
+    def __call__(self, x: Exact) -> Exact:
+        flat: Exact = x.reshape(len(x), -1)
+        h = self._dw(self._w1(flat, relu=True).reshape(x.shape))
+        v: Exact = self._w2(h.reshape(flat.shape))
+        v += flat
+        np.clip(v, LOWEST, HIGHEST, out=v)
+        return v.reshape(x.shape)
+
+
+def bias_in_units(bias: NDArray[np.int32]) -> Exact:
+    """Biases in activation units, with the 1/2 of floor(v + 1/2) folded in."""
+    return bias.astype(np.float64) * 2.0 ** (ACTIVATION_BITS - WEIGHT_BITS) + 0.5
+
+
+def pixel_shuffle(x: Exact) -> Exact:
+    """[4C, H, W] to [C, 2H, 2W], channel order as torch's."""
+    channels, height, width = x.shape
+    grouped = x.reshape(channels // 4, 2, 2, height, width)
+    return grouped.transpose(0, 3, 1, 4, 2).reshape(channels // 4, 2 * height, 2 * width)
+
+
+def interpolate(table: NDArray[np.int32], level: int, level_bits: int) -> NDArray[np.int32]:
+    """Row of `table` [anchors, C] at position level / 2^level_bits, rounded; integers only."""
+    low, fraction = level >> level_bits, level & ((1 << level_bits) - 1)
+    rows = table.astype(np.int64)
+    if not fraction:
+        return table[low]
+    mixed = rows[low] * ((1 << level_bits) - fraction) + rows[low + 1] * fraction
+    return ((mixed + (1 << (level_bits - 1))) >> level_bits).astype(np.int32)

@@ -1,0 +1,98 @@
+"""Transforms on torch: the inexact part of the codec, which may run anywhere.
+
+Nothing here reaches the range decoder: a different backend moves reconstructed samples by
+at most a grey level, never a symbol.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codec.errors import WeightsError
+from codec.model.config import LEVEL_BITS
+from codec.model.hyperprior import HyperAnalysis
+from codec.model.rate import Gain
+from codec.model.transforms import build_transforms
+from codec.runtime.weights import Weights
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class TorchEngine:
+    """g_a, h_a and g_s of one model.
+
+    Args:
+        weights: a verified model.
+        device: where to run, such as "cpu" or "cuda".
+        precision: of the convolutions; bfloat16 is faster where the hardware has it and
+            may move samples by more than one grey level.
+
+    Raises:
+        WeightsError: tensors do not fit the configuration.
+    """
+
+    def __init__(
+        self, weights: Weights, device: str = "cpu", precision: Precision = "float32"
+    ) -> None:
+        self._device = torch.device(device)
+        self._precision = precision
+        g_a, g_s = build_transforms(weights.config)
+        parts = {"g_a": g_a, "g_s": g_s, "gain": Gain(weights.config)}
+        parts["h_a"] = HyperAnalysis(weights.config)
+        self._modules = nn.ModuleDict(parts).requires_grad_(False).eval()
+        state = {
+            name: torch.from_numpy(np.asarray(array, np.float32))
+            for name, array in weights.tensors.items()
+            if name.split(".")[0] in parts
+        }
+        try:
+            self._modules.load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError("the transforms' tensors do not fit the configuration") from error
+        self._modules.to(self._device)
+        self._modules.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def analyse(
+        self, samples: NDArray[np.uint8], level: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Samples [H, W, 3], sides multiples of 16, to (y, z) before rounding.
+
+        Returns:
+            y after the gain [M, H/16, W/16] and z [hyper, ceil(H/64), ceil(W/64)].
+        """
+        with torch.inference_mode(), self._autocast():
+            x = torch.from_numpy(samples).to(self._device).permute(2, 0, 1)[None].float() / 255
+            position = self._position(level)
+            y = self._run("g_a", x, position).float()
+            y = self._modules["gain"](y, position)
+            below, right = -y.shape[2] % 4, -y.shape[3] % 4
+            z = self._run("h_a", F.pad(y, (0, right, 0, below), mode="replicate"))
+            return y[0].cpu().numpy(), z[0].float().cpu().numpy()
+
+    def synthesise(self, y_hat: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+        """Rounded latents [M, H/16, W/16] to samples [3, H, W], about 0..1."""
+        with torch.inference_mode(), self._autocast():
+            y = torch.from_numpy(y_hat).to(self._device)[None]
+            position = self._position(level)
+            gain = self._modules["gain"]
+            x_hat = self._run("g_s", gain.inverse(y, position), position)  # type: ignore[operator]
+            samples: NDArray[np.float32] = x_hat[0].float().cpu().numpy()
+            return samples
+
+    def _run(self, name: str, *inputs: Tensor) -> Tensor:
+        result: Tensor = self._modules[name](*inputs)
+        return result
+
+    def _position(self, level: int) -> Tensor:
+        return torch.tensor([level / (1 << LEVEL_BITS)], device=self._device)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bfloat16"
+        )

@@ -1,0 +1,158 @@
+"""The weights file: one safetensors file with everything a model is.
+
+    g_a.* g_s.* h_a.*        float16      transforms, inexact by nature
+    gain.* z_density.*       float32      gains; density of z (for further training)
+    prior.*                  int32        in units of 2^-16, run exactly
+    tables.y.* tables.z.*    int32        integer frequencies
+    metadata                 strings      format, name, config (JSON), self_check, training
+
+The id of a model is the SHA-256 over configuration and tensors; a file that it compressed
+carries the first four bytes. Loading checks the id stored in the file, every shape, the
+exactness bounds, the tables, and a digest of what the prior computes from a fixed input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from codec.errors import ModelNotFoundError, WeightsError
+from codec.model.config import LEVEL_BITS, ModelConfig
+from codec.runtime.exact_prior import ExactPrior, LatentGrid
+from codec.runtime.released import ID_BYTES, read_config
+from codec.runtime.tables import FrequencyTables
+
+FORMAT = "vqcodec-weights-1"
+MAX_FILE_BYTES = 1 << 30
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+def model_id(config: ModelConfig, tensors: Tensors) -> str:
+    """SHA-256 in hex over the configuration and every tensor, in order of names."""
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A loaded and verified model."""
+
+    name: str
+    config: ModelConfig
+    tensors: Tensors
+    training: Mapping[str, Any]
+    """What the card says: steps, hours, settings."""
+
+    @cached_property
+    def id(self) -> str:
+        return model_id(self.config, self.tensors)
+
+    @property
+    def short_id(self) -> bytes:
+        """What a compressed file carries."""
+        return bytes.fromhex(self.id)[:ID_BYTES]
+
+    def part(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """Tensors whose name begins with `prefix.`, without it."""
+        start = len(prefix) + 1
+        return {n[start:]: a for n, a in self.tensors.items() if n.startswith(f"{prefix}.")}
+
+    @cached_property
+    def prior(self) -> ExactPrior:
+        return ExactPrior(self.part("prior"), self.config)
+
+    @cached_property
+    def y_tables(self) -> FrequencyTables:
+        tables = FrequencyTables.from_tensors(self.tensors, "tables.y")
+        if len(tables) != 64:
+            raise WeightsError(f"the weights hold {len(tables)} scale tables instead of 64")
+        return tables
+
+    @cached_property
+    def z_tables(self) -> FrequencyTables:
+        tables = FrequencyTables.from_tensors(self.tensors, "tables.z")
+        if len(tables) != self.config.hyper:
+            raise WeightsError("the weights hold another number of z tables than channels")
+        return tables
+
+    def self_check(self) -> str:
+        """SHA-256 in hex of means and table numbers for a fixed z and fixed latents."""
+        grid = LatentGrid(5, 6)
+        hyper, half = self.config.hyper, self.config.latent // 2
+        z = (np.arange(hyper * 4) * 7 % 5 - 2).astype(np.int32).reshape(hyper, *grid.hyper_shape)
+        residual = (np.arange(half * 30) * 11 % 7 - 3).astype(np.int32).reshape(half, 30)
+        level = (self.config.anchors - 1) * (1 << LEVEL_BITS) // 3
+        features = self.prior.features(z, level, grid)
+        first = self.prior.first_pass(features, level, grid)
+        second = self.prior.second_pass(features, first.reconstruct(residual), level, grid)
+        digest = hashlib.sha256()
+        for prediction in (first, second):
+            digest.update(prediction.mean.astype("<i4").tobytes())
+            digest.update(prediction.table.tobytes())
+        return digest.hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """Serialise; `load` reads it back."""
+        metadata = {
+            "format": FORMAT,
+            "name": self.name,
+            "id": self.id,
+            "config": json.dumps(self.config.to_dict(), sort_keys=True),
+            "self_check": self.self_check(),
+            "training": json.dumps(dict(self.training), sort_keys=True),
+        }
+        return save({n: np.ascontiguousarray(a) for n, a in self.tensors.items()}, metadata)
+
+
+def load_weights(path: Path) -> Weights:
+    """Load a weights file and verify all of it.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        WeightsError: it is not a weights file, is damaged, or computes other numbers here
+            than where it was exported.
+    """
+    if not path.is_file():
+        raise ModelNotFoundError(f"{path}: no such weights file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise WeightsError(f"{path}: too large for a weights file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: not a weights file, or damaged ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not a weights file of format {FORMAT}")
+    try:
+        config = read_config(metadata)
+        training = json.loads(metadata["training"])
+        name, stored_id, check = (metadata[k] for k in ("name", "id", "self_check"))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise WeightsError(f"{path}: the metadata is incomplete or damaged") from error
+    weights = Weights(name, config, tensors, training)
+    if weights.id != stored_id:
+        raise WeightsError(f"{path}: damaged: contents do not match the model id")
+    try:
+        prior_tensors = [weights.y_tables, weights.z_tables, weights.prior]
+        computed = weights.self_check()
+    except (ValueError, IndexError) as error:
+        raise WeightsError(f"{path}: tensors do not fit together ({error})") from error
+    if len(prior_tensors) != 3 or computed != check:
+        raise WeightsError(f"{path}: this machine computes other numbers than the exporter did")
+    return weights

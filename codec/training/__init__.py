@@ -1,0 +1,10 @@
+"""Training: folders of photographs in, checkpoints and a weights file out.
+
+photos     picture files -> pool of uint8 tiles -> random crops
+schedule   learning rate, crop size and surrogate as functions of progress
+optimiser  Muon for matrices, AdamW for the rest
+checkpoint exact state on disk
+loop       the training run
+validation real rounded rate on held-out tiles
+export     checkpoint -> exact tables and weights file
+"""

@@ -1,0 +1,114 @@
+"""The exact state of a run on disk: tensors as safetensors, everything else as its JSON.
+
+Optimiser state is flattened to `optimiser.<i>.<parameter>.<key>`, so that no pickle is
+needed and a checkpoint is as safe to open as a picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from codec.errors import TrainingError
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import ModelConfig
+from codec.training.schedule import TrainingConfig
+
+FORMAT = "vqcodec-checkpoint-1"
+
+
+@dataclass
+class Position:
+    """How far a run has come."""
+
+    step: int = 0
+    elapsed: float = 0.0
+    """Seconds of training, validation and saving left out."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint read back."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    position: Position
+    tensors: dict[str, Tensor]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        start = len(prefix) + 1
+        return {n[start:]: t for n, t in self.tensors.items() if n.startswith(f"{prefix}.")}
+
+    def averaged_model(self) -> RoundingAutoencoder:
+        """The model with averaged weights: what validation saw and the export takes."""
+        model = RoundingAutoencoder(self.model)
+        model.load_state_dict(self.part("average"))
+        return model.eval()
+
+
+def save_checkpoint(
+    path: Path,
+    training: TrainingConfig,
+    position: Position,
+    model: RoundingAutoencoder,
+    average: RoundingAutoencoder,
+    optimisers: Sequence[Optimizer],
+) -> None:
+    """Write a checkpoint whole or not at all."""
+    tensors = {f"model.{n}": t for n, t in model.state_dict().items()}
+    tensors |= {f"average.{n}": t for n, t in average.state_dict().items()}
+    for i, optimiser in enumerate(optimisers):
+        for parameter, state in optimiser.state_dict()["state"].items():
+            for key, value in state.items():
+                tensors[f"optimiser.{i}.{parameter}.{key}"] = torch.as_tensor(value)
+    metadata = {
+        "format": FORMAT,
+        "model": json.dumps(model.config.to_dict()),
+        "training": json.dumps(dataclasses.asdict(training)),
+        "position": json.dumps(dataclasses.asdict(position)),
+    }
+    partial = path.with_name(path.name + ".partial")
+    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, partial, metadata)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        TrainingError: the file is missing, damaged or of another format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise TrainingError(f"{path}: not a checkpoint of format {FORMAT}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Checkpoint(
+            ModelConfig.from_dict(json.loads(metadata["model"])),
+            TrainingConfig(**json.loads(metadata["training"])),
+            Position(**json.loads(metadata["position"])),
+            tensors,
+        )
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: no checkpoint to resume from ({error})") from error
+
+
+def restore_optimisers(checkpoint: Checkpoint, optimisers: Sequence[Optimizer]) -> None:
+    """Load optimiser state saved by `save_checkpoint` into freshly built optimisers."""
+    for i, optimiser in enumerate(optimisers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in checkpoint.part(f"optimiser.{i}").items():
+            parameter, key = name.split(".")
+            state.setdefault(int(parameter), {})[key] = tensor
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,343 @@
+"""The training run: one process per device, resumable at any step.
+
+    python -m codec train PHOTOS --lambda 0.0018:0.18 --minutes 60 --out runs/photo
+    torchrun --nproc-per-node 4 -m codec train ...          (the same on several GPUs)
+
+A run folder holds `last.safetensors` (exact state), `trunk.safetensors` (the state before
+the learning rate began to fall: where a longer run continues), `log.jsonl`, TensorBoard
+events, and at the end `model.safetensors`, which compresses pictures.
+
+Randomness is drawn from generators seeded by (seed, rank, step) and not carried along, so
+that a resumed run repeats an uninterrupted one exactly.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from codec.errors import TrainingError
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import ModelConfig
+from codec.model.initialisation import start_as_transform_codec
+from codec.model.objective import balance, rate_distortion
+from codec.training.checkpoint import (
+    Checkpoint,
+    Position,
+    load_checkpoint,
+    restore_optimisers,
+    save_checkpoint,
+)
+from codec.training.optimiser import build_optimisers, set_learning_rate
+from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
+from codec.training.schedule import TrainingConfig
+from codec.training.validation import CROP, validate
+
+LAST = "last.safetensors"
+TRUNK = "trunk.safetensors"
+MAX_BAD_STEPS = 50
+"""Consecutive non-finite steps after which a run gives up."""
+VALIDATION_CROPS = 32
+INITIAL_CROPS = 64
+
+
+class Trainer:
+    """Everything a run holds between two steps.
+
+    Args:
+        run: folder of the run, created if missing.
+        photos: files and folders to train on.
+        model: shape of the model; ignored when resuming.
+        training: how to train.
+        resume: checkpoint to continue from.
+        initial: state to start from instead of the transform-codec start.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        photos: Sequence[Path],
+        model: ModelConfig,
+        training: TrainingConfig,
+        resume: Checkpoint | None = None,
+        initial: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.run, self.training = run, training
+        self.rank, self.world, self.device = _join_process_group()
+        torch.manual_seed(training.seed)
+        self.position = resume.position if resume else Position()
+        model = resume.model if resume else model
+
+        training_photos, held_out = hold_out(find_photos(photos), training.holdout)
+        self.pool = TilePool(
+            training_photos or held_out,
+            self.device,
+            training.cache_mib << 20,
+            training.seed,
+            self.rank,
+            self.world,
+        )
+        self.held_out = centre_crops(held_out[:VALIDATION_CROPS], CROP) if held_out else None
+
+        self.model = RoundingAutoencoder(model)
+        if resume:
+            self.model.load_state_dict(resume.part("model"))
+        elif initial:
+            self.model.load_state_dict(initial)
+        else:
+            sample = self.pool.crops(INITIAL_CROPS, 128, self._generator(-1)).cpu()
+            start_as_transform_codec(self.model, sample)
+        self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.optimisers = build_optimisers(self.model, training.optimiser, fused=True)
+        if resume:
+            self.average.load_state_dict(resume.part("average"))
+            restore_optimisers(resume, self.optimisers)
+        self._forward = self._prepare_forward()
+        self._bad_steps = 0
+        self.skipped = 0
+
+    def _prepare_forward(self) -> Callable[..., Any]:
+        forward: nn.Module = self.model
+        if self.world > 1:
+            # The phase on rounded latents leaves the encoder without gradients.
+            forward = DistributedDataParallel(forward, find_unused_parameters=True)
+        return torch.compile(forward) if self.device.type == "cuda" else forward
+
+    def _generator(self, step: int) -> torch.Generator:
+        seed = (self.training.seed * 1_000_003 + step + 1) * 4099 + self.rank
+        torch.manual_seed(seed)
+        return torch.Generator().manual_seed(seed)
+
+    @property
+    def progress(self) -> float:
+        return self.training.progress(self.position.step, self.position.elapsed)
+
+    def step(self) -> dict[str, float]:
+        """One optimiser step; returns what the log shows of it.
+
+        Raises:
+            TrainingError: too many steps in a row were not finite.
+        """
+        began = time.perf_counter()
+        step, progress = self.position.step, self.progress
+        generator = self._generator(step)
+        self.pool.advance_to(step)
+        batch, side = self.training.crop_at(progress)
+        x = self.pool.crops(batch, side, generator)
+        x = x.to(self.device, memory_format=torch.channels_last)
+        level = self._levels(batch, generator)
+        config = self.model.config
+        lmbda = torch.tensor([config.lambda_of(v) for v in level.tolist()], device=self.device)
+        level = level.to(self.device)
+
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            result = self._forward(x, level, self.training.surrogate_at(progress))
+        loss = rate_distortion(x, result, lmbda, self.training.distortion)
+        centre = config.lambda_of((config.anchors - 1) / 2)
+        value = (loss.value * balance(lmbda, centre)).mean()
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
+        rate = self.training.learning_rate_at(step, progress)
+        if self._finite(norm):
+            set_learning_rate(self.optimisers, rate)
+            for optimiser in self.optimisers:
+                optimiser.step()
+            self._update_average(step)
+        terms = torch.stack([value, loss.bpp.mean(), loss.mse.log10().mean() * -10, norm])
+        value_, bpp, psnr, norm_ = terms.tolist()
+        self.position.step += 1
+        self.position.elapsed += time.perf_counter() - began
+        return {"loss": value_, "bpp": bpp, "psnr": psnr, "norm": norm_, "rate": rate, "crop": side}
+
+    def _levels(self, batch: int, generator: torch.Generator) -> Tensor:
+        """One level per picture, spread evenly over the ladder with a random offset."""
+        top = self.model.config.anchors - 1
+        slots = torch.randperm(batch, generator=generator)
+        return (slots + torch.rand(batch, generator=generator)) * (top / batch)
+
+    def _finite(self, norm: Tensor) -> bool:
+        if bool(torch.isfinite(norm)):
+            self._bad_steps = 0
+            return True
+        self.skipped += 1
+        self._bad_steps += 1
+        if self._bad_steps >= MAX_BAD_STEPS:
+            raise TrainingError(
+                f"{MAX_BAD_STEPS} steps in a row were not finite; lower --learning-rate"
+            )
+        return False
+
+    def agree(self, finished: bool) -> bool:
+        """Whether any process has finished; under DDP all must stop at the same step."""
+        if self.world == 1:
+            return finished
+        flag = torch.tensor(float(finished), device=self.device)
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+        return bool(flag)
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        decay = min(self.training.ema, (1 + step) / (10 + step))
+        averaged: list[Tensor] = list(self.average.parameters())
+        current: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def validate(self) -> list[dict[str, float]]:
+        """Rate points of the averaged weights on the held-out photographs."""
+        if self.held_out is None:
+            return []
+        crops = self.held_out.to(self.device)
+        points = validate(self.average, crops, self.training.distortion)
+        return [point._asdict() for point in points]
+
+    def save(self, name: str = LAST) -> None:
+        """Write the exact state into the run folder (first process only)."""
+        if self.rank == 0:
+            save_checkpoint(
+                self.run / name,
+                self.training,
+                self.position,
+                self.model,
+                self.average,
+                self.optimisers,
+            )
+
+    def close(self) -> None:
+        self.pool.close()
+        if self.world > 1:
+            torch.distributed.destroy_process_group()
+
+
+def train(
+    trainer: Trainer,
+    report: Callable[[float, dict[str, Any]], None] | None = None,
+    log_every: int = 50,
+    save_every_seconds: float = 600.0,
+    stop_at: int | None = None,
+) -> None:
+    """Run to the end of the schedule, or to step `stop_at`.
+
+    Args:
+        report: called with the progress and what was logged.
+    """
+    with _Log(trainer.run) if trainer.rank == 0 else nullcontext() as log:
+        try:
+            _run(trainer, log, report, log_every, save_every_seconds, stop_at)
+        except KeyboardInterrupt:
+            trainer.save()
+            raise
+    trainer.save()
+
+
+def _run(
+    trainer: Trainer,
+    log: _Log | None,
+    report: Callable[[float, dict[str, Any]], None] | None,
+    log_every: int,
+    save_every_seconds: float,
+    stop_at: int | None,
+) -> None:
+    saved = trainer.position.elapsed
+    before_decay = trainer.progress < trainer.training.decay_from
+    sums: dict[str, float] = {}
+    count = 0
+    while not trainer.agree(trainer.progress >= 1) and trainer.position.step != stop_at:
+        for key, value in trainer.step().items():
+            sums[key] = sums.get(key, 0.0) + value
+        count += 1
+        if before_decay and trainer.progress >= trainer.training.decay_from:
+            before_decay = False
+            trainer.save(TRUNK)
+        if count == log_every:
+            entry: dict[str, Any] = {key: value / count for key, value in sums.items()}
+            entry |= {"skipped": trainer.skipped} | vars(trainer.position)
+            sums, count = {}, 0
+            if trainer.position.elapsed - saved > save_every_seconds:
+                saved = trainer.position.elapsed
+                trainer.save()
+                entry["validation"] = trainer.validate() if log else []
+            if log:
+                log.write(entry)
+            if report:
+                report(trainer.progress, entry)
+    if log:
+        entry = vars(trainer.position) | {"validation": trainer.validate()}
+        log.write(entry)
+        if report:
+            report(trainer.progress, entry)
+
+
+class _Log(AbstractContextManager["_Log"]):
+    """`log.jsonl`, and TensorBoard events where it is installed."""
+
+    def __init__(self, run: Path) -> None:
+        self._lines = (run / "log.jsonl").open("a", encoding="utf-8")
+        self._events: Any = None
+        with suppress(ImportError):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._events = SummaryWriter(str(run))
+
+    def write(self, entry: dict[str, Any]) -> None:
+        self._lines.write(json.dumps(entry) + "\n")
+        self._lines.flush()
+        if self._events is None:
+            return
+        for key, value in entry.items():
+            if isinstance(value, float):
+                self._events.add_scalar(key, value, entry["step"])
+        for point in entry.get("validation", ()):
+            for key in ("bpp", "psnr", "objective"):
+                self._events.add_scalar(
+                    f"validation/{key}/{point['lmbda']:.4g}", point[key], entry["step"]
+                )
+
+    def __exit__(self, *exception: object) -> None:
+        self._lines.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def _join_process_group() -> tuple[int, int, torch.device]:
+    """(rank, number of processes, device) under torchrun, or of a single process."""
+    cuda = torch.cuda.is_available()
+    if "RANK" not in os.environ:
+        return 0, 1, torch.device("cuda" if cuda else "cpu")
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if cuda:
+        torch.cuda.set_device(local)
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
+
+
+def resume_checkpoint(run: Path, training: TrainingConfig) -> Checkpoint:
+    """Where a run with this schedule continues.
+
+    The last state, or the trunk if the new budget puts the last state's position before
+    the point where the learning rate falls although it had already fallen.
+
+    Raises:
+        TrainingError: there is no checkpoint.
+    """
+    last = load_checkpoint(run / LAST)
+    decayed = last.training.progress(last.position.step, last.position.elapsed)
+    now = training.progress(last.position.step, last.position.elapsed)
+    began_to_fall = decayed > last.training.decay_from
+    if began_to_fall and now < training.decay_from and (run / TRUNK).is_file():
+        return load_checkpoint(run / TRUNK)
+    return last

@@ -1,0 +1,72 @@
+"""What changes in the course of a run, as functions of its progress from 0 to 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codec.errors import TrainingError
+from codec.model.objective import Distortion
+from codec.model.rounding import Surrogate
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train; stored in every checkpoint."""
+
+    steps: int | None = None
+    """Length of the run in steps; give this or `minutes`."""
+    minutes: float | None = None
+    """Length of the run in minutes of training; the schedule fits whatever speed there is."""
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    decay_from: float = 0.4
+    """Progress from which the learning rate falls linearly, to a hundredth at the end."""
+    batch_pixels: int = 8 * 128 * 128
+    """Pixels of a step on each process; crops grow while this stays."""
+    crop: int = 128
+    """Side of the first crops, a multiple of 64; later phases use 1.5 and 2 times it."""
+    surrogate: Surrogate = "mixed"
+    rounded_from: float = 0.95
+    """Progress from which the encoder is frozen and the rest trains on rounded latents."""
+    distortion: Distortion = "mse"
+    ema: float = 0.999
+    """Decay per step of the averaged weights, which are the ones exported."""
+    clip_norm: float = 1.0
+    optimiser: str = "muon"
+    seed: int = 0
+    cache_mib: int = 3072
+    """Memory for decoded training tiles."""
+    holdout: float = 0.05
+    """Part of the photographs that is kept for validation."""
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise TrainingError("give either the steps or the minutes of the run")
+        if self.crop % 64 or not 64 <= self.crop <= 256:
+            raise TrainingError("the crop must be 64, 128, 192 or 256 pixels")
+        if self.optimiser not in ("muon", "adam"):
+            raise TrainingError("the optimiser must be muon or adam")
+
+    def progress(self, step: int, elapsed: float) -> float:
+        """Progress 0..1 after `step` steps and `elapsed` seconds."""
+        if self.minutes is not None:
+            return min(1.0, elapsed / (60 * self.minutes))
+        return min(1.0, step / (self.steps or 1))
+
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        warmup = min(1.0, (step + 1) / self.warmup_steps)
+        decay = min(1.0, (1 - progress) / (1 - self.decay_from))
+        return self.learning_rate * warmup * max(decay, 0.01)
+
+    def crop_at(self, progress: float) -> tuple[int, int]:
+        """(pictures in the batch, side of a crop)."""
+        side = self.crop
+        if progress >= 0.8:
+            side = self.crop * 2
+        elif progress >= 0.5:
+            side = self.crop * 3 // 2 // 64 * 64
+        side = min(side, 512)
+        return max(1, self.batch_pixels // side**2), side
+
+    def surrogate_at(self, progress: float) -> Surrogate:
+        return "rounded" if progress >= self.rounded_from else self.surrogate

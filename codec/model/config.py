@@ -78,16 +78,16 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Build from parsed JSON.
+        """Build from parsed JSON; fields that an older file lacks take their defaults.
 
         Raises:
-            WeightsError: a field is unknown, missing, of the wrong type or out of range.
+            WeightsError: a field is unknown, of the wrong type or out of range.
         """
         fields = {f.name: type(f.default) for f in dataclasses.fields(cls)}
-        if set(values) != set(fields):
-            odd = ", ".join(sorted(set(values) ^ set(fields)))
-            raise WeightsError(f"the model's configuration has unknown or missing fields: {odd}")
-        for name, kind in fields.items():
-            if type(values[name]) is not kind and not (kind is float and type(values[name]) is int):
+        for name, value in values.items():
+            kind = fields.get(name)
+            if kind is None:
+                raise WeightsError(f"the model's configuration has an unknown field: {name}")
+            if type(value) is not kind and not (kind is float and type(value) is int):
                 raise WeightsError(f"the model's {name} must be {kind.__name__}")
         return cls(**values)

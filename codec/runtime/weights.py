@@ -34,13 +34,17 @@ from codec.runtime.tables import FrequencyTables
 
 FORMAT = "vqcodec-weights-1"
 MAX_FILE_BYTES = 1 << 30
+SCALE_TABLES = 64
 
 Tensors = Mapping[str, NDArray[Any]]
 
 
-def model_id(config: ModelConfig, tensors: Tensors) -> str:
-    """SHA-256 in hex over the configuration and every tensor, in order of names."""
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+def model_id(config: str, tensors: Tensors) -> str:
+    """SHA-256 in hex over the configuration's text and every tensor, in order of names.
+
+    The text is the one stored, so that fields that later versions add change no id.
+    """
+    digest = hashlib.sha256(config.encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
@@ -53,14 +57,19 @@ class Weights:
     """A loaded and verified model."""
 
     name: str
-    config: ModelConfig
+    config_text: str
+    """The configuration as stored, JSON with sorted keys."""
     tensors: Tensors
     training: Mapping[str, Any]
     """What the card says: steps, hours, settings."""
 
     @cached_property
+    def config(self) -> ModelConfig:
+        return read_config({"config": self.config_text})
+
+    @cached_property
     def id(self) -> str:
-        return model_id(self.config, self.tensors)
+        return model_id(self.config_text, self.tensors)
 
     @property
     def short_id(self) -> bytes:
@@ -78,17 +87,20 @@ class Weights:
 
     @cached_property
     def y_tables(self) -> FrequencyTables:
-        tables = FrequencyTables.from_tensors(self.tensors, "tables.y")
-        if len(tables) != 64:
-            raise WeightsError(f"the weights hold {len(tables)} scale tables instead of 64")
-        return tables
+        return FrequencyTables.from_tensors(self.tensors, "tables.y")
 
     @cached_property
     def z_tables(self) -> FrequencyTables:
-        tables = FrequencyTables.from_tensors(self.tensors, "tables.z")
-        if len(tables) != self.config.hyper:
-            raise WeightsError("the weights hold another number of z tables than channels")
-        return tables
+        return FrequencyTables.from_tensors(self.tensors, "tables.z")
+
+    def check_tables(self) -> None:
+        """Check that there is a sound table for each scale and each channel of z.
+
+        Raises:
+            WeightsError: there is not.
+        """
+        if len(self.y_tables) != SCALE_TABLES or len(self.z_tables) != self.config.hyper:
+            raise WeightsError("the weights hold another number of tables than they need")
 
     def self_check(self) -> str:
         """SHA-256 in hex of means and table numbers for a fixed z and fixed latents."""
@@ -112,7 +124,7 @@ class Weights:
             "format": FORMAT,
             "name": self.name,
             "id": self.id,
-            "config": json.dumps(self.config.to_dict(), sort_keys=True),
+            "config": self.config_text,
             "self_check": self.self_check(),
             "training": json.dumps(dict(self.training), sort_keys=True),
         }
@@ -140,19 +152,22 @@ def load_weights(path: Path) -> Weights:
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"{path}: not a weights file of format {FORMAT}")
     try:
-        config = read_config(metadata)
         training = json.loads(metadata["training"])
-        name, stored_id, check = (metadata[k] for k in ("name", "id", "self_check"))
+        name, config, stored_id, check = (
+            metadata[key] for key in ("name", "config", "id", "self_check")
+        )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise WeightsError(f"{path}: the metadata is incomplete or damaged") from error
     weights = Weights(name, config, tensors, training)
     if weights.id != stored_id:
         raise WeightsError(f"{path}: damaged: contents do not match the model id")
     try:
-        prior_tensors = [weights.y_tables, weights.z_tables, weights.prior]
+        weights.check_tables()
         computed = weights.self_check()
-    except (ValueError, IndexError) as error:
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    except (ValueError, IndexError, TypeError) as error:
         raise WeightsError(f"{path}: tensors do not fit together ({error})") from error
-    if len(prior_tensors) != 3 or computed != check:
+    if computed != check:
         raise WeightsError(f"{path}: this machine computes other numbers than the exporter did")
     return weights

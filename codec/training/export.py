@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def export_model(model: RoundingAutoencoder, name: str, training: dict[str, Any]
     density.load_state_dict(model.z_density.state_dict())
     tensors |= gaussian_tables().to_tensors("tables.y")
     tensors |= factorized_tables(density, model.config.hyper).to_tensors("tables.z")
-    return Weights(name, model.config, tensors, training)
+    config = json.dumps(model.config.to_dict(), sort_keys=True)
+    return Weights(name, config, tensors, training)
 
 
 def export_weights(checkpoint: Checkpoint, target: Path, name: str) -> Weights:

@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from codec.errors import TrainingError
+from codec.model.autoencoder import Forward, RoundingAutoencoder
+from codec.model.config import ModelConfig
+from codec.model.initialisation import start_as_transform_codec
+from codec.model.objective import balance, rate_distortion
+
+
+@pytest.mark.parametrize("surrogate", ["noise", "mixed", "rounded"])
+def test_forward(tiny_config: ModelConfig, surrogate: str) -> None:
+    model = RoundingAutoencoder(tiny_config)
+    x = torch.rand(2, 3, 64, 64)
+    result = model(x, torch.tensor([0.0, 7.0]), surrogate)
+    assert result.x_hat.shape == x.shape
+    assert bool((result.y_bits > 0).all())
+    assert bool((result.z_bits > 0).all())
+
+
+def test_only_surrogates_train_the_encoder(tiny_config: ModelConfig) -> None:
+    model = RoundingAutoencoder(tiny_config)
+    x, level = torch.rand(1, 3, 64, 64), torch.tensor([6.0])
+
+    def encoder_gradient(surrogate: str) -> bool:
+        result = model(x, level, surrogate)
+        loss = rate_distortion(x, result, torch.tensor([0.1]), "mse").value.sum()
+        weight = model.g_a.stem.weight
+        (gradient,) = torch.autograd.grad(loss, weight, allow_unused=True)
+        return gradient is not None and bool(gradient.any())
+
+    assert encoder_gradient("noise")
+    assert encoder_gradient("mixed")
+    assert not encoder_gradient("rounded")
+
+
+def test_transform_codec_start_beats_a_random_one() -> None:
+    config = ModelConfig(channels16=96, latent=96, hyper=4, prior=8, blocks8=1, blocks16=1)
+    ramp = torch.linspace(0, 1, 64)
+    x = (ramp[None, None, :, None] * ramp).expand(4, 3, -1, -1) * torch.rand(4, 3, 1, 1)
+    level = torch.full((4,), 7.0)
+    lmbda = torch.full((4,), 0.18)
+
+    def objective(model: RoundingAutoencoder) -> float:
+        with torch.no_grad():
+            return rate_distortion(x, model(x, level, "rounded"), lmbda, "mse").value.mean().item()
+
+    model = RoundingAutoencoder(config)
+    start_as_transform_codec(model, x)
+    started = objective(model)
+    torch.nn.init.normal_(model.g_a.stem.weight, std=0.1)
+    assert started < objective(model) / 5
+
+
+def test_objective_counts_bits_and_distortion() -> None:
+    x = torch.zeros(1, 3, 10, 10)
+    result = Forward(x + 0.1, torch.tensor([150.0]), torch.tensor([50.0]))
+    loss = rate_distortion(x, result, torch.tensor([0.02]), "mse")
+    assert loss.bpp.item() == 2.0
+    assert loss.mse.item() == pytest.approx(0.01)
+    assert loss.value.item() == pytest.approx(2.0 + 0.02 * 255**2 * 0.01)
+
+
+def test_ms_ssim_is_better_for_a_better_picture() -> None:
+    x = torch.rand(1, 3, 192, 192)
+    bits, lmbda = torch.zeros(1), torch.tensor([0.01])
+    losses = [
+        rate_distortion(x, Forward(x + noise * torch.randn_like(x), bits, bits), lmbda, "ms-ssim")
+        for noise in (0.0, 0.1, 0.3)
+    ]
+    values = [loss.value.item() for loss in losses]
+    assert values[0] == pytest.approx(0.0, abs=1e-4)
+    assert values == sorted(values)
+
+
+def test_ms_ssim_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pytorch_msssim", None)
+    x = torch.zeros(1, 3, 192, 192)
+    result = Forward(x, torch.zeros(1), torch.zeros(1))
+    with pytest.raises(TrainingError, match="vqcodec\\[train\\]"):
+        rate_distortion(x, result, torch.ones(1), "ms-ssim")
+
+
+def test_balance_gives_each_rate_a_say() -> None:
+    assert balance(torch.tensor([0.01, 0.04]), 0.01).tolist() == pytest.approx([1.0, 0.5])

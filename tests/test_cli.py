@@ -1,0 +1,264 @@
+"""The command line as a user meets it: one line per failure, documented exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec.cli import main
+from tests.conftest import DATA, TINY
+
+Run = Callable[..., tuple[int, str, str]]
+MODEL = ("--model", str(TINY))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line; gives (exit status, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "city.png").write_bytes((DATA / "city.png").read_bytes())
+    return tmp_path
+
+
+@pytest.fixture
+def coded(folder: Path, run: Run) -> Path:
+    target = folder / "city.vqc"
+    assert run("compress", folder / "city.png", target, *MODEL)[0] == 0
+    return target
+
+
+def test_compress_and_decompress(folder: Path, run: Run) -> None:
+    status, out, err = run("compress", folder / "city.png", "-q", 40, *MODEL)
+    assert (status, out) == (0, "")
+    assert "192x128" in err
+    assert "bpp" in err
+    assert err.count("\n") == 1
+    status, out, err = run("decompress", folder / "city.vqc", folder / "back.png", *MODEL)
+    assert (status, out, err.count("\n")) == (0, "", 1)
+    with Image.open(folder / "back.png") as back:
+        assert (back.size, back.mode) == ((192, 128), "RGB")
+
+
+def test_lambda_picks_the_slope(folder: Path, run: Run) -> None:
+    sizes = []
+    for lmbda in (0.002, 0.15):
+        run("compress", folder / "city.png", folder / "a.vqc", "--lambda", lmbda, "-f", *MODEL)
+        sizes.append((folder / "a.vqc").stat().st_size)
+    assert sizes[0] < sizes[1]
+
+
+def test_json(folder: Path, run: Run) -> None:
+    status, out, err = run("compress", folder / "city.png", "--json", *MODEL)
+    facts = json.loads(out)
+    assert (status, err) == (0, "")
+    assert facts["bytes"] == (folder / "city.vqc").stat().st_size
+    assert facts["bpp"] == pytest.approx(8 * facts["bytes"] / (192 * 128))
+    assert facts["psnr"] > 10
+
+
+@pytest.mark.parametrize("suffix", ["webp", "bmp", "ppm", "tiff"])
+def test_output_format_follows_the_suffix(coded: Path, run: Run, suffix: str) -> None:
+    target = coded.with_suffix(f".{suffix}")
+    assert run("decompress", coded, target, *MODEL)[0] == 0
+    with Image.open(target) as image:
+        assert image.format == suffix.upper()
+
+
+def test_standard_input_and_output(folder: Path) -> None:
+    vqcodec = [sys.executable, "-m", "codec"]
+    picture = (folder / "city.png").read_bytes()
+    coded = subprocess.run(
+        [*vqcodec, "compress", "-", "-", "-Q", *MODEL],
+        input=picture,
+        capture_output=True,
+        check=True,
+    )
+    assert coded.stdout.startswith(b"\x89VQC")
+    shown = subprocess.run(
+        [*vqcodec, "decompress", "-", *MODEL], input=coded.stdout, capture_output=True, check=True
+    )
+    assert shown.stdout.startswith(b"\x89PNG")
+
+
+def test_info(coded: Path, run: Run) -> None:
+    status, out, err = run("info", coded, "--json")
+    facts = json.loads(out)
+    assert (status, err) == (0, "")
+    assert (facts["width"], facts["height"], facts["mode"]) == (192, 128, "RGB")
+    assert facts["container_bytes"] <= 32
+    assert facts["rounding"] == "integer"
+    status, out, _ = run("info", coded)
+    assert "192x128" in out
+    assert facts["model_id"] in out
+
+
+def test_models(run: Run) -> None:
+    status, out, _ = run("models", "--json")
+    assert status == 0
+    assert "photo" in [json.loads(line)["model"] for line in out.splitlines()]
+
+
+def fails(result: tuple[int, str, str], status: int, *words: str) -> None:
+    """One line on stderr that holds the words, nothing on stdout, this exit status."""
+    assert (result[0], result[1]) == (status, "")
+    assert result[2].count("\n") == 1
+    assert "Traceback" not in result[2]
+    for word in words:
+        assert word in result[2]
+
+
+def test_bad_pictures(folder: Path, run: Run) -> None:
+    target = folder / "out.vqc"
+    (folder / "text.png").write_text("no picture")
+    data = (folder / "city.png").read_bytes()
+    (folder / "short.png").write_bytes(data[: len(data) // 2])
+    (folder / "empty.png").touch()
+    Image.new("RGBA", (4, 4)).save(folder / "alpha.png")
+    Image.new("I;16", (4, 4)).save(folder / "deep.png")
+    for name, word in {
+        "none.png": "no such file",
+        "text.png": "not a picture",
+        "short.png": "damaged",
+        "empty.png": "not a picture",
+        "alpha.png": "transparency",
+        "deep.png": "8 bits",
+        ".": "folder",
+    }.items():
+        fails(run("compress", folder / name, target, *MODEL), 1, word)
+        assert not target.exists()
+    assert sorted(p.suffix for p in folder.iterdir()) == [".png"] * 6
+
+
+def test_bad_targets(folder: Path, run: Run) -> None:
+    source = folder / "city.png"
+    existing = folder / "there.vqc"
+    existing.write_bytes(b"mine")
+    fails(run("compress", source, existing, *MODEL), 3, "exists", "-f")
+    assert existing.read_bytes() == b"mine"
+    fails(run("compress", source, folder / "no" / "a.vqc", *MODEL), 1, "does not exist")
+    fails(run("compress", source, folder, *MODEL), 1, "folder")
+    fails(run("compress", source, source, "-f", *MODEL), 1, "same file")
+    fails(run("compress", source, "/proc/a.vqc", *MODEL), 1, "/proc/a.vqc")
+    assert run("compress", source, existing, "-f", *MODEL)[0] == 0
+    assert existing.read_bytes() != b"mine"
+
+
+def test_bad_files(coded: Path, run: Run) -> None:
+    target = coded.with_name("out.png")
+    data = coded.read_bytes()
+    flipped = bytearray(data)
+    flipped[30] ^= 1
+    for content, word in {
+        b"": "empty",
+        b"some text that is no coded file": "not a vqcodec file",
+        (DATA / "city.png").read_bytes(): "not a vqcodec file",
+        data[:-1]: "damaged",
+        data[:10]: "truncated",
+        data + b"x": "damaged",
+        bytes(flipped): "damaged",
+        data[:6] + b"\7" + data[7:]: "version 7",
+    }.items():
+        bad = coded.with_name("bad.vqc")
+        bad.write_bytes(content)
+        fails(run("decompress", bad, target, *MODEL), 4, "bad.vqc", word)
+        fails(run("info", bad), 4, "bad.vqc", word)
+        assert not target.exists()
+    fails(run("decompress", coded.with_name("none.vqc"), target), 1, "no such file")
+
+
+def test_wrong_models(coded: Path, folder: Path, run: Run) -> None:
+    target = coded.with_name("out.png")
+    identifier = coded.read_bytes()[14:18].hex()
+    fails(run("decompress", coded, target), 5, identifier, "--model")
+    fails(run("decompress", coded, target, "--model", "photo"), 5, identifier)
+    fails(run("decompress", coded, target, "--model", "none"), 5, "none", "photo")
+    fails(run("compress", folder / "city.png", "-f", "--model", DATA / "city.png"), 5)
+    broken = folder / "broken.safetensors"
+    broken.write_bytes(TINY.read_bytes()[:-1])
+    fails(run("decompress", coded, target, "--model", broken), 5, "broken.safetensors")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress"],
+        ["compress", "a.png", "-q", "101"],
+        ["compress", "a.png", "-q", "1", "--lambda", "0.1"],
+        ["compress", "a.png", "-", "--json"],
+        ["decompress", "a.vqc", "a.xyz"],
+        ["train", "tests", "--minutes", "1", "--steps", "1"],
+        ["train", "tests", "--lambda", "0.1:0.01"],
+        ["nonsense"],
+        ["compress", "a.png", "--nonsense"],
+    ],
+)
+def test_usage_errors(run: Run, arguments: list[str]) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert "Error" in err
+
+
+def test_help_and_info_are_light(coded: Path) -> None:
+    code = (
+        "import sys\nfrom codec.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as exit_:\n"
+        "    heavy = {'torch', 'numpy', 'PIL', 'constriction'} & set(sys.modules)\n"
+        "    sys.exit(exit_.code or sorted(heavy) or 0)"
+    )
+    for arguments in (["--help"], ["--version"], ["info", str(coded)], ["models"]):
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+
+
+def test_help_lists_the_exit_codes(run: Run) -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    assert "130" in out
+    for command in ("compress", "decompress", "info", "models", "train"):
+        assert command in out
+        assert run(command, "--help")[0] == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_leaves_nothing(folder: Path, number: int, status: int) -> None:
+    large = folder / "large.png"
+    Image.fromarray(np.zeros((3000, 3000, 3), np.uint8)).save(large)
+    target = folder / "large.vqc"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codec", "compress", str(large), str(target)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    while process.poll() is None:  # wait until it has the large picture in memory
+        resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * 4096
+        if resident > 400e6:
+            break
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in err
+    assert sorted(p.name for p in folder.iterdir()) == ["city.png", "large.png"]

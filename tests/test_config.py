@@ -1,0 +1,48 @@
+import pytest
+
+from codec.errors import WeightsError
+from codec.model.config import ModelConfig
+
+
+def test_dictionary_round_trip() -> None:
+    config = ModelConfig(latent=64, channels16=64)
+    assert ModelConfig.from_dict(config.to_dict()) == config
+
+
+def test_ladder_ends_at_the_lambdas_and_is_log_linear() -> None:
+    config = ModelConfig(lambda_min=0.001, lambda_max=0.1, anchors=3)
+    assert [config.lambda_of(level) for level in (0, 1, 2)] == pytest.approx([0.001, 0.01, 0.1])
+    assert config.level_of(0.01) == pytest.approx(1.0)
+
+
+def test_single_rate() -> None:
+    config = ModelConfig(lambda_min=0.013, lambda_max=0.013, anchors=1)
+    assert config.lambda_of(0.0) == 0.013
+    assert config.level_of(0.013) == 0.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"latent": 3},
+        {"latent": 0},
+        {"latent": 10**6},
+        {"transform": "other"},
+        {"lambda_min": 0.0},
+        {"lambda_min": 0.5},
+        {"anchors": 1},
+        {"blocks8": -1},
+        {"channels8": "8"},
+        {"channels8": True},
+        {"surprise": 1},
+    ],
+)
+def test_refuses_what_cannot_be(change: dict[str, object]) -> None:
+    with pytest.raises(WeightsError):
+        ModelConfig.from_dict(ModelConfig().to_dict() | change)
+
+
+def test_fields_that_an_older_file_lacks_take_their_defaults() -> None:
+    values = ModelConfig().to_dict()
+    del values["latent"]
+    assert ModelConfig.from_dict(values) == ModelConfig()

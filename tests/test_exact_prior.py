@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from codec.errors import WeightsError
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import ModelConfig
+from codec.model.hyperprior import checkerboard
+from codec.runtime.exact_prior import ExactPrior, LatentGrid
+from codec.runtime.weights import Weights
+from codec.training.export import export_model
+
+
+@pytest.fixture(scope="module")
+def model() -> RoundingAutoencoder:
+    torch.manual_seed(3)
+    config = ModelConfig(channels8=8, channels16=24, latent=24, hyper=8, prior=16)
+    model = RoundingAutoencoder(config)
+    for name, parameter in model.prior.named_parameters():
+        if "level_bias" not in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights(model: RoundingAutoencoder) -> Weights:
+    return export_model(model, "test", {})
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4), (4, 5), (7, 6)])
+def test_pack_and_unpack(shape: tuple[int, int]) -> None:
+    grid = LatentGrid(*shape)
+    y = np.random.default_rng(0).normal(size=(6, *shape))
+    first, second = grid.pack(y)
+    assert np.array_equal(grid.unpack(first, second), y)
+    # Pass 1 holds exactly what the training model's checkerboard says.
+    mask = checkerboard(6, *shape, torch.device("cpu")).numpy()
+    assert sorted(first.reshape(-1)) == sorted(y[mask])
+
+
+def both(
+    model: RoundingAutoencoder, weights: Weights, shape: tuple[int, int], level: float
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """(mu, scale level or table) of both passes, of the float model and the exact one."""
+    rng = np.random.default_rng(1)
+    grid = LatentGrid(*shape)
+    z = rng.integers(-4, 5, (8, *grid.hyper_shape)).astype(np.int32)
+    y_hat = rng.integers(-40, 41, (24, *shape)).astype(np.float64)
+    fixed = round(level * 4096)
+
+    features = weights.prior.features(z, fixed, grid)
+    packed, _ = grid.pack(y_hat * 1024)
+    one = weights.prior.first_pass(features, fixed, grid)
+    two = weights.prior.second_pass(features, packed, fixed, grid)
+    exact = [grid.unpack(one.mean, two.mean) / 1024]
+    exact += [grid.unpack(one.table.astype(float), two.table.astype(float))]
+
+    with torch.no_grad():
+        position = torch.tensor([level])
+        first = checkerboard(24, *shape, torch.device("cpu"))
+        features_ = model.prior.features(torch.from_numpy(z)[None].float(), position)
+        mu1, s1 = model.prior.first_pass(features_, position)
+        seen = torch.from_numpy(y_hat)[None].float().where(first, 0.0)
+        mu2, s2 = model.prior.second_pass(features_, seen, position)
+        floats = [torch.where(first, mu1, mu2)[0].numpy(), torch.where(first, s1, s2)[0].numpy()]
+    return floats, exact
+
+
+@pytest.mark.parametrize("level", [0.0, 2.5, 7.0])
+def test_exact_prior_is_the_float_prior_rounded(
+    model: RoundingAutoencoder, weights: Weights, level: float
+) -> None:
+    (mu, scale), (exact_mu, table) = both(model, weights, (8, 12), level)
+    # Rounding to 2^-10 after each of some 15 layers, heads in units of 8: a few 2^-7.
+    assert np.abs(mu - exact_mu).max() < 0.1
+    inside = np.abs(scale - np.floor(scale) - 0.5) > 0.1  # not at the edge of a table
+    expected = np.clip(np.floor(scale + 0.5), 0, 63)
+    assert np.array_equal(table[inside], expected[inside])
+    assert inside.mean() > 0.5
+
+
+def test_float_prior_would_not_pass(model: RoundingAutoencoder, weights: Weights) -> None:
+    """The same network, its channels in another order: floats differ, exact numbers do not."""
+    width = model.config.prior
+    shuffle = torch.randperm(width)
+    twin = RoundingAutoencoder(model.config)
+    twin.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        # Permuting the hidden channels of a block leaves its function as it is.
+        block, original = twin.prior.context_block1, model.prior.context_block1
+        block.w1.weight.copy_(original.w1.weight[shuffle])
+        block.w1.bias.copy_(original.w1.bias[shuffle])
+        block.dw.weight.copy_(original.dw.weight[shuffle])
+        block.dw.bias.copy_(original.dw.bias[shuffle])
+        block.w2.weight.copy_(original.w2.weight[:, shuffle])
+    floats, exact = both(model, weights, (16, 16), 3.0)
+    twin_floats, twin_exact = both(twin, export_model(twin, "twin", {}), (16, 16), 3.0)
+    assert not np.array_equal(floats[0], twin_floats[0])
+    assert not np.array_equal(floats[1], twin_floats[1])
+    assert np.array_equal(exact[0], twin_exact[0])
+    assert np.array_equal(exact[1], twin_exact[1])
+
+
+def test_missing_tensor_is_named(weights: Weights) -> None:
+    tensors = weights.part("prior")
+    del tensors["context.weight"]
+    with pytest.raises(WeightsError, match=r"context\.weight"):
+        ExactPrior(tensors, weights.config)
+
+
+def test_overflowing_model_is_refused(weights: Weights) -> None:
+    tensors = weights.part("prior")
+    tensors["up64.weight"] = np.full_like(tensors["up64.weight"], 2**31 - 1)
+    with pytest.raises(WeightsError, match="up64"):
+        ExactPrior(tensors, weights.config)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codec.bitstream.latents import LatentCoder
+from codec.errors import DamagedFileError
+from codec.runtime.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def coder(tiny_weights: Weights) -> LatentCoder:
+    return LatentCoder(tiny_weights)
+
+
+def latents(
+    rng: np.random.Generator, height: int, width: int, spread: float
+) -> tuple[np.ndarray, np.ndarray]:
+    y = rng.normal(scale=spread, size=(16, height, width))
+    z = rng.normal(scale=2, size=(8, -(-height // 4), -(-width // 4)))
+    return y, z
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 7), (8, 12), (5, 3)])
+@pytest.mark.parametrize("level", [0, 10_000, 7 << 12])
+def test_round_trip(
+    coder: LatentCoder, rng: np.random.Generator, shape: tuple[int, int], level: int
+) -> None:
+    y, z = latents(rng, *shape, spread=3)
+    coded = coder.encode(y, z, level)
+    y_hat, checksum = coder.decode(coded.stream, *shape, level)
+    assert np.array_equal(y_hat, coded.y_hat)
+    assert checksum == coded.checksum
+    assert np.abs(y_hat - y).max() <= 0.5 + 2**-20
+
+
+def test_stream_is_as_long_as_the_model_says(coder: LatentCoder, rng: np.random.Generator) -> None:
+    y, z = latents(rng, 32, 48, spread=5)
+    coded = coder.encode(y, z, 20_000)
+    assert abs(len(coded.stream) - coded.bits / 8) <= 0.0005 * coded.bits / 8 + 8
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e30, -1e30])
+def test_wild_latents_are_clamped_and_decode(coder: LatentCoder, value: float) -> None:
+    y, z = np.full((16, 4, 4), value), np.full((8, 1, 1), value)
+    coded = coder.encode(y, z, 0)
+    y_hat, _ = coder.decode(coded.stream, 4, 4, 0)
+    assert np.array_equal(y_hat, coded.y_hat)
+    assert np.isfinite(y_hat).all()
+
+
+def test_wrong_stream_is_damage_or_another_checksum(
+    coder: LatentCoder, rng: np.random.Generator
+) -> None:
+    coded = coder.encode(*latents(rng, 4, 4, spread=3), 0)
+    for position in range(len(coded.stream)):
+        stream = bytearray(coded.stream)
+        stream[position] ^= 0x55
+        try:
+            _, checksum = coder.decode(bytes(stream), 4, 4, 0)
+        except DamagedFileError:
+            continue
+        if position < len(stream) - 4:  # the last word has bits that no symbol needs
+            assert checksum != coded.checksum

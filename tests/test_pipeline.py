@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import codec
+from codec.bitstream import container
+from codec.errors import (
+    CodecError,
+    DamagedFileError,
+    InputError,
+    ModelNotFoundError,
+    WeightsError,
+)
+from codec.pipeline import Codec
+from codec.runtime.weights import Weights
+from tests.conftest import DATA
+
+GOLDEN = DATA / "golden"
+FACTS = json.loads((GOLDEN / "facts.json").read_text())
+
+
+def difference(a: Image.Image, b: Image.Image) -> int:
+    assert (a.size, a.mode) == (b.size, b.mode)
+    return int(np.abs(np.asarray(a).astype(int) - np.asarray(b)).max())
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_golden_files_decode_for_ever(tiny_codec: Codec, name: str) -> None:
+    data = (GOLDEN / f"{name}.vqc").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == FACTS[name]["sha256"]
+    assert container.read(data).symbol_checksum == FACTS[name]["symbol_checksum"]
+    # decompress verifies the symbols; pixels may move by one grey level between machines.
+    with Image.open(GOLDEN / f"{name}.png") as shown:
+        assert difference(tiny_codec.decompress(data), shown.copy()) <= 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    width=st.integers(1, 130),
+    height=st.integers(1, 67),
+    quality=st.floats(0, 100),
+    grey=st.booleans(),
+)
+def test_every_size_survives(
+    tiny_codec: Codec, width: int, height: int, quality: float, grey: bool
+) -> None:
+    with Image.open(DATA / "flowers.png") as image:
+        picture = image.convert("L" if grey else "RGB").crop((9, 5, 9 + width, 5 + height))
+    coded = tiny_codec.encode(picture, quality)
+    decoded = tiny_codec.decompress(coded.data)
+    assert (decoded.size, decoded.mode) == (picture.size, picture.mode)
+    assert difference(decoded, coded.reconstruction) <= 1
+    assert abs(len(coded.data) - coded.bits / 8) <= 0.003 * coded.bits / 8 + 48
+
+
+def test_the_source_is_left_alone(tiny_codec: Codec, city: Image.Image) -> None:
+    before = np.asarray(city).copy()
+    tiny_codec.compress(city)
+    assert np.array_equal(np.asarray(city), before)
+
+
+def test_quality_and_lambda_name_the_same_levels(tiny_codec: Codec) -> None:
+    assert tiny_codec.level_of(quality=0) == tiny_codec.level_of(lmbda=0.0018) == 0
+    assert tiny_codec.level_of(quality=100) == tiny_codec.level_of(lmbda=0.18) == 7 << 12
+    assert tiny_codec.level_of() == tiny_codec.level_of(quality=50)
+    assert tiny_codec.quality_of(tiny_codec.level_of(quality=25)) == pytest.approx(25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "request_", [{"quality": -1}, {"quality": 101}, {"quality": float("nan")}, {"lmbda": 0.5}]
+)
+def test_rates_outside_the_model_are_refused(
+    tiny_codec: Codec, city: Image.Image, request_: dict[str, float]
+) -> None:
+    with pytest.raises(InputError):
+        tiny_codec.compress(city, **request_)
+
+
+def test_damage_is_never_a_picture(tiny_codec: Codec) -> None:
+    data = (GOLDEN / "odd-q50.vqc").read_bytes()
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CodecError):
+            tiny_codec.decompress(bytes(flipped))
+    for length in range(len(data)):
+        with pytest.raises(CodecError):
+            tiny_codec.decompress(data[:length])
+
+
+def resealed(name: str, **changes: object) -> bytes:
+    """A golden file with header fields changed and its checksum made right again."""
+    parsed = container.read((GOLDEN / f"{name}.vqc").read_bytes())
+    header = vars(parsed.header) | changes
+    return container.write(
+        container.Container(container.Header(**header), parsed.stream, parsed.symbol_checksum)  # type: ignore[arg-type]
+    )
+
+
+def test_forged_headers_are_found(tiny_codec: Codec) -> None:
+    with pytest.raises(DamagedFileError, match="level"):
+        tiny_codec.decompress(resealed("city-q20", level=(7 << 12) + 1))
+    with pytest.raises(CodecError):
+        tiny_codec.decompress(resealed("city-q20", level=5))
+    with pytest.raises(CodecError):
+        tiny_codec.decompress(resealed("city-q20", width=300))
+    with pytest.raises(InputError, match="65535x65535"):
+        tiny_codec.decompress(resealed("city-q20", width=65535, height=65535))
+    with pytest.raises(WeightsError, match="01020304"):
+        tiny_codec.decompress(resealed("city-q20", model_id=b"\1\2\3\4"))
+
+
+def test_a_missing_model_is_named(tiny_weights: Weights) -> None:
+    data = (GOLDEN / "city-q20.vqc").read_bytes()
+    with pytest.raises(ModelNotFoundError, match=tiny_weights.short_id.hex()):
+        codec.decompress(data)
+
+
+def test_one_codec_serves_several_threads(tiny_codec: Codec, city: Image.Image) -> None:
+    expected = tiny_codec.compress(city, 40)
+    results: list[bytes] = []
+
+    def work() -> None:
+        results.append(tiny_codec.compress(city, 40))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for data in results:
+        decoded = tiny_codec.decompress(data)
+        assert difference(decoded, tiny_codec.decompress(expected)) <= 1
+
+
+def test_any_engine_precision_decodes(tiny_weights: Weights, city: Image.Image) -> None:
+    exact, fast = Codec(tiny_weights), Codec(tiny_weights, precision="bfloat16")
+    for encoder in (exact, fast):
+        coded = encoder.encode(city, 70)
+        for decoder in (exact, fast):  # decompress raises if one symbol differs
+            assert decoder.decompress(coded.data).size == city.size
+
+
+ENVIRONMENTS: list[dict[str, str]] = [
+    {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
+    {"OPENBLAS_CORETYPE": "Prescott", "ATEN_CPU_CAPABILITY": "default"},
+    {"OPENBLAS_CORETYPE": "Sandybridge", "ATEN_CPU_CAPABILITY": "avx2"},
+    {"OPENBLAS_CORETYPE": "Haswell", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+    {"NPY_DISABLE_CPU_FEATURES": "AVX512_ICL X86_V4"},
+]
+
+DIGEST = """
+import hashlib, sys
+from pathlib import Path
+from codec.bitstream import container
+from codec.bitstream.latents import LatentCoder
+from codec.picture.pixels import latent_size
+from codec.runtime.weights import load_weights
+digest = hashlib.sha256()
+for weights, *files in (argument.split("|") for argument in sys.argv[1:]):
+    coder = LatentCoder(load_weights(Path(weights)))
+    for file in files:
+        parsed = container.read(Path(file).read_bytes())
+        size = latent_size(parsed.header.height, parsed.header.width)
+        y_hat, checksum = coder.decode(parsed.stream, *size, parsed.header.level)
+        assert checksum == parsed.symbol_checksum
+        digest.update(y_hat.tobytes())
+assert "torch" not in sys.modules
+print(digest.hexdigest())
+"""
+
+
+def test_symbols_are_the_same_everywhere(
+    released_codec: Codec, city: Image.Image, tmp_path: Path
+) -> None:
+    """The same files, other processes, threads, BLAS kernels and instruction sets."""
+    from codec.runtime.released import find_weights
+
+    released = tmp_path / "city.vqc"
+    released.write_bytes(released_codec.compress(city, 80))
+    golden = sorted(str(path) for path in GOLDEN.glob("*.vqc"))
+    arguments = ["|".join([str(DATA / "tiny.safetensors"), *golden])]
+    arguments += ["|".join([str(find_weights("photo")), str(released)])]
+    base = {k: v for k, v in os.environ.items() if not k.endswith("_THREADS")}
+    digests = set()
+    for environment in ENVIRONMENTS:
+        run = subprocess.run(
+            [sys.executable, "-c", DIGEST, *arguments],
+            env=base | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        digests.add(run.stdout)
+    assert len(digests) == 1
+
+
+def test_public_names() -> None:
+    assert codec.__all__ == ["Codec", "CodecError", "compress", "decompress"]
+    for name in codec.__all__:
+        assert getattr(codec, name).__doc__
+    with pytest.raises(AttributeError):
+        codec.nonsense  # noqa: B018
+
+
+def test_importing_the_package_imports_neither_torch_nor_numpy() -> None:
+    code = "import codec, sys; assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from codec.model.config import ModelConfig
+from codec.model.dct import dct_matrix, opponent_dct_basis
+from codec.model.gdn import GDN
+from codec.model.transforms import Block, build_transforms
+
+
+@pytest.mark.parametrize("transform", ["lowres", "gdn"])
+def test_shapes(transform: str) -> None:
+    config = ModelConfig(transform=transform, channels8=8, channels16=12, latent=10)  # type: ignore[arg-type]
+    g_a, g_s = build_transforms(config)
+    x, level = torch.rand(2, 3, 48, 32), torch.zeros(2)
+    y = g_a(x, level)
+    assert y.shape == (2, 10, 3, 2)
+    assert g_s(y, level).shape == x.shape
+
+
+def test_dct_is_orthonormal() -> None:
+    for basis in (dct_matrix(8), opponent_dct_basis(192).double()):
+        assert torch.allclose(basis @ basis.T, torch.eye(len(basis), dtype=basis.dtype), atol=1e-6)
+
+
+def test_first_basis_function_is_the_mean_grey() -> None:
+    assert torch.allclose(opponent_dct_basis(1), torch.full((1, 192), 192**-0.5))
+
+
+def test_full_width_start_is_lossless() -> None:
+    # With all 768 channels the start is an orthonormal transform and its transpose.
+    config = ModelConfig(channels16=768, latent=768, blocks8=1, blocks16=1)
+    g_a, g_s = build_transforms(config)
+    x, level = torch.rand(1, 3, 32, 32), torch.full((1,), 3.5)
+    y = g_a(x, level)
+    assert torch.allclose(g_s(y, level), x, atol=1e-5)
+    assert y.square().sum().item() == pytest.approx((x - 0.5).square().sum().item(), rel=1e-4)
+
+
+def test_block_starts_as_the_identity() -> None:
+    x = torch.randn(1, 6, 4, 4)
+    assert torch.equal(Block(6)(x), x)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_gdn_is_its_formula(inverse: bool) -> None:
+    gdn = GDN(3, inverse)
+    torch.nn.init.uniform_(gdn.beta_root, 0.5, 1.5)
+    torch.nn.init.uniform_(gdn.gamma_root, 0.1, 0.9)
+    x = torch.randn(1, 3, 1, 1)
+    beta, gamma = gdn.beta_root**2, gdn.gamma_root**2
+    for i in range(3):
+        norm = (beta[i] + sum(gamma[i, j] * x[0, j] ** 2 for j in range(3))).sqrt()
+        expected = x[0, i] * norm if inverse else x[0, i] / norm
+        assert torch.allclose(gdn(x)[0, i], expected, rtol=1e-4)

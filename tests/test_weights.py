@@ -1,0 +1,125 @@
+"""The weights file: everything wrong with it is found when it is loaded."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from codec.errors import ModelNotFoundError, WeightsError
+from codec.runtime.released import (
+    find_by_id,
+    find_weights,
+    read_config,
+    read_metadata,
+    released_models,
+    short_id_of,
+)
+from codec.runtime.weights import Weights, load_weights
+from tests.conftest import TINY
+
+
+def rewrite(weights: Weights, path: Path, **changes: np.ndarray | None) -> Path:
+    """A weights file with some tensors changed and an id that matches."""
+    tensors = dict(weights.tensors) | {k.replace("__", "."): v for k, v in changes.items()}
+    kept = {name: array for name, array in tensors.items() if array is not None}
+    metadata = dict(read_metadata(TINY))
+    metadata["id"] = Weights("x", weights.config_text, kept, {}).id
+    save_file(kept, path, metadata)
+    return path
+
+
+def test_round_trip(tiny_weights: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "copy.safetensors"
+    path.write_bytes(tiny_weights.to_bytes())
+    copy = load_weights(path)
+    assert copy.id == tiny_weights.id
+    assert copy.config == tiny_weights.config
+    assert set(copy.tensors) == set(tiny_weights.tensors)
+
+
+def test_id_is_frozen(tiny_weights: Weights) -> None:
+    assert tiny_weights.id.startswith("b2baee181c03b1c4")
+    assert short_id_of(TINY) == tiny_weights.short_id
+
+
+def test_flipped_bits_are_found(tmp_path: Path) -> None:
+    # A sample of the payload, and every byte of the header's first part.
+    data = TINY.read_bytes()
+    (header,) = struct.unpack("<Q", data[:8])
+    positions = [*range(64), *random.Random(0).sample(range(8 + header, len(data)), 60)]
+    path = tmp_path / "flipped.safetensors"
+    for position in positions:
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        with pytest.raises(WeightsError):
+            load_weights(path)
+
+
+@pytest.mark.parametrize("size", [0, 5, 8, 100, 5000, -1])
+def test_truncated_files_are_found(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "short.safetensors"
+    path.write_bytes(TINY.read_bytes()[:size])
+    with pytest.raises(WeightsError):
+        load_weights(path)
+
+
+def test_consistent_but_unsound_weights_are_refused(tiny_weights: Weights, tmp_path: Path) -> None:
+    tensors = tiny_weights.tensors
+    path = tmp_path / "bad.safetensors"
+    overflow = np.full_like(tensors["prior.up64.weight"], 2**31 - 1)
+    shape = tensors["prior.stem.weight"][:, :-1]
+    table = tensors["tables.y.frequencies"].copy()
+    table[0] += 1
+    other = tensors["prior.stem.weight"] + 4096
+    bad = [
+        ({"prior__up64__weight": overflow}, "exact arithmetic"),
+        ({"prior__stem__weight": np.ascontiguousarray(shape)}, "fit together"),
+        ({"prior__stem__weight": None}, r"stem\.weight"),
+        ({"tables__y__frequencies": table}, "2\\^24"),
+        ({"prior__stem__weight": other}, "other numbers"),
+    ]
+    for changes, message in bad:
+        with pytest.raises(WeightsError, match=message):
+            load_weights(rewrite(tiny_weights, path, **changes))  # type: ignore[arg-type]
+
+
+def test_foreign_files(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_text("hello, this is no weights file at all")
+    with pytest.raises(WeightsError):
+        load_weights(path)
+    save_file({"a": np.zeros(3)}, path)
+    with pytest.raises(WeightsError, match="not a weights file"):
+        load_weights(path)
+    with pytest.raises(ModelNotFoundError):
+        load_weights(tmp_path / "none.safetensors")
+
+
+def test_metadata_is_read_without_the_tensors(tmp_path: Path) -> None:
+    metadata = read_metadata(TINY)
+    assert metadata["name"] == "tiny"
+    assert read_config(metadata).latent == 16
+    path = tmp_path / "header.safetensors"
+    path.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    with pytest.raises(WeightsError):
+        read_metadata(path)
+    with pytest.raises(WeightsError):
+        read_config({"config": json.dumps([1])})
+
+
+def test_finding_models() -> None:
+    names = [path.stem for path in released_models()]
+    assert "photo" in names
+    assert find_weights("photo") == find_by_id(short_id_of(find_weights("photo")))
+    assert find_weights(str(TINY)) == TINY
+    with pytest.raises(ModelNotFoundError, match="photo"):
+        find_weights("nonsense")
+    with pytest.raises(ModelNotFoundError, match="00010203"):
+        find_by_id(bytes(range(4)))

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def whole_process(picture: Path, model: str, repeat: int) -> dict[str, float]:
         compress = [*program, "compress", "-Qf", "--model", model, str(picture), str(coded)]
         decompress = [*program, "decompress", "-Qf", "--model", model, str(coded), str(decoded)]
         return {
-            f"{name}, whole process": seconds(lambda c=c: subprocess.run(c, check=True), repeat)
-            for name, c in (("compress", compress), ("decompress", decompress))
+            "compress, whole process": seconds(partial(subprocess.run, compress), repeat),
+            "decompress, whole process": seconds(partial(subprocess.run, decompress), repeat),
         }
 
 
@@ -74,8 +75,9 @@ def stages(picture: Path, model: str, repeat: int) -> dict[str, float]:
     image = read_picture(source, 1 << 28)
     samples = from_image(image).padded()
     y, z = engine.analyse(samples, level)
+    height, width = y.shape[1:]
     coded = coder.encode(y, z, level)
-    grid = LatentGrid(*y.shape[1:])
+    grid = LatentGrid(height, width)
     first, _ = grid.pack(coded.y_hat * 1024)
     symbols = z.round().astype("int32")
     header = container.Header(image.width, image.height, False, level, weights.short_id)
@@ -88,7 +90,7 @@ def stages(picture: Path, model: str, repeat: int) -> dict[str, float]:
 
     prior_alone = seconds(prior, repeat)
     encode = seconds(lambda: coder.encode(y, z, level), repeat)
-    decode = seconds(lambda: coder.decode(coded.stream, *y.shape[1:], level), repeat)
+    decode = seconds(lambda: coder.decode(coded.stream, height, width, level), repeat)
     return {
         "import": importing(),
         "weights": seconds(lambda: load_weights(path), repeat),

@@ -25,7 +25,7 @@ def test_only_surrogates_train_the_encoder(tiny_config: ModelConfig) -> None:
     def encoder_gradient(surrogate: str) -> bool:
         result = model(x, level, surrogate)
         loss = rate_distortion(x, result, torch.tensor([0.1]), "mse").value.sum()
-        weight = model.g_a.stem.weight
+        weight = model.get_parameter("g_a.stem.weight")
         (gradient,) = torch.autograd.grad(loss, weight, allow_unused=True)
         return gradient is not None and bool(gradient.any())
 
@@ -48,7 +48,7 @@ def test_transform_codec_start_beats_a_random_one() -> None:
     model = RoundingAutoencoder(config)
     start_as_transform_codec(model, x)
     started = objective(model)
-    torch.nn.init.normal_(model.g_a.stem.weight, std=0.1)
+    torch.nn.init.normal_(model.get_parameter("g_a.stem.weight"), std=0.1)
     assert started < objective(model) / 5
 
 

@@ -73,7 +73,7 @@ def test_scale_ladder() -> None:
 
 def test_scale_outside_the_ladder_can_come_back() -> None:
     level = torch.tensor([-5.0, 70.0], requires_grad=True)
-    (sigma_of_level(level) * torch.tensor([-1.0, 1.0])).sum().backward()
+    (sigma_of_level(level) * torch.tensor([-1.0, 1.0])).sum().backward()  # type: ignore[no-untyped-call]
     assert level.grad is not None
     assert level.grad[0] < 0  # a larger scale is wanted at the bottom
     assert level.grad[1] > 0  # a smaller one at the top

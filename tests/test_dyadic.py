@@ -100,8 +100,8 @@ def test_depthwise_is_exact(seed: int, channels: int, height: int, width: int) -
 
 
 def test_block_adds_its_input() -> None:
-    zeros = np.zeros((3, 3), np.int32)
-    tensors = {"b.w1.weight": zeros, "b.w2.weight": zeros}
+    zeros: NDArray[np.int32] = np.zeros((3, 3), np.int32)
+    tensors: dict[str, NDArray[np.int32]] = {"b.w1.weight": zeros, "b.w2.weight": zeros}
     tensors |= {f"b.{name}.bias": np.zeros(3, np.int32) for name in ("w1", "dw", "w2")}
     tensors["b.dw.weight"] = np.zeros((3, 3, 3), np.int32)
     x = np.arange(-12.0, 15.0).reshape(3, 3, 3)

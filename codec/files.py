@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -64,8 +65,13 @@ def write_file(path: Path, data: bytes, force: bool) -> None:
         OutputExistsError, OutputError: as `check_target`, or the disk refuses.
     """
     if path == STANDARD:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"standard output cannot be written ({error.strerror})") from error
         return
     check_target(path, force)
     try:
@@ -81,13 +87,25 @@ def write_file(path: Path, data: bytes, force: bool) -> None:
         if force:
             Path(name).replace(path)
         else:
-            os.link(name, path)  # unlike a rename, fails if the target exists
+            _rename_to_new(name, path)
     except FileExistsError as error:
         raise OutputExistsError(f"{path}: exists already; overwrite it with -f") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _rename_to_new(name: str, path: Path) -> None:
+    """Give a file a name that must not exist yet."""
+    try:
+        os.link(name, path)  # unlike a rename, fails if the target exists
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        # No hard links here (FAT, some network disks): claim the name, then rename onto it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        Path(name).replace(path)
 
 
 def _umask() -> int:

@@ -6,7 +6,6 @@ picture <- pixels <- g_s, gain^-1 <- y^  <-  [exact prior, range coder]  <- cont
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,11 +88,6 @@ class Codec:
             position = quality / 100 * (config.anchors - 1)
         return round(position * (1 << LEVEL_BITS))
 
-    def quality_of(self, level: int) -> float:
-        """Quality 0..100 of a file's level."""
-        top = self.weights.config.anchors - 1
-        return 100 * level / (1 << LEVEL_BITS) / top if top else math.nan
-
     def encode(
         self, image: Image.Image, quality: float | None = None, lmbda: float | None = None
     ) -> Compressed:
@@ -109,8 +103,9 @@ class Codec:
         """
         level = self.level_of(quality, lmbda)
         pixels = from_image(image)
-        if max(pixels.height, pixels.width) > container.MAX_SIDE:
-            raise InputError(f"sides above {container.MAX_SIDE} pixels are not supported")
+        sides = (pixels.height, pixels.width)
+        if min(sides) < 1 or max(sides) > container.MAX_SIDE:
+            raise InputError(f"sides must lie in 1..{container.MAX_SIDE} pixels")
         y, z = self._engine.analyse(pixels.padded(), level)
         coded = self._coder.encode(y, z, level)
         header = Header(pixels.width, pixels.height, pixels.grey, level, self.weights.short_id)
@@ -167,8 +162,14 @@ def compress(
     return _codec(find_weights(str(model))).compress(image, quality, lmbda)
 
 
-def decompress(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
-    """Decompress with the released model that the file names; see `Codec.decompress`."""
+def decompress(
+    data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, model: str | Path | None = None
+) -> Image.Image:
+    """Decompress with the released model that the file names, or with a given one.
+
+    See `Codec.decompress`.
+    """
     header = container.read_header(data)
     header.check_pixels(max_pixels)
-    return _codec(find_by_id(header.model_id)).decompress(data, max_pixels)
+    path = find_by_id(header.model_id) if model is None else find_weights(str(model))
+    return _codec(path).decompress(data, max_pixels)

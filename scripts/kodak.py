@@ -39,7 +39,7 @@ def main(folder: Path, model: str, target: Path | None) -> None:
     print(f"{codec.weights.name} ({codec.weights.short_id.hex()}), {len(pictures)} pictures")
     print("| quality | lambda | bpp | PSNR |\n|---|---|---|---|")
     for point in points:
-        lmbda = codec.weights.config.lambda_of(point.quality / 100 * 7)
+        lmbda = codec.weights.config.lambda_of(codec.level_of(point.quality) / 4096)
         print(f"| {point.quality:.1f} | {lmbda:.4f} | {point.bpp:.4f} | {point.psnr:.2f} |")
     print("\n| peer | BD-rate |\n|---|---|")
     for name, peer in kodak_peers().items():

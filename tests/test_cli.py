@@ -101,6 +101,18 @@ def test_standard_input_and_output(folder: Path) -> None:
     assert shown.stdout.startswith(b"\x89PNG")
 
 
+def test_full_standard_output(coded: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "codec", "decompress", str(coded), "-", *MODEL],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    fails((done.returncode, "", done.stderr), 1, "standard output")
+
+
 def test_info(coded: Path, run: Run) -> None:
     status, out, err = run("info", coded, "--json")
     facts = json.loads(out)
@@ -147,6 +159,8 @@ def test_bad_pictures(folder: Path, run: Run) -> None:
     }.items():
         fails(run("compress", folder / name, target, *MODEL), 1, word)
         assert not target.exists()
+    fails(run("compress", folder, *MODEL), 1, "folder")
+    fails(run("compress", folder / "city.png", "--device", "nonsense", *MODEL), 1, "nonsense")
     assert sorted(p.suffix for p in folder.iterdir()) == [".png"] * 6
 
 
@@ -160,6 +174,7 @@ def test_bad_targets(folder: Path, run: Run) -> None:
     fails(run("compress", source, folder, *MODEL), 1, "folder")
     fails(run("compress", source, source, "-f", *MODEL), 1, "same file")
     fails(run("compress", source, "/proc/a.vqc", *MODEL), 1, "/proc/a.vqc")
+    fails(run("compress", source, folder / ("x" * 300), *MODEL), 1, "too long")
     assert run("compress", source, existing, "-f", *MODEL)[0] == 0
     assert existing.read_bytes() != b"mine"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -89,3 +90,16 @@ def test_unreadable_inputs(tmp_path: Path) -> None:
     path.write_bytes(bytes(100))
     with pytest.raises(InputError, match="longer"):
         read_file(path, max_bytes=99)
+
+
+def test_disks_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "a.bin"
+    write_file(path, b"abc", force=False)
+    assert path.read_bytes() == b"abc"
+    assert entries(tmp_path) == ["a.bin"]
+    with pytest.raises(OutputExistsError):
+        write_file(path, b"new", force=False)

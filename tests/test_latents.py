@@ -62,3 +62,9 @@ def test_wrong_stream_is_damage_or_another_checksum(
             continue
         if position < len(stream) - 4:  # the last word has bits that no symbol needs
             assert checksum != coded.checksum
+
+
+def test_junk_after_the_symbols_is_damage(coder: LatentCoder, rng: np.random.Generator) -> None:
+    coded = coder.encode(*latents(rng, 4, 4, spread=3), 0)
+    with pytest.raises(DamagedFileError, match="longer"):
+        coder.decode(coded.stream + b"junk junk", 4, 4, 0)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import struct
+import zlib
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from codec.errors import InputError
@@ -66,6 +71,67 @@ def test_converted_modes(mode: str) -> None:
 def test_unsupported_modes_say_what_to_do(mode: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_image(Image.new(mode, (4, 4)))
+
+
+def png_of_16_bits() -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", 4, 3, 16, 2, 0, 0, 0)
+    rows = (b"\0" + bytes(4 * 6)) * 3
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_16_bit_colours_are_not_cut_silently() -> None:
+    for data in (png_of_16_bits(), b"P6 4 3 65535\n" + bytes(72)):
+        with pytest.raises(InputError, match="8 bits"):
+            read_picture(data, LIMIT)
+    assert read_picture(b"P6 4 3 100\n" + bytes(36), LIMIT).size == (4, 3)
+
+
+def test_junk_exif_turns_nothing(city: Image.Image) -> None:
+    for junk in (b"Exif\0\0junk", b"II*\0\xff\xff\xff\xff"):
+        image = read_picture(file_of(city, exif=junk), LIMIT)
+        assert np.array_equal(from_image(image).samples, np.asarray(city))
+
+
+def test_a_jpeg_with_a_second_picture_is_its_first(city: Image.Image) -> None:
+    data = file_of(city, "MPO", save_all=True, append_images=[city.resize((8, 8))])
+    image = read_picture(data, LIMIT)
+    assert image.format == "MPO"
+    assert from_image(image).width == city.width
+
+
+def test_profiles_are_converted_to_srgb() -> None:
+    from PIL import ImageCms
+
+    image = Image.new("RGB", (4, 4), (90, 120, 200))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image.info["icc_profile"] = srgb
+    assert np.abs(from_image(image).samples.astype(int) - [90, 120, 200]).max() <= 1
+    # A profile whose red primary is the blue one and the other way round.
+    swapped = srgb.replace(b"rXYZ", b"tmp!").replace(b"bXYZ", b"rXYZ").replace(b"tmp!", b"bXYZ")
+    image.info["icc_profile"] = swapped
+    assert np.abs(from_image(image).samples.astype(int) - [200, 120, 90]).max() <= 2
+    image.info["icc_profile"] = b"junk"
+    assert np.array_equal(from_image(image).samples[0, 0], [90, 120, 200])
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_mutated_pictures_raise_nothing_else(data: st.DataObject) -> None:
+    file_format = data.draw(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF"]))
+    picture = bytearray(file_of(Image.new("RGB", (9, 7), (1, 200, 3)), file_format))
+    for _ in range(data.draw(st.integers(1, 6))):
+        picture[data.draw(st.integers(0, len(picture) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(InputError):
+        from_image(read_picture(bytes(picture), LIMIT))
 
 
 def test_palette_transparency_is_noticed() -> None:

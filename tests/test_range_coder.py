@@ -36,6 +36,7 @@ def test_round_trip(seed: int, count: int, n: int) -> None:
     decoder = RangeDecoder(stream)
     assert np.array_equal(decoder.decode(number[: n // 2], coder), symbols[: n // 2])
     assert np.array_equal(decoder.decode(number[n // 2 :], coder), symbols[n // 2 :])
+    decoder.finish()
     # Two words of 32 bits end the stream at most.
     assert len(stream) <= family.bits(symbols, number) / 8 * 1.001 + 8
 
@@ -52,6 +53,7 @@ def test_every_symbol_of_a_skewed_table_survives() -> None:
             encoder.encode(symbols, np.zeros(n, int), coder)
             decoder = RangeDecoder(encoder.finish())
             assert np.array_equal(decoder.decode(np.zeros(n, int), coder), symbols)
+            decoder.finish()
 
 
 def test_words_are_frozen() -> None:

@@ -33,6 +33,14 @@ def test_mixed_surrogate_rounds_around_the_mean() -> None:
     assert (for_rate(x, mean, "mixed") - (x - mean)).abs().item() <= 0.5
 
 
+def test_rounded_surrogate_still_trains_the_mean() -> None:
+    mean = torch.tensor([0.25], requires_grad=True)
+    x = torch.tensor([3.3])
+    (rate,) = torch.autograd.grad(for_rate(x, mean, "rounded").sum(), mean)
+    (shown,) = torch.autograd.grad(for_synthesis(x, mean, "rounded").sum(), mean)
+    assert (rate.item(), shown.item()) == (-1.0, 1.0)
+
+
 def test_rounded_surrogate_gives_the_encoder_no_gradient() -> None:
     x = torch.tensor([3.3], requires_grad=True)
     assert not for_synthesis(x, 0.25, "rounded").requires_grad

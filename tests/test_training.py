@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,8 @@ from codec.model.config import ModelConfig
 from codec.pipeline import Codec
 from codec.training.checkpoint import load_checkpoint
 from codec.training.export import export_weights, initial_state
-from codec.training.loop import LAST, TRUNK, Trainer, resume_checkpoint, train
-from codec.training.photos import TILE, TilePool, find_photos, hold_out, tiles_of
+from codec.training.loop import LAST, TRUNK, Trainer, resume_run, train
+from codec.training.photos import TILE, TilePool, count_tiles, find_photos, hold_out, tiles_of
 from codec.training.schedule import TrainingConfig
 from tests.conftest import DATA, TINY
 
@@ -67,7 +68,9 @@ def test_tiles_cover_large_pictures_and_extend_small_ones(tmp_path: Path) -> Non
     Image.new("RGB", (2 * TILE + 100, TILE)).save(path)
     assert [tile.shape for tile in tiles_of(path)] == [(3, TILE, TILE)] * 2
     assert len(tiles_of(DATA / "city.png")) == 1
+    assert count_tiles(path) == 2
     path.write_text("broken")
+    assert count_tiles(path) == 0
     with pytest.raises(TrainingError, match=r"large\.png"):
         tiles_of(path)
 
@@ -81,18 +84,33 @@ def test_crops(photos: Path) -> None:
     assert torch.equal(crops, again)
 
 
-def test_a_small_pool_rotates_the_same_way_after_a_resume(photos: Path, tmp_path: Path) -> None:
-    many = [tmp_path / f"{i}.png" for i in range(40)]
-    for i, path in enumerate(many):
-        Image.new("RGB", (8, 8), (i, 0, 0)).save(path)
-    pools = [TilePool(many, CPU, 0) for _ in range(2)]
-    shown = {int(v) for v in pools[0]._tiles[:, 0, 0, 0]}
+def test_a_small_pool_rotates_through_every_tile(tmp_path: Path) -> None:
+    photos = [tmp_path / f"{i}.png" for i in range(12)]
+    for i, path in enumerate(photos):
+        wide = np.zeros((TILE, 3 * TILE, 3), np.uint8)
+        wide[:] = 3 * i + np.arange(3 * TILE)[None, :, None] // TILE  # a grey for each tile
+        Image.fromarray(wide).save(path)
+    pool, late = (TilePool(photos, CPU, 0) for _ in range(2))
+    assert len(pool) == 16
+
+    def shown(pool: TilePool) -> set[int]:
+        return {int(v) for v in pool._tiles[:, 0, 0, 0]}
+
+    seen = shown(pool)
     for step in range(0, 256 * 50, 100):
-        pools[0].advance_to(step)
-        shown |= {int(v) for v in pools[0]._tiles[:, 0, 0, 0]}
-    pools[1].advance_to(256 * 50 - 56)
-    assert shown == set(range(40))
-    assert torch.equal(pools[0]._tiles, pools[1]._tiles)
+        pool.advance_to(step)
+        seen |= shown(pool)
+    assert seen == set(range(36))
+    late.advance_to(256 * 50 - 56)  # as a resumed run does
+    assert torch.equal(pool._tiles, late._tiles)
+
+
+def test_unreadable_photographs_are_left_out(photos: Path) -> None:
+    (photos / "bad.png").write_text("broken")
+    pool = TilePool(find_photos([photos]), CPU, 1 << 30)
+    assert (pool.skipped, len(pool)) == (1, 8)
+    with pytest.raises(TrainingError, match="none of 1"):
+        TilePool([photos / "bad.png"], CPU, 1 << 30)
 
 
 def test_schedule() -> None:
@@ -113,6 +131,7 @@ def test_schedule() -> None:
         {"steps": 1, "minutes": 1.0},
         {"steps": 1, "crop": 100},
         {"steps": 1, "optimiser": "magic"},
+        {"steps": 1, "distortion": "ms-ssim"},
     ],
 )
 def test_impossible_schedules(values: dict[str, object]) -> None:
@@ -130,8 +149,9 @@ def test_resume_is_exact(
         run.mkdir()
     train(Trainer(whole, [photos], tiny_config, config))
     train(Trainer(parts, [photos], tiny_config, config), stop_at=10)
-    resumed = resume_checkpoint(parts, config)
+    resumed, same = resume_run(parts, {})
     assert resumed.position.step == 10
+    assert same == config
     train(Trainer(parts, [photos], tiny_config, config, resumed))
     one, other = load_checkpoint(whole / LAST), load_checkpoint(parts / LAST)
     assert one.position.step == other.position.step == 20
@@ -160,10 +180,14 @@ def test_training_learns_and_exports(photos: Path, tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines] == entries
     assert entries[0]["step"] == 20
 
-    # A longer run continues from before the decay, a finished one from its end.
+    # A longer run continues from before the decay, unless it hardly raises the rate again.
     assert load_checkpoint(tmp_path / TRUNK).position.step == 48
-    assert resume_checkpoint(tmp_path, settings(steps=1000)).position.step == 48
-    assert resume_checkpoint(tmp_path, settings(steps=130)).position.step == 120
+    for steps, start in ((1000, 48), (240, 48), (121, 120)):
+        resumed, training = resume_run(tmp_path, {"steps": steps})
+        assert resumed.position.step == start
+        assert training.steps == steps
+        assert training.holdout == 0.3
+    assert resume_run(tmp_path, {"minutes": 5.0})[1].steps is None
 
     target = tmp_path / "model.safetensors"
     weights = export_weights(load_checkpoint(tmp_path / LAST), target, "mini")
@@ -227,9 +251,54 @@ def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: 
         main(arguments.split())
     assert exit_.value.code == OutputExistsError.exit_code
     with pytest.raises(SystemExit) as exit_:
-        main([*arguments.replace("--steps 4", "--steps 6").split(), "--resume"])
+        main([*arguments.split(), "--resume"])
+    assert exit_.value.code == 2  # the shape of the model cannot change
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", str(photos), "--out", str(run), "--steps", "6", "--resume"])
     assert exit_.value.code == 0
-    assert load_checkpoint(run / LAST).position.step == 6
+    checkpoint = load_checkpoint(run / LAST)
+    assert checkpoint.position.step == 6
+    assert checkpoint.training.crop == 64
+
+
+def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = f"train {photos} --init {TINY} --out {run} --steps 2 --batch 2 --crop 64"
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments.split(), "--learning-rate", "1e-9", "--holdout", "0"])
+    assert exit_.value.code == 0
+    trained, start = Codec(run / "model.safetensors").weights, Codec(TINY).weights
+    assert trained.config == start.config
+    for name, array in start.tensors.items():
+        if not name.startswith("tables"):
+            change = np.abs(trained.tensors[name].astype(float) - array).max()
+            assert change <= 1 + 1e-3 * np.abs(array).max(), name
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments.split(), "--width", "9", "-f"])
+    assert exit_.value.code == 2
+
+
+def test_foreign_optimiser_state_is_refused(photos: Path, tmp_path: Path) -> None:
+    config = settings(optimiser="muon", steps=2)
+    shape = ModelConfig(channels8=8, channels16=8, latent=8, hyper=4, prior=8)
+    train(Trainer(tmp_path, [photos], shape, config))
+    checkpoint = load_checkpoint(tmp_path / LAST)
+    with pytest.raises(TrainingError, match="another model"):
+        Trainer(tmp_path, [photos], shape, settings(optimiser="adam"), checkpoint)
+
+
+def test_an_interrupted_run_stops_at_a_step_and_resumes(
+    photos: Path, tmp_path: Path, tiny_config: ModelConfig
+) -> None:
+    trainer = Trainer(tmp_path, [photos], tiny_config, settings(steps=10_000))
+
+    def interrupt(progress: float, entry: dict[str, object]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(trainer, interrupt, log_every=3)
+    resumed, _ = resume_run(tmp_path, {})
+    assert resumed.position.step in (3, 4)  # the signal is seen after the step it came in
 
 
 def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:

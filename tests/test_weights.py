@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from codec.errors import ModelNotFoundError, WeightsError
+from codec.pipeline import Codec
 from codec.runtime.released import (
     find_by_id,
     find_weights,
@@ -78,9 +79,13 @@ def test_consistent_but_unsound_weights_are_refused(tiny_weights: Weights, tmp_p
     table = tensors["tables.y.frequencies"].copy()
     table[0] += 1
     other = tensors["prior.stem.weight"] + 4096
+    fractions = tensors["prior.stem.weight"] + 0.5
+    levels = tensors["prior.level_bias"][:5].copy()
     bad = [
         ({"prior__up64__weight": overflow}, "exact arithmetic"),
-        ({"prior__stem__weight": np.ascontiguousarray(shape)}, "fit together"),
+        ({"prior__stem__weight": np.ascontiguousarray(shape)}, "of shape"),
+        ({"prior__stem__weight": fractions}, "int32"),
+        ({"prior__level_bias": levels}, "of shape"),
         ({"prior__stem__weight": None}, r"stem\.weight"),
         ({"tables__y__frequencies": table}, "2\\^24"),
         ({"prior__stem__weight": other}, "other numbers"),
@@ -123,3 +128,16 @@ def test_finding_models() -> None:
         find_weights("nonsense")
     with pytest.raises(ModelNotFoundError, match="00010203"):
         find_by_id(bytes(range(4)))
+
+
+def test_transforms_that_do_not_fit_are_refused(tiny_weights: Weights, tmp_path: Path) -> None:
+    stem = tiny_weights.tensors["g_a.stem.weight"][:-1].copy()
+    path = rewrite(tiny_weights, tmp_path / "bad.safetensors", g_a__stem__weight=stem)
+    with pytest.raises(WeightsError, match="transforms"):
+        Codec(path)
+
+
+def test_a_huge_configuration_allocates_nothing(tiny_weights: Weights) -> None:
+    text = json.dumps(tiny_weights.config.to_dict() | {"channels8": 4096, "blocks8": 64})
+    with pytest.raises(WeightsError, match="transforms"):
+        Codec(Weights("huge", text, tiny_weights.tensors, {}))

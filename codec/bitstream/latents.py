@@ -114,6 +114,7 @@ class LatentCoder:
 
         first = code(prior.first_pass(features, level, grid))
         second = code(prior.second_pass(features, first, level, grid))
+        decoder.finish()
         return _to_float(grid, first, second), checksum.value
 
 

@@ -99,6 +99,15 @@ class RangeDecoder:
                 symbols[part] = decoded + coder.tables.low[number]
         return symbols
 
+    def finish(self) -> None:
+        """Check that nothing is left.
+
+        Raises:
+            DamagedFileError: the stream holds more than was decoded.
+        """
+        if not self._decoder.maybe_exhausted():
+            raise DamagedFileError("damaged: the coded data is longer than its symbols")
+
     def _decode(self, model: Any, count: int) -> NDArray[np.int32]:
         try:
             decoded: NDArray[np.int32] = self._decoder.decode(model, count)

@@ -154,8 +154,9 @@ def info(source: Path, as_json: bool) -> None:
         f"{facts['bpp']:.4f} bpp"
     )
     click.echo(f"  model {facts['model']} ({facts['model_id']}), {facts['rounding']} rounding")
-    if facts["quality"] is not None:
-        click.echo(f"  quality {facts['quality']:g}, lambda {facts['lambda']:.5g}")
+    if facts["lambda"] is not None:
+        quality = "" if facts["quality"] is None else f"quality {facts['quality']:.4g}, "
+        click.echo(f"  {quality}lambda {facts['lambda']:.5g}")
 
 
 @click.command()
@@ -204,16 +205,19 @@ def _facts(parsed: Container, size: int) -> dict[str, Any]:
         return facts
     config = read_config(read_metadata(path))
     position = header.level / (1 << LEVEL_BITS)
-    top = max(config.anchors - 1, 1)
     return facts | {
         "model": path.stem,
-        "quality": round(100 * position / top, 2),
+        "quality": config.quality_of(position),
         "lambda": config.lambda_of(position),
     }
 
 
 def _default_target(source: Path, suffix: str) -> Path:
-    return STANDARD if source == STANDARD else source.with_suffix(suffix)
+    if source == STANDARD:
+        return STANDARD
+    if source.is_dir():
+        raise InputError(f"{source}: is a folder; name a file")
+    return source.with_suffix(suffix)
 
 
 def _check(source: Path, target: Path, options: dict[str, Any]) -> None:

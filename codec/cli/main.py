@@ -85,6 +85,10 @@ def main(arguments: list[str] | None = None) -> None:
         status = _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         status = 1
+    except MemoryError:
+        status = _fail("out of memory; try a smaller picture", 1)
+    except OSError as error:
+        status = _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
     sys.exit(status)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from codec.errors import OutputExistsError, TrainingError
+from codec.errors import OutputError, OutputExistsError, TrainingError
 
 if TYPE_CHECKING:
     from codec.model.config import ModelConfig
     from codec.training.schedule import TrainingConfig
+
+DEFAULT_MINUTES = 30.0
 
 
 def parse_lambdas(_: click.Context, __: click.Parameter, text: str) -> tuple[float, float]:
@@ -75,34 +80,61 @@ def parse_lambdas(_: click.Context, __: click.Parameter, text: str) -> tuple[flo
 @click.option("--cache-mib", default=3072, show_default=True, help="Memory for decoded tiles.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing run.")
-def train(**options: Any) -> None:
+@click.pass_context
+def train(ctx: click.Context, /, **options: Any) -> None:
     """Train a model on PHOTOS (files and folders of PNG, JPEG, WebP or AVIF).
 
     Without --minutes and --steps a run lasts 30 minutes. Its learning rate falls to zero at
     the end whatever the length, so every budget gives a usable model: model.safetensors in
-    the run folder, to be used as `vqcodec compress --model RUN/model.safetensors`.
+    the run folder, to be used as `vqcodec compress --model RUN/model.safetensors`. A resumed
+    run keeps its settings, except for those given anew.
     """
+    progress = _Progress()
+
     from codec.training.checkpoint import load_checkpoint
     from codec.training.export import export_weights, initial_state
-    from codec.training.loop import LAST, Trainer, resume_checkpoint
+    from codec.training.loop import LAST, Trainer, clear_run, resume_run
     from codec.training.loop import train as run_training
 
     run: Path = options["run"]
-    training = _training_config(options)
+    given = {
+        name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if {"minutes", "steps"} <= given:
+        raise click.UsageError("give --minutes or --steps, not both")
     has_state = (run / LAST).is_file()
-    if options["resume"] and not has_state:
-        raise TrainingError(f"{run}: no run to resume; leave out --resume to start one")
-    if has_state and not (options["resume"] or options["force"]):
-        raise OutputExistsError(f"{run} holds a run already; continue it with --resume, or -f")
-    run.mkdir(parents=True, exist_ok=True)
-    resume = resume_checkpoint(run, training) if options["resume"] else None
-    model, initial = _model_config(options), None
-    if options["init"] and not resume:
-        model, initial = initial_state(options["init"])
+    resume = initial = None
+    if options["resume"]:
+        fixed = given & (MODEL_OPTIONS | {"optimiser", "init"})
+        if fixed:
+            raise click.UsageError(f"a resumed run keeps its {', '.join(sorted(fixed))}")
+        if not has_state:
+            raise TrainingError(f"{run}: no run to resume; leave out --resume to start one")
+        resume, training = resume_run(run, _training_settings(options, given))
+        model = resume.model
+    else:
+        if has_state and not options["force"]:
+            raise OutputExistsError(
+                f"{run} holds a run already; continue it with --resume, or replace it with -f"
+            )
+        training = _training_config(options)
+        model = _model_config(options)
+        if options["init"]:
+            if given & MODEL_OPTIONS:
+                raise click.UsageError("--init brings the shape and the lambdas of its model")
+            model, initial = initial_state(options["init"])
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{run}: cannot be created ({error.strerror})") from error
+    if not resume:
+        clear_run(run)
 
     trainer = Trainer(run, options["photos"], model, training, resume, initial)
+    if trainer.pool.skipped:
+        click.echo(f"{trainer.pool.skipped} unreadable photographs are left out", err=True)
     try:
-        with _Progress(trainer.rank == 0) as progress:
+        with progress.shown(trainer.rank == 0):
             run_training(trainer, progress.show)
     finally:
         trainer.close()
@@ -112,25 +144,36 @@ def train(**options: Any) -> None:
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
 
 
+MODEL_OPTIONS = {"lambdas", "transform", "width", "latent", "hyper", "prior", "blocks"}
+TRAINING_OPTIONS = {
+    "steps",
+    "minutes",
+    "learning_rate",
+    "crop",
+    "surrogate",
+    "distortion",
+    "optimiser",
+    "seed",
+    "cache_mib",
+    "holdout",
+}
+"""Options that are fields of `TrainingConfig` under the same name."""
+
+
+def _training_settings(options: dict[str, Any], given: set[str]) -> dict[str, Any]:
+    """Fields of `TrainingConfig` for the options in `given`."""
+    settings = {name: options[name] for name in TRAINING_OPTIONS & given}
+    if given & {"batch", "crop"}:
+        settings["batch_pixels"] = options["batch"] * options["crop"] ** 2
+    return settings
+
+
 def _training_config(options: dict[str, Any]) -> TrainingConfig:
     from codec.training.schedule import TrainingConfig
 
-    minutes, steps = options["minutes"], options["steps"]
-    if minutes and steps:
-        raise click.UsageError("give --minutes or --steps, not both")
-    return TrainingConfig(
-        steps=steps,
-        minutes=minutes or (None if steps else 30.0),
-        learning_rate=options["learning_rate"],
-        batch_pixels=options["batch"] * options["crop"] ** 2,
-        crop=options["crop"],
-        surrogate=options["surrogate"],
-        distortion=options["distortion"],
-        optimiser=options["optimiser"],
-        seed=options["seed"],
-        cache_mib=options["cache_mib"],
-        holdout=options["holdout"],
-    )
+    if not (options["minutes"] or options["steps"]):
+        options = options | {"minutes": DEFAULT_MINUTES}
+    return TrainingConfig(**_training_settings(options, set(options)))
 
 
 def _model_config(options: dict[str, Any]) -> ModelConfig:
@@ -159,34 +202,43 @@ def _model_config(options: dict[str, Any]) -> ModelConfig:
 class _Progress:
     """A progress bar on a terminal, and one line per validation anywhere."""
 
-    def __init__(self, visible: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    def __init__(self) -> None:
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        except ImportError as error:
+            raise TrainingError("training needs: pip install 'vqcodec[train]'") from error
         self._console = Console(stderr=True)
-        self._visible = visible
-        self._bar = Progress(
+        self._visible = False
+        columns = (
             BarColumn(),
             TextColumn("{task.percentage:.1f} % {task.description}"),
             TimeRemainingColumn(),
-            console=self._console,
-            disable=not (visible and self._console.is_terminal),
         )
-        self._task = self._bar.add_task("starting", total=1.0)
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
 
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+    @contextmanager
+    def shown(self, visible: bool) -> Iterator[None]:
+        """Show the bar while the run lasts, in the first process only."""
+        self._visible = visible
+        if not visible:
+            yield
+            return
+        with self._bar:
+            self._task = self._bar.add_task("starting", total=1.0)
+            yield
 
     def show(self, progress: float, entry: dict[str, Any]) -> None:
+        """Report one entry of the log."""
+        if not self._visible:
+            return
         step = entry["step"]
         if "loss" in entry:
             text = f"step {step} loss {entry['loss']:.3f} {entry['bpp']:.3f} bpp"
             self._bar.update(self._task, completed=progress, description=text)
-        points = entry.get("validation") or ()
-        if points and self._visible:
+        points = entry.get("validation")
+        if points:
             shown = "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points)
-            self._console.print(f"step {step} ({entry['elapsed']:.0f} s), bpp/dB: {shown}")
+            self._console.print(
+                f"step {step} ({entry['elapsed']:.0f} s), bpp/dB: {shown}", soft_wrap=True
+            )

@@ -2,7 +2,7 @@
 
     x --g_a--> y --gain--> y' --round(y' - mu)--> q          (analysis, `transforms`, `rate`)
                      |
-                    h_a --> z --round--> z^ --h_s--> mu, sigma    (`hyperprior`, `exact_modules`)
+                    h_a --> z --round--> z^ --h_s--> mu, sigma    (`hyperprior`)
     x^ <--g_s-- y'^/gain <-- y'^ = q + mu
 
 `autoencoder.RoundingAutoencoder` joins the pieces and is what training optimises and the

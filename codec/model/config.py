@@ -10,11 +10,10 @@ from typing import Any, Literal
 
 from codec.errors import WeightsError
 
-LATENT_STRIDE = 16
-"""Pixels per latent position along a side (y lives at 1/16)."""
-HYPER_STRIDE = 64
-"""Pixels per hyper-latent position along a side (z lives at 1/64)."""
-
+MAX_WIDTH = 4096
+MAX_DEPTH = 64
+MAX_ANCHORS = 16
+"""Levels go into 16 bits of a file, in units of 2^-12."""
 LEVEL_BITS = 12
 """Positions on the ladder of lambdas are stored and interpolated in units of 2^-12."""
 
@@ -50,13 +49,17 @@ class ModelConfig:
         sizes = (self.channels8, self.channels16, self.latent, self.hyper, self.prior)
         if self.transform not in ("lowres", "gdn"):
             raise WeightsError(f"unknown transform {self.transform!r}; known: lowres, gdn")
-        if min(sizes) < 1 or max(sizes) > 4096 or min(self.blocks8, self.blocks16) < 0:
-            raise WeightsError(f"model widths must lie in 1..4096 and depths at 0 or above: {self}")
+        if min(sizes) < 1 or max(sizes) > MAX_WIDTH:
+            raise WeightsError(f"the widths of a model must lie in 1..{MAX_WIDTH}")
+        if not all(0 <= depth <= MAX_DEPTH for depth in (self.blocks8, self.blocks16)):
+            raise WeightsError(f"the depths of a model must lie in 0..{MAX_DEPTH}")
         if self.latent % 2:
             raise WeightsError(f"latent channels must be even, not {self.latent}")
         if not 0 < self.lambda_min <= self.lambda_max < math.inf:
             raise WeightsError("lambdas must satisfy 0 < lambda_min <= lambda_max")
-        if self.anchors < 1 or (self.anchors == 1) != (self.lambda_min == self.lambda_max):
+        if not 1 <= self.anchors <= MAX_ANCHORS:
+            raise WeightsError(f"the number of anchors must lie in 1..{MAX_ANCHORS}")
+        if (self.anchors == 1) != (self.lambda_min == self.lambda_max):
             raise WeightsError("one anchor goes with one lambda, several anchors with a range")
 
     def level_of(self, lmbda: float) -> float:
@@ -72,6 +75,10 @@ class ModelConfig:
             return self.lambda_min
         ratio = self.lambda_max / self.lambda_min
         return float(self.lambda_min * ratio ** (level / (self.anchors - 1)))
+
+    def quality_of(self, level: float) -> float | None:
+        """Quality 0..100 at a position on the ladder; None if the model has one rate only."""
+        return None if self.anchors == 1 else 100 * level / (self.anchors - 1)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

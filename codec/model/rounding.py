@@ -31,9 +31,12 @@ def round_straight_through(x: Tensor) -> Tensor:
 
 
 def for_rate(x: Tensor, mean: Tensor | float, surrogate: Surrogate) -> Tensor:
-    """The residual x - mean as the rate term sees it."""
+    """The residual x - mean as the rate term sees it.
+
+    On really rounded latents the mean still learns, straight through the rounding.
+    """
     if surrogate == "rounded":
-        return (x.detach() - mean).round().detach()
+        return round_straight_through(x.detach() - mean)
     return add_noise(x) - mean
 
 
@@ -43,4 +46,4 @@ def for_synthesis(x: Tensor, mean: Tensor | float, surrogate: Surrogate) -> Tens
         return add_noise(x)
     if surrogate == "mixed":
         return mean + round_straight_through(x - mean)
-    return (mean + (x.detach() - mean).round()).detach()
+    return mean + (x.detach() - mean).round().detach()

@@ -41,6 +41,18 @@ class Pointwise(nn.Module):
         return F.conv2d(x, self.weight[:, :, None, None], self.bias)
 
 
+class TrunkPointwise(Pointwise):
+    """1x1 convolution on the skip path from pixels to latents, in float32 whatever autocast says.
+
+    Latents span hundreds of quantiser steps at the high rates, and a grey level is one part
+    in 255: both are more than the 8 significant bits of bfloat16.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class Depthwise(nn.Module):
     """3x3 convolution of each channel by itself, zero padded; weight [channels, 3, 3]."""
 
@@ -79,12 +91,12 @@ class LowResAnalysis(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c8, c16 = config.channels8, config.channels16
-        self.stem = Pointwise(3 * 64, c8)
+        self.stem = TrunkPointwise(3 * 64, c8)
         self.blocks8 = nn.Sequential(*(Block(c8) for _ in range(config.blocks8)))
         self.scale = LevelScale(config.anchors, c8)
-        self.down = Pointwise(4 * c8, c16)
+        self.down = TrunkPointwise(4 * c8, c16)
         self.blocks16 = nn.Sequential(*(Block(c16) for _ in range(config.blocks16)))
-        self.head = Pointwise(c16, config.latent)
+        self.head = TrunkPointwise(c16, config.latent)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8))
             nn.init.eye_(self.down.weight)
@@ -103,12 +115,12 @@ class LowResSynthesis(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c8, c16 = config.channels8, config.channels16
-        self.head = Pointwise(config.latent, c16)
+        self.head = TrunkPointwise(config.latent, c16)
         self.blocks16 = nn.Sequential(*(Block(c16) for _ in range(config.blocks16)))
-        self.up = Pointwise(c16, 4 * c8)
+        self.up = TrunkPointwise(c16, 4 * c8)
         self.scale = LevelScale(config.anchors, c8)
         self.blocks8 = nn.Sequential(*(Block(c8) for _ in range(config.blocks8)))
-        self.stem = Pointwise(c8, 3 * 64)
+        self.stem = TrunkPointwise(c8, 3 * 64)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8).T)
             nn.init.eye_(self.up.weight)

@@ -3,6 +3,7 @@
 dyadic        layers whose float64 arithmetic is exact on every machine
 exact_prior   h_s, heads and context built of them: symbols in, means and table numbers out
 tables        integer frequency tables that the range coder is driven by
-weights       the weights file: load, verify, find by name or id
+weights       the weights file: load and verify
+released      weights files by name or id, from their metadata alone
 torch_engine  g_a, h_a and g_s on torch; inexact, and allowed to be
 """

@@ -118,7 +118,7 @@ class Depthwise:
                 window = padded[:used, shift : shift + count]
                 np.multiply(window, self._weight[part, i, j, None], out=product[:used])
                 v[:used] += product[:used]
-            requantise(v, 0.0)
+            requantise(v[:used], 0.0)
             result[part] = v[:used].reshape(used, height, stride)[:, :, :width]
         return result
 

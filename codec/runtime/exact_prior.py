@@ -130,6 +130,28 @@ class _Head:
         return Prediction(mean, scale.astype(np.uint8))
 
 
+def prior_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor of the prior, by name."""
+    width, latent = config.prior, config.latent
+    shapes: dict[str, tuple[int, ...]] = {
+        "stem.weight": (width, config.hyper),
+        "stem.bias": (width,),
+        "level_bias": (config.anchors, width),
+        "context.weight": (width, latent),
+        "context.bias": (width,),
+    }
+    for name in ("up64", "up32"):
+        shapes |= {f"{name}.weight": (4 * width, width), f"{name}.bias": (4 * width,)}
+    for name in ("block64", "block32", "block16", "context_block1", "context_block2"):
+        shapes |= {f"{name}.{part}.weight": (width, width) for part in ("w1", "w2")}
+        shapes |= {f"{name}.{part}.bias": (width,) for part in ("w1", "dw", "w2")}
+        shapes[f"{name}.dw.weight"] = (width, 3, 3)
+    for name in ("first_head", "second_head"):
+        shapes[f"{name}.weight"] = (2 * latent, width)
+        shapes[f"{name}.level_bias"] = (config.anchors, 2 * latent)
+    return shapes
+
+
 class ExactPrior:
     """h_s, heads and context network.
 
@@ -142,21 +164,23 @@ class ExactPrior:
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[np.int32]], config: ModelConfig) -> None:
-        try:
-            self._stem = Pointwise(tensors, "stem")
-            self._level_bias = tensors["level_bias"]
-            self._block64 = Block(tensors, "block64")
-            self._up64 = Pointwise(tensors, "up64")
-            self._block32 = Block(tensors, "block32")
-            self._up32 = Pointwise(tensors, "up32")
-            self._block16 = Block(tensors, "block16")
-            self._first_head = _Head(tensors, "first_head")
-            self._context = _SplitPointwise(tensors, "context")
-            self._context_blocks = [Block(tensors, f"context_block{i}") for i in (1, 2)]
-            self._second_head = _Head(tensors, "second_head")
-        except KeyError as error:
-            raise WeightsError(f"the weights lack the prior's tensor {error.args[0]}") from error
-        self._config = config
+        shapes = prior_shapes(config)
+        for name, shape in shapes.items():
+            if name not in tensors:
+                raise WeightsError(f"the weights lack the prior's tensor {name}")
+            if tensors[name].dtype != np.int32 or tensors[name].shape != shape:
+                raise WeightsError(f"the prior's tensor {name} is not int32 of shape {shape}")
+        self._stem = Pointwise(tensors, "stem")
+        self._level_bias = tensors["level_bias"]
+        self._block64 = Block(tensors, "block64")
+        self._up64 = Pointwise(tensors, "up64")
+        self._block32 = Block(tensors, "block32")
+        self._up32 = Pointwise(tensors, "up32")
+        self._block16 = Block(tensors, "block16")
+        self._first_head = _Head(tensors, "first_head")
+        self._context = _SplitPointwise(tensors, "context")
+        self._context_blocks = [Block(tensors, f"context_block{i}") for i in (1, 2)]
+        self._second_head = _Head(tensors, "second_head")
 
     def features(self, z: NDArray[np.int32], level: int, grid: LatentGrid) -> Exact:
         """h_s: z^ [hyper, Hz, Wz] to packed features [prior, H*W].

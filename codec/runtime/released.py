@@ -35,7 +35,15 @@ def read_metadata(path: Path) -> dict[str, str]:
                 raise ValueError("the header is too long")
             metadata = json.loads(file.read(length))["__metadata__"]
             return {str(key): str(value) for key, value in metadata.items()}
-    except (OSError, struct.error, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        OSError,
+        struct.error,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise WeightsError(f"{path}: not a weights file, or damaged") from error
 
 
@@ -48,7 +56,7 @@ def read_config(metadata: dict[str, str]) -> ModelConfig:
     try:
         values: dict[str, Any] = json.loads(metadata["config"])
         return ModelConfig.from_dict(values)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError("the weights' metadata has no valid configuration") from error
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.errors import WeightsError
+from codec.errors import InputError, WeightsError
 from codec.model.config import LEVEL_BITS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
@@ -34,17 +34,19 @@ class TorchEngine:
             may move samples by more than one grey level.
 
     Raises:
+        InputError: the device does not exist here.
         WeightsError: tensors do not fit the configuration.
     """
 
     def __init__(
         self, weights: Weights, device: str = "cpu", precision: Precision = "float32"
     ) -> None:
-        self._device = torch.device(device)
+        self._device = _usable(device)
         self._precision = precision
-        g_a, g_s = build_transforms(weights.config)
-        parts = {"g_a": g_a, "g_s": g_s, "gain": Gain(weights.config)}
-        parts["h_a"] = HyperAnalysis(weights.config)
+        with torch.device("meta"):  # shapes alone, so that a false configuration costs nothing
+            g_a, g_s = build_transforms(weights.config)
+            parts = {"g_a": g_a, "g_s": g_s, "gain": Gain(weights.config)}
+            parts["h_a"] = HyperAnalysis(weights.config)
         self._modules = nn.ModuleDict(parts).requires_grad_(False).eval()
         state = {
             name: torch.from_numpy(np.asarray(array, np.float32))
@@ -52,7 +54,7 @@ class TorchEngine:
             if name.split(".")[0] in parts
         }
         try:
-            self._modules.load_state_dict(state)
+            self._modules.load_state_dict(state, assign=True)
         except RuntimeError as error:
             raise WeightsError("the transforms' tensors do not fit the configuration") from error
         self._modules.to(self._device)
@@ -86,7 +88,8 @@ class TorchEngine:
             return samples
 
     def _run(self, name: str, *inputs: Tensor) -> Tensor:
-        result: Tensor = self._modules[name](*inputs)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            result: Tensor = self._modules[name](*inputs)
         return result
 
     def _position(self, level: int) -> Tensor:
@@ -96,3 +99,12 @@ class TorchEngine:
         return torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bfloat16"
         )
+
+
+def _usable(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {name!r} cannot be used here; try cpu") from error
+    return device

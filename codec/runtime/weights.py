@@ -119,7 +119,7 @@ class Weights:
         return digest.hexdigest()
 
     def to_bytes(self) -> bytes:
-        """Serialise; `load` reads it back."""
+        """Serialise; `load_weights` reads it back."""
         metadata = {
             "format": FORMAT,
             "name": self.name,
@@ -156,7 +156,7 @@ def load_weights(path: Path) -> Weights:
         name, config, stored_id, check = (
             metadata[key] for key in ("name", "config", "id", "self_check")
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: the metadata is incomplete or damaged") from error
     weights = Weights(name, config, tensors, training)
     if weights.id != stored_id:

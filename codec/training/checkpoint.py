@@ -104,11 +104,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def restore_optimisers(checkpoint: Checkpoint, optimisers: Sequence[Optimizer]) -> None:
-    """Load optimiser state saved by `save_checkpoint` into freshly built optimisers."""
+    """Load optimiser state saved by `save_checkpoint` into freshly built optimisers.
+
+    Raises:
+        TrainingError: the state belongs to other parameters.
+    """
     for i, optimiser in enumerate(optimisers):
+        shapes = [p.shape for group in optimiser.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in checkpoint.part(f"optimiser.{i}").items():
             parameter, key = name.split(".")
+            if int(parameter) >= len(shapes) or tensor.shape not in (
+                shapes[int(parameter)],
+                torch.Size(()),
+            ):
+                raise TrainingError("the checkpoint's optimiser state fits another model")
             state.setdefault(int(parameter), {})[key] = tensor
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -8,18 +8,23 @@ the learning rate began to fall: where a longer run continues), `log.jsonl`, Ten
 events, and at the end `model.safetensors`, which compresses pictures.
 
 Randomness is drawn from generators seeded by (seed, rank, step) and not carried along, so
-that a resumed run repeats an uninterrupted one exactly.
+that on a CPU a resumed run repeats an uninterrupted one exactly. An interrupted run ends at
+the next step boundary and saves its state.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -87,6 +92,7 @@ class Trainer:
             self.rank,
             self.world,
         )
+        self.pool.advance_to(self.position.step)
         self.held_out = centre_crops(held_out[:VALIDATION_CROPS], CROP) if held_out else None
 
         self.model = RoundingAutoencoder(model)
@@ -104,6 +110,7 @@ class Trainer:
             self.average.load_state_dict(resume.part("average"))
             restore_optimisers(resume, self.optimisers)
         self._forward = self._prepare_forward()
+        self._compiled_for: object = None
         self._bad_steps = 0
         self.skipped = 0
 
@@ -123,8 +130,8 @@ class Trainer:
     def progress(self) -> float:
         return self.training.progress(self.position.step, self.position.elapsed)
 
-    def step(self) -> dict[str, float]:
-        """One optimiser step; returns what the log shows of it.
+    def step(self) -> dict[str, float] | None:
+        """One optimiser step; returns what the log shows of it, None if it was not finite.
 
         Raises:
             TrainingError: too many steps in a row were not finite.
@@ -134,15 +141,15 @@ class Trainer:
         generator = self._generator(step)
         self.pool.advance_to(step)
         batch, side = self.training.crop_at(progress)
+        surrogate = self.training.surrogate_at(progress)
         x = self.pool.crops(batch, side, generator)
         x = x.to(self.device, memory_format=torch.channels_last)
         level = self._levels(batch, generator)
         config = self.model.config
         lmbda = torch.tensor([config.lambda_of(v) for v in level.tolist()], device=self.device)
-        level = level.to(self.device)
 
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            result = self._forward(x, level, self.training.surrogate_at(progress))
+            result = self._forward(x, level.to(self.device), surrogate)
         loss = rate_distortion(x, result, lmbda, self.training.distortion)
         centre = config.lambda_of((config.anchors - 1) / 2)
         value = (loss.value * balance(lmbda, centre)).mean()
@@ -151,7 +158,8 @@ class Trainer:
         value.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
         rate = self.training.learning_rate_at(step, progress)
-        if self._finite(norm):
+        finite = self._finite(norm)
+        if finite:
             set_learning_rate(self.optimisers, rate)
             for optimiser in self.optimisers:
                 optimiser.step()
@@ -159,7 +167,12 @@ class Trainer:
         terms = torch.stack([value, loss.bpp.mean(), loss.mse.log10().mean() * -10, norm])
         value_, bpp, psnr, norm_ = terms.tolist()
         self.position.step += 1
-        self.position.elapsed += time.perf_counter() - began
+        shape = (batch, side, surrogate)
+        if self.device.type != "cuda" or shape == self._compiled_for:  # compiling is no training
+            self.position.elapsed += time.perf_counter() - began
+        self._compiled_for = shape
+        if not finite:
+            return None
         return {"loss": value_, "bpp": bpp, "psnr": psnr, "norm": norm_, "rate": rate, "crop": side}
 
     def _levels(self, batch: int, generator: torch.Generator) -> Tensor:
@@ -180,13 +193,19 @@ class Trainer:
             )
         return False
 
-    def agree(self, finished: bool) -> bool:
-        """Whether any process has finished; under DDP all must stop at the same step."""
+    def synchronise(self, stop: bool) -> bool:
+        """Give all processes the same elapsed time, and with it the same schedule.
+
+        Returns:
+            Whether any process wants to stop.
+        """
         if self.world == 1:
-            return finished
-        flag = torch.tensor(float(finished), device=self.device)
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-        return bool(flag)
+            return stop
+        shared = torch.tensor([self.position.elapsed, float(stop)], dtype=torch.float64)
+        shared = shared.to(self.device)
+        torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+        self.position.elapsed = float(shared[0])
+        return bool(shared[1])
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
@@ -233,13 +252,10 @@ def train(
     Args:
         report: called with the progress and what was logged.
     """
-    with _Log(trainer.run) if trainer.rank == 0 else nullcontext() as log:
-        try:
-            _run(trainer, log, report, log_every, save_every_seconds, stop_at)
-        except KeyboardInterrupt:
-            trainer.save()
-            raise
-    trainer.save()
+    with _StopSignals() as signals:
+        with _Log(trainer.run) if trainer.rank == 0 else nullcontext() as log:
+            _run(trainer, log, report, log_every, save_every_seconds, stop_at, signals)
+        trainer.save()
 
 
 def _run(
@@ -249,22 +265,28 @@ def _run(
     log_every: int,
     save_every_seconds: float,
     stop_at: int | None,
+    signals: _StopSignals,
 ) -> None:
     saved = trainer.position.elapsed
     before_decay = trainer.progress < trainer.training.decay_from
     sums: dict[str, float] = {}
     count = 0
-    while not trainer.agree(trainer.progress >= 1) and trainer.position.step != stop_at:
-        for key, value in trainer.step().items():
+    attempts = 0
+    stop = False
+    while trainer.progress < 1 and trainer.position.step != stop_at and not stop:
+        terms = trainer.step()
+        stop = trainer.synchronise(signals.received is not None)
+        attempts += 1
+        for key, value in (terms or {}).items():
             sums[key] = sums.get(key, 0.0) + value
-        count += 1
+        count += terms is not None
         if before_decay and trainer.progress >= trainer.training.decay_from:
             before_decay = False
             trainer.save(TRUNK)
-        if count == log_every:
+        if attempts == log_every:
             entry: dict[str, Any] = {key: value / count for key, value in sums.items()}
             entry |= {"skipped": trainer.skipped} | vars(trainer.position)
-            sums, count = {}, 0
+            sums, count, attempts = {}, 0, 0
             if trainer.position.elapsed - saved > save_every_seconds:
                 saved = trainer.position.elapsed
                 trainer.save()
@@ -273,11 +295,36 @@ def _run(
                 log.write(entry)
             if report:
                 report(trainer.progress, entry)
-    if log:
+    if log and not stop:
         entry = vars(trainer.position) | {"validation": trainer.validate()}
         log.write(entry)
         if report:
             report(trainer.progress, entry)
+
+
+class _StopSignals(AbstractContextManager["_StopSignals"]):
+    """Turns SIGINT and SIGTERM into a wish to stop at the next step boundary."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        if self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.received:
+            raise SystemExit(128 + self.received)
 
 
 class _Log(AbstractContextManager["_Log"]):
@@ -316,28 +363,46 @@ def _join_process_group() -> tuple[int, int, torch.device]:
     cuda = torch.cuda.is_available()
     if "RANK" not in os.environ:
         return 0, 1, torch.device("cuda" if cuda else "cpu")
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if cuda else "gloo")
     local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(local)
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
 
 
-def resume_checkpoint(run: Path, training: TrainingConfig) -> Checkpoint:
-    """Where a run with this schedule continues.
+RUN_FILES = (LAST, TRUNK, "log.jsonl", "model.safetensors", "events.out.tfevents.*")
 
-    The last state, or the trunk if the new budget puts the last state's position before
-    the point where the learning rate falls although it had already fallen.
+
+def clear_run(run: Path) -> None:
+    """Remove what an earlier run left in its folder."""
+    for pattern in RUN_FILES:
+        for path in run.glob(pattern):
+            path.unlink()
+
+
+def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, TrainingConfig]:
+    """Where a run continues, and with which settings.
+
+    A run that had let its learning rate fall continues from its trunk if the new settings
+    would raise the rate again.
+
+    Args:
+        changes: settings that differ from the checkpoint's.
 
     Raises:
-        TrainingError: there is no checkpoint.
+        TrainingError: there is no checkpoint, or the settings make no sense.
     """
     last = load_checkpoint(run / LAST)
-    decayed = last.training.progress(last.position.step, last.position.elapsed)
-    now = training.progress(last.position.step, last.position.elapsed)
-    began_to_fall = decayed > last.training.decay_from
-    if began_to_fall and now < training.decay_from and (run / TRUNK).is_file():
-        return load_checkpoint(run / TRUNK)
-    return last
+    if "steps" in changes or "minutes" in changes:
+        changes = {"steps": None, "minutes": None} | changes
+    training = dataclasses.replace(last.training, **changes)
+
+    def rate(config: TrainingConfig) -> float:
+        step, elapsed = last.position.step, last.position.elapsed
+        return config.learning_rate_at(step, config.progress(step, elapsed))
+
+    if rate(training) > 2 * rate(last.training) and (run / TRUNK).is_file():
+        return load_checkpoint(run / TRUNK), training
+    return last, training

@@ -1,17 +1,18 @@
-"""Photographs for training: found in folders, decoded once, cut into tiles kept in memory.
+"""Photographs for training: found in folders, cut into tiles, a pool of them kept in memory.
 
-A pool holds as many tiles as its memory budget allows, as one uint8 tensor on the training
-device, so that a step costs an index and not a decode. Folders that exceed the budget are
-rotated through: every `ROTATE_EVERY` steps one sixteenth of the pool is replaced by the next
-tiles, at steps fixed in advance, so that a resumed run sees the same data.
+The pool is one uint8 tensor on the training device, so that a step costs an index and not a
+decode. If the photographs hold more tiles than the memory budget allows, the pool rotates:
+every `ROTATE_EVERY` steps a sixteenth of it is replaced by the next tiles. What the pool
+holds is a function of the step alone, so that a resumed run sees the same data.
 """
 
 from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -63,39 +64,50 @@ def hold_out(photos: Sequence[Path], fraction: float) -> tuple[list[Path], list[
     return training, held
 
 
-def tiles_of(photo: Path, tile: int = TILE) -> list[NDArray[np.uint8]]:
-    """Cut a picture into as many whole tiles [3, tile, tile] as fit, evenly spread.
+def tiles_of(photo: Path) -> list[NDArray[np.uint8]]:
+    """Cut a picture into as many whole tiles [3, 512, 512] as fit, evenly spread.
 
     Raises:
         TrainingError: the file cannot be decoded.
     """
     try:
         with Image.open(photo) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+            pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except Exception as error:  # decoders raise whatever a broken file leads them to
         raise TrainingError(f"{photo}: cannot be decoded as a picture; remove it") from error
-    pixels = np.asarray(upright)
-    short = [(0, max(0, tile - side)) for side in pixels.shape[:2]]
+    short = [(0, max(0, TILE - side)) for side in pixels.shape[:2]]
     pixels = np.pad(pixels, [*short, (0, 0)], mode="symmetric")
     offsets = [
-        np.linspace(0, side - tile, side // tile).astype(int).tolist() for side in pixels.shape[:2]
+        np.linspace(0, side - TILE, side // TILE).astype(int).tolist() for side in pixels.shape[:2]
     ]
     return [
-        np.ascontiguousarray(pixels[top : top + tile, left : left + tile].transpose(2, 0, 1))
+        np.ascontiguousarray(pixels[top : top + TILE, left : left + TILE].transpose(2, 0, 1))
         for top in offsets[0]
         for left in offsets[1]
     ]
+
+
+def count_tiles(photo: Path) -> int:
+    """Number of tiles that `tiles_of` cuts, from the header alone; 0 if it is unreadable."""
+    try:
+        with Image.open(photo) as image:
+            return max(1, image.height // TILE) * max(1, image.width // TILE)
+    except Exception:  # as above
+        return 0
 
 
 class TilePool:
     """Random crops from a bounded pool of tiles.
 
     Args:
-        photos: picture files.
+        photos: picture files; unreadable ones are left out and counted in `skipped`.
         device: where the tiles live.
         cache_bytes: memory for tiles.
         seed: order of the photographs.
         rank, world: this process takes every `world`-th photograph.
+
+    Raises:
+        TrainingError: no photograph is readable.
     """
 
     def __init__(
@@ -108,52 +120,55 @@ class TilePool:
         world: int = 1,
     ) -> None:
         order = np.random.default_rng(seed).permutation(len(photos))
-        self._photos = [photos[i] for i in order[rank::world]] or list(photos)
-        self._device = device
-        self._capacity = max(ROTATIONS, cache_bytes // (3 * TILE * TILE))
-        self._chunk = self._capacity // ROTATIONS
-        self._stream = self._tile_stream()
-        tiles = self._take(self._capacity)
-        self._rotates = len(tiles) == self._capacity
-        self._tiles = torch.from_numpy(np.stack(tiles)).to(device)
-        self._loader = ThreadPoolExecutor(1)
-        self._next: Future[list[NDArray[np.uint8]]] | None = None
+        mine = [photos[i] for i in order[rank::world]] or list(photos)
+        self._workers = ThreadPoolExecutor(os.cpu_count())
+        counts = list(self._workers.map(count_tiles, mine))
+        self.skipped = counts.count(0)
+        # Tiles of a photograph stay together, so that it is decoded once for all of them.
+        self._entries = [
+            (photo, number)
+            for photo, count in zip(mine, counts, strict=True)
+            for number in range(count)
+        ]
+        if not self._entries:
+            raise TrainingError(f"none of {len(mine)} photographs can be decoded")
+        capacity = max(ROTATIONS, cache_bytes // (3 * TILE * TILE) // ROTATIONS * ROTATIONS)
+        self._rotates = len(self._entries) > capacity
+        self._chunk = capacity // ROTATIONS
         self._rotation = 0
+        self._tiles = torch.zeros(
+            (min(capacity, len(self._entries)), 3, TILE, TILE), dtype=torch.uint8, device=device
+        )
+        self._load(0, len(self._tiles), 0)
 
     def __len__(self) -> int:
         return len(self._tiles)
 
-    def _tile_stream(self) -> Iterator[list[NDArray[np.uint8]]]:
-        """Tiles of each photograph in turn; decodes ahead on all cores."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(self._photos), 64):
-                yield from pool.map(tiles_of, self._photos[start : start + 64])
-
-    def _take(self, count: int) -> list[NDArray[np.uint8]]:
-        taken: list[NDArray[np.uint8]] = []
-        while len(taken) < count:
-            tiles = next(self._stream, None)
-            if tiles is None:
-                break
-            taken.extend(tiles)
-        return taken[:count]
-
-    def _take_endlessly(self, count: int) -> list[NDArray[np.uint8]]:
-        taken = self._take(count)
-        while len(taken) < count:
-            self._stream = self._tile_stream()
-            taken.extend(self._take(count - len(taken)))
-        return taken
+    def _load(self, first_entry: int, count: int, first_slot: int) -> None:
+        """Decode entries (cyclically) into consecutive slots; a bad file leaves its slots."""
+        wanted = [self._entries[(first_entry + i) % len(self._entries)] for i in range(count)]
+        runs = [
+            (photo, [(number, slot) for slot, (_, number) in group])
+            for photo, group in groupby(enumerate(wanted, first_slot), key=lambda pair: pair[1][0])
+        ]
+        at_once = 2 * (os.cpu_count() or 1)  # bounds the decoded photographs in memory
+        for start in range(0, len(runs), at_once):
+            part = runs[start : start + at_once]
+            decoded = self._workers.map(_tiles_or_none, [photo for photo, _ in part])
+            for (_, places), tiles in zip(part, decoded, strict=True):
+                for number, slot in places:
+                    if number < len(tiles):
+                        self._tiles[slot] = torch.from_numpy(tiles[number])
 
     def advance_to(self, step: int) -> None:
         """Bring the pool to the state it has at `step`; call with growing steps."""
-        while self._rotates and self._rotation < step // ROTATE_EVERY:
-            pending = self._next or self._loader.submit(self._take_endlessly, self._chunk)
-            start = self._rotation % ROTATIONS * self._chunk
-            fresh = torch.from_numpy(np.stack(pending.result()))
-            self._tiles[start : start + self._chunk] = fresh.to(self._device)
-            self._rotation += 1
-            self._next = self._loader.submit(self._take_endlessly, self._chunk)
+        if not self._rotates:
+            return
+        target = step // ROTATE_EVERY
+        for rotation in range(max(self._rotation, target - ROTATIONS), target):
+            first_entry = len(self._tiles) + rotation * self._chunk
+            self._load(first_entry, self._chunk, rotation % ROTATIONS * self._chunk)
+        self._rotation = max(self._rotation, target)
 
     def crops(self, batch: int, size: int, generator: torch.Generator) -> Tensor:
         """Random crops, flipped at random along both axes, and transposed half of the time.
@@ -172,7 +187,15 @@ class TilePool:
         return torch.stack(crops).float() / 255
 
     def close(self) -> None:
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        """Stop the decoding threads."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _tiles_or_none(photo: Path) -> list[NDArray[np.uint8]]:
+    try:
+        return tiles_of(photo)
+    except TrainingError:
+        return []
 
 
 def centre_crops(photos: Iterable[Path], size: int) -> Tensor:

@@ -44,6 +44,8 @@ class TrainingConfig:
             raise TrainingError("give either the steps or the minutes of the run")
         if self.crop % 64 or not 64 <= self.crop <= 256:
             raise TrainingError("the crop must be 64, 128, 192 or 256 pixels")
+        if self.distortion == "ms-ssim" and self.crop < 192:
+            raise TrainingError("MS-SSIM has five scales and needs crops of 192 pixels or more")
         if self.optimiser not in ("muon", "adam"):
             raise TrainingError("the optimiser must be muon or adam")
 

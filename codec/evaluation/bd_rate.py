@@ -41,6 +41,11 @@ def bd_rate(anchor: Curve, test: Curve) -> float:
     )
     return float(
         bjontegaard.bd_rate(
-            list(anchor_rate), list(anchor_psnr), list(rate), list(psnr), method="pchip"
+            list(anchor_rate),
+            list(anchor_psnr),
+            list(rate),
+            list(psnr),
+            method="pchip",
+            min_overlap=0,
         )
     )

@@ -1,0 +1,60 @@
+"""The weights that ship: sound, honest about their sizes, and worth having."""
+
+from __future__ import annotations
+
+import itertools
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec.evaluation.rate_distortion import measure
+from codec.picture.pixels import psnr
+from codec.pipeline import Codec
+from codec.runtime.released import find_weights
+from tests.conftest import DATA
+
+QUALITIES = (0, 25, 50, 75, 100)
+
+
+def test_the_card_names_the_weights(released_codec: Codec) -> None:
+    path = find_weights("photo")
+    card = path.with_suffix(".md").read_text()
+    assert released_codec.weights.short_id.hex() in card
+    assert str(released_codec.weights.training["steps"]) in card.replace(",", "")
+
+
+@pytest.mark.parametrize("name", ["flowers", "path"])
+def test_smaller_than_jpeg_at_the_same_quality(released_codec: Codec, name: str) -> None:
+    with Image.open(DATA / f"{name}.png") as image:
+        picture = image.convert("RGB")
+    jpeg = BytesIO()
+    picture.save(jpeg, "JPEG", quality=60, subsampling=0, optimize=True)
+    with Image.open(jpeg) as decoded:
+        target = psnr(np.asarray(picture), np.asarray(decoded))
+    for quality in range(0, 101, 5):
+        coded = released_codec.encode(picture, quality)
+        if coded.psnr >= target:
+            break
+    assert coded.psnr >= target
+    assert len(coded.data) < 0.75 * len(jpeg.getvalue())
+
+
+def test_rate_and_quality_rise_together(released_codec: Codec) -> None:
+    points = [measure(released_codec, DATA / "path.png", quality) for quality in range(0, 101, 10)]
+    for low, high in itertools.pairwise(points):
+        assert low.size < high.size
+        assert low.psnr < high.psnr
+
+
+def test_kodak_files_are_as_long_as_the_model_says(
+    released_codec: Codec, kodak: list[Path]
+) -> None:
+    for picture in kodak[2::6]:
+        for quality in QUALITIES:
+            measured = measure(released_codec, picture, quality)
+            assert measured.honest_size, measured
+            assert measured.container_bytes <= 32
+            assert measured.difference <= 1

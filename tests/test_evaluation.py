@@ -15,6 +15,8 @@ def test_bd_rate_of_a_scaled_curve_is_the_scale() -> None:
     assert bd_rate(CURVE, cheaper) == pytest.approx(-10.0, abs=1e-6)
     assert bd_rate(cheaper, CURVE) == pytest.approx(100 / 9, abs=1e-6)
     assert bd_rate(CURVE, list(reversed(cheaper))) == pytest.approx(-10.0, abs=1e-6)
+    # Fewer points, the same curve but for the tangent at its last one.
+    assert bd_rate(CURVE, CURVE[:4]) == pytest.approx(0.0, abs=1.0)
 
 
 def test_peers_rank_as_published() -> None:

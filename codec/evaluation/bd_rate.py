@@ -46,6 +46,7 @@ def bd_rate(anchor: Curve, test: Curve) -> float:
             list(rate),
             list(psnr),
             method="pchip",
+            require_matching_points=False,
             min_overlap=0,
         )
     )

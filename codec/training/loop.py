@@ -379,7 +379,7 @@ def clear_run(run: Path) -> None:
     """Remove what an earlier run left in its folder."""
     for pattern in RUN_FILES:
         for path in run.glob(pattern):
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process may be faster
 
 
 def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, TrainingConfig]:

@@ -77,6 +77,12 @@ def parse_lambdas(_: click.Context, __: click.Parameter, text: str) -> tuple[flo
 @click.option("--batch", default=8, show_default=True, help="Crops of a step at the first size.")
 @click.option("--crop", default=128, show_default=True, help="Side of the first crops.")
 @click.option("--holdout", default=0.05, show_default=True, help="Share kept for validation.")
+@click.option(
+    "--validation",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="Folder to validate on, instead of a share of PHOTOS.",
+)
 @click.option("--cache-mib", default=3072, show_default=True, help="Memory for decoded tiles.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing run.")
@@ -130,7 +136,9 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     if not resume:
         clear_run(run)
 
-    trainer = Trainer(run, options["photos"], model, training, resume, initial)
+    trainer = Trainer(
+        run, options["photos"], model, training, resume, initial, options["validation"]
+    )
     if trainer.pool.skipped:
         click.echo(f"{trainer.pool.skipped} unreadable photographs are left out", err=True)
     try:

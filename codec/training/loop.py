@@ -66,6 +66,7 @@ class Trainer:
         training: how to train.
         resume: checkpoint to continue from.
         initial: state to start from instead of the transform-codec start.
+        validation: files and folders to validate on, instead of a share of `photos`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Trainer:
         training: TrainingConfig,
         resume: Checkpoint | None = None,
         initial: dict[str, Tensor] | None = None,
+        validation: Sequence[Path] = (),
     ) -> None:
         self.run, self.training = run, training
         self.rank, self.world, self.device = _join_process_group()
@@ -83,7 +85,10 @@ class Trainer:
         self.position = resume.position if resume else Position()
         model = resume.model if resume else model
 
-        training_photos, held_out = hold_out(find_photos(photos), training.holdout)
+        if validation:
+            training_photos, held_out = find_photos(photos), find_photos(validation)
+        else:
+            training_photos, held_out = hold_out(find_photos(photos), training.holdout)
         self.pool = TilePool(
             training_photos or held_out,
             self.device,

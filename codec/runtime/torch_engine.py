@@ -22,6 +22,7 @@ from codec.model.transforms import build_transforms
 from codec.runtime.weights import Weights
 
 Precision = Literal["float32", "bfloat16"]
+MISFIT = "the transforms' tensors do not fit the configuration"
 
 
 class TorchEngine:
@@ -43,10 +44,10 @@ class TorchEngine:
     ) -> None:
         self._device = _usable(device)
         self._precision = precision
-        with torch.device("meta"):  # shapes alone, so that a false configuration costs nothing
-            g_a, g_s = build_transforms(weights.config)
-            parts = {"g_a": g_a, "g_s": g_s, "gain": Gain(weights.config)}
-            parts["h_a"] = HyperAnalysis(weights.config)
+        _check_claims(weights)
+        g_a, g_s = build_transforms(weights.config)
+        parts = {"g_a": g_a, "g_s": g_s, "gain": Gain(weights.config)}
+        parts["h_a"] = HyperAnalysis(weights.config)
         self._modules = nn.ModuleDict(parts).requires_grad_(False).eval()
         state = {
             name: torch.from_numpy(np.asarray(array, np.float32))
@@ -56,7 +57,7 @@ class TorchEngine:
         try:
             self._modules.load_state_dict(state, assign=True)
         except RuntimeError as error:
-            raise WeightsError("the transforms' tensors do not fit the configuration") from error
+            raise WeightsError(MISFIT) from error
         self._modules.to(self._device)
         self._modules.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -99,6 +100,21 @@ class TorchEngine:
         return torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bfloat16"
         )
+
+
+def _check_claims(weights: Weights) -> None:
+    """Refuse a configuration that claims more parameters than there are, before building it.
+
+    (Building on torch's meta device would do too, but imports its compiler: over a second.)
+    """
+    config = weights.config
+    if config.transform == "gdn":
+        claimed = 50 * config.channels8**2  # the two inner convolutions
+    else:
+        claimed = 5 * config.blocks8 * config.channels8**2
+        claimed += 5 * config.blocks16 * config.channels16**2
+    if claimed > sum(array.size for array in weights.part("g_a").values()):
+        raise WeightsError(MISFIT)
 
 
 def _usable(name: str) -> torch.device:

@@ -111,7 +111,7 @@ def stages(picture: Path, model: str, repeat: int) -> dict[str, float]:
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--model", default="photo", show_default=True)
 @click.option("--threads", default=os.cpu_count(), show_default=True)
-@click.option("--repeat", default=9, show_default=True)
+@click.option("--repeat", default=31, show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Keep the numbers.")
 def main(picture: Path, model: str, threads: int, repeat: int, target: Path | None) -> None:
     """Time the codec on PICTURE."""

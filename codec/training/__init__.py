@@ -1,10 +1,12 @@
 """Training: folders of photographs in, checkpoints and a weights file out.
 
-photos     picture files -> pool of uint8 tiles -> random crops
-schedule   learning rate, crop size and surrogate as functions of progress
-optimiser  Muon for matrices, AdamW for the rest
-checkpoint exact state on disk
-loop       the training run
-validation real rounded rate on held-out tiles
-export     checkpoint -> exact tables and weights file
+photos        picture files -> pool of uint8 tiles -> random crops
+schedule      learning rate, crop size and surrogate as functions of progress
+optimiser     Adam for everything, or Muon for the matrices
+checkpoint    exact state on disk
+loop          the training run
+interruption  signals, obeyed at step boundaries
+run_log       JSON lines and TensorBoard events
+validation    real rounded rate on held-out tiles
+export        checkpoint -> exact tables and weights file
 """

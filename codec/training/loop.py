@@ -16,15 +16,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -43,8 +39,10 @@ from codec.training.checkpoint import (
     restore_optimisers,
     save_checkpoint,
 )
+from codec.training.interruption import StopSignals
 from codec.training.optimiser import build_optimisers, set_learning_rate
 from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
+from codec.training.run_log import RunLog
 from codec.training.schedule import TrainingConfig
 from codec.training.validation import CROP, validate
 
@@ -257,20 +255,20 @@ def train(
     Args:
         report: called with the progress and what was logged.
     """
-    with _StopSignals() as signals:
-        with _Log(trainer.run) if trainer.rank == 0 else nullcontext() as log:
+    with StopSignals() as signals:
+        with RunLog(trainer.run) if trainer.rank == 0 else nullcontext() as log:
             _run(trainer, log, report, log_every, save_every_seconds, stop_at, signals)
         trainer.save()
 
 
 def _run(
     trainer: Trainer,
-    log: _Log | None,
+    log: RunLog | None,
     report: Callable[[float, dict[str, Any]], None] | None,
     log_every: int,
     save_every_seconds: float,
     stop_at: int | None,
-    signals: _StopSignals,
+    signals: StopSignals,
 ) -> None:
     saved = trainer.position.elapsed
     before_decay = trainer.progress < trainer.training.decay_from
@@ -305,62 +303,6 @@ def _run(
         log.write(entry)
         if report:
             report(trainer.progress, entry)
-
-
-class _StopSignals(AbstractContextManager["_StopSignals"]):
-    """Turns SIGINT and SIGTERM into a wish to stop at the next step boundary."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> _StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._receive)
-        return self
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        if self.received == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.received:
-            raise SystemExit(128 + self.received)
-
-
-class _Log(AbstractContextManager["_Log"]):
-    """`log.jsonl`, and TensorBoard events where it is installed."""
-
-    def __init__(self, run: Path) -> None:
-        self._lines = (run / "log.jsonl").open("a", encoding="utf-8")
-        self._events: Any = None
-        with suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._events = SummaryWriter(str(run))
-
-    def write(self, entry: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(entry) + "\n")
-        self._lines.flush()
-        if self._events is None:
-            return
-        for key, value in entry.items():
-            if isinstance(value, float):
-                self._events.add_scalar(key, value, entry["step"])
-        for point in entry.get("validation", ()):
-            for key in ("bpp", "psnr", "objective"):
-                self._events.add_scalar(
-                    f"validation/{key}/{point['lmbda']:.4g}", point[key], entry["step"]
-                )
-
-    def __exit__(self, *exception: object) -> None:
-        self._lines.close()
-        if self._events is not None:
-            self._events.close()
 
 
 def _join_process_group() -> tuple[int, int, torch.device]:

@@ -32,7 +32,8 @@ class TrainingConfig:
     ema: float = 0.999
     """Decay per step of the averaged weights, which are the ones exported."""
     clip_norm: float = 1.0
-    optimiser: str = "muon"
+    optimiser: str = "adam"
+    """`adam`, or `muon` for the matrices inside the networks."""
     seed: int = 0
     cache_mib: int = 3072
     """Memory for decoded training tiles."""

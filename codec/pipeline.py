@@ -15,10 +15,10 @@ from PIL import Image
 
 from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_MAX_PIXELS, Container, Header
-from codec.bitstream.latents import LatentCoder
+from codec.bitstream.latents import CodedLatents, LatentCoder
 from codec.errors import DamagedFileError, InputError, WeightsError
 from codec.model.config import LEVEL_BITS
-from codec.picture.pixels import from_image, latent_size, psnr, to_image
+from codec.picture.pixels import Pixels, from_image, latent_size, psnr, to_image
 from codec.runtime.released import DEFAULT_MODEL, find_by_id, find_weights
 from codec.runtime.torch_engine import Precision, TorchEngine
 from codec.runtime.weights import Weights, load_weights
@@ -103,23 +103,27 @@ class Codec:
         """
         level = self.level_of(quality, lmbda)
         pixels = from_image(image)
+        data, coded = self._encode(pixels, level)
+        samples = self._engine.synthesise(coded.y_hat, level)
+        shown = to_image(samples, pixels.height, pixels.width, pixels.grey)
+        distortion = psnr(pixels.samples, np.asarray(shown.convert("RGB")))
+        return Compressed(data, coded.bits, shown, distortion)
+
+    def _encode(self, pixels: Pixels, level: int) -> tuple[bytes, CodedLatents]:
+        """The file, and what its latents are; no synthesis."""
         sides = (pixels.height, pixels.width)
         if min(sides) < 1 or max(sides) > container.MAX_SIDE:
             raise InputError(f"sides must lie in 1..{container.MAX_SIDE} pixels")
         y, z = self._engine.analyse(pixels.padded(), level)
         coded = self._coder.encode(y, z, level)
         header = Header(pixels.width, pixels.height, pixels.grey, level, self.weights.short_id)
-        data = container.write(Container(header, coded.stream, coded.checksum))
-        samples = self._engine.synthesise(coded.y_hat, level)
-        shown = to_image(samples, pixels.height, pixels.width, pixels.grey)
-        quality = psnr(pixels.samples, np.asarray(shown.convert("RGB")))
-        return Compressed(data, coded.bits, shown, quality)
+        return container.write(Container(header, coded.stream, coded.checksum)), coded
 
     def compress(
         self, image: Image.Image, quality: float | None = None, lmbda: float | None = None
     ) -> bytes:
-        """`encode(...)`, the file alone."""
-        return self.encode(image, quality, lmbda).data
+        """The file of `encode(...)` alone, which spares the synthesis."""
+        return self._encode(from_image(image), self.level_of(quality, lmbda))[0]
 
     def decompress(self, data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
         """Picture of a compressed file.

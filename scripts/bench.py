@@ -61,7 +61,9 @@ def stages(picture: Path, model: str, repeat: int) -> dict[str, float]:
     """Wall time of each stage with everything warm."""
     from codec.bitstream import container
     from codec.bitstream.latents import LatentCoder
+    from codec.model.config import LEVEL_BITS
     from codec.picture.pixels import from_image, picture_bytes, read_picture
+    from codec.runtime.dyadic import UNIT
     from codec.runtime.exact_prior import LatentGrid
     from codec.runtime.released import find_weights
     from codec.runtime.torch_engine import TorchEngine
@@ -70,7 +72,7 @@ def stages(picture: Path, model: str, repeat: int) -> dict[str, float]:
     path = find_weights(model)
     weights = load_weights(path)
     engine, coder = TorchEngine(weights), LatentCoder(weights)
-    level = (weights.config.anchors - 1) << 11  # quality 50
+    level = (weights.config.anchors - 1) << (LEVEL_BITS - 1)  # quality 50
     source = picture.read_bytes()
     image = read_picture(source, 1 << 28)
     samples = from_image(image).padded()
@@ -78,7 +80,7 @@ def stages(picture: Path, model: str, repeat: int) -> dict[str, float]:
     height, width = y.shape[1:]
     coded = coder.encode(y, z, level)
     grid = LatentGrid(height, width)
-    first, _ = grid.pack(coded.y_hat * 1024)
+    first, _ = grid.pack(coded.y_hat * UNIT)
     symbols = z.round().astype("int32")
     header = container.Header(image.width, image.height, False, level, weights.short_id)
     file = container.Container(header, coded.stream, coded.checksum)

@@ -18,6 +18,7 @@ import click
 
 from codec.evaluation.bd_rate import bd_rate, kodak_peers
 from codec.evaluation.rate_distortion import curve, mean_points, measure
+from codec.model.config import LEVEL_BITS
 from codec.pipeline import Codec
 
 QUALITIES = tuple(100 * step / 7 for step in range(8))
@@ -39,7 +40,7 @@ def main(folder: Path, model: str, target: Path | None) -> None:
     print(f"{codec.weights.name} ({codec.weights.short_id.hex()}), {len(pictures)} pictures")
     print("| quality | lambda | bpp | PSNR |\n|---|---|---|---|")
     for point in points:
-        lmbda = codec.weights.config.lambda_of(codec.level_of(point.quality) / 4096)
+        lmbda = codec.weights.config.lambda_of(codec.level_of(point.quality) / (1 << LEVEL_BITS))
         print(f"| {point.quality:.1f} | {lmbda:.4f} | {point.bpp:.4f} | {point.psnr:.2f} |")
     print("\n| peer | BD-rate |\n|---|---|")
     for name, peer in kodak_peers().items():

@@ -29,7 +29,7 @@ Exit status:
   3    the output exists (use -f)
   4    the file is damaged, or not of this format
   5    the model is missing, damaged or another one
-  130  interrupted
+  130  interrupted (143 by SIGTERM)
 """
 
 

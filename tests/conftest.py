@@ -60,3 +60,31 @@ def kodak() -> list[Path]:
     if not pictures:
         pytest.skip("the Kodak pictures are not beside the checkout")
     return pictures
+
+
+@pytest.fixture(scope="session")
+def tiny_vq_config() -> ModelConfig:
+    return ModelConfig(
+        channels8=16,
+        channels16=24,
+        blocks8=1,
+        blocks16=1,
+        latent=24,
+        prior=8,
+        rounding="vq",
+        anchors=3,
+        centres=8,
+        groups=2,
+        lambda_min=0.001,
+        lambda_max=0.01,
+    )
+
+
+def crops_of_flowers(count: int, side: int) -> torch.Tensor:
+    """Different crops of a photograph, [count, 3, side, side] in 0..1."""
+    with Image.open(DATA / "flowers.png") as image:
+        samples = torch.from_numpy(np.asarray(image.convert("RGB")).copy())
+    x = samples.permute(2, 0, 1).float() / 255
+    rows, columns = x.shape[1] - side, x.shape[2] - side
+    corners = [(37 * i % rows, 53 * i % columns) for i in range(count)]
+    return torch.stack([x[:, r : r + side, c : c + side] for r, c in corners])

@@ -16,10 +16,12 @@ from PIL import Image
 
 from codec.cli import main
 from codec.errors import OutputExistsError, TrainingError
+from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.pipeline import Codec
 from codec.training.checkpoint import load_checkpoint
-from codec.training.export import export_weights, initial_state
+from codec.training.export import export_weights
+from codec.training.initial import initial_state
 from codec.training.loop import LAST, TRUNK, Trainer, resume_run, train
 from codec.training.photos import TILE, TilePool, count_tiles, find_photos, hold_out, tiles_of
 from codec.training.schedule import TrainingConfig
@@ -206,7 +208,6 @@ def test_training_learns_and_exports(photos: Path, tmp_path: Path) -> None:
 
 def test_exported_weights_can_be_trained_further() -> None:
     config, state = initial_state(str(TINY))
-    from codec.model.autoencoder import RoundingAutoencoder
     from codec.training.export import export_model
 
     model = RoundingAutoencoder(config)
@@ -229,6 +230,7 @@ def test_checkpoints_that_are_none(tmp_path: Path) -> None:
 
 def test_divergence_stops_the_run(photos: Path, tmp_path: Path, tiny_config: ModelConfig) -> None:
     trainer = Trainer(tmp_path, [photos], tiny_config, settings(steps=200))
+    assert isinstance(trainer.model, RoundingAutoencoder)
     with torch.no_grad():
         trainer.model.gain.log_gain.fill_(float("nan"))
     with pytest.raises(TrainingError, match="not finite"):

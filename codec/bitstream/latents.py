@@ -5,13 +5,13 @@ Encoder and decoder walk the same exact prior; the encoder feeds it its own roun
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.bitstream.checksum import SymbolChecksum
 from codec.bitstream.range_coder import CoderTables, RangeDecoder, RangeEncoder
 from codec.runtime.dyadic import UNIT
 from codec.runtime.exact_prior import LatentGrid, Prediction
@@ -64,7 +64,7 @@ class LatentCoder:
             level: position on the ladder of lambdas in units of 2^-12.
         """
         prior, grid = self._weights.prior, LatentGrid(*y.shape[1:])
-        encoder, checksum = RangeEncoder(), _Checksum()
+        encoder, checksum = RangeEncoder(), SymbolChecksum()
         first_y, second_y = grid.pack(np.nan_to_num(y))
 
         z_table = self._z_table(grid)
@@ -102,7 +102,7 @@ class LatentCoder:
             DamagedFileError: the stream is impossible.
         """
         prior, grid = self._weights.prior, LatentGrid(height, width)
-        decoder, checksum = RangeDecoder(stream), _Checksum()
+        decoder, checksum = RangeDecoder(stream), SymbolChecksum()
         z_symbols = decoder.decode(self._z_table(grid), self._z_coder)
         checksum.add(z_symbols)
         features = prior.features(z_symbols.reshape(-1, *grid.hyper_shape), level, grid)
@@ -123,11 +123,3 @@ def _to_float(
 ) -> NDArray[np.float32]:
     plain: NDArray[np.float32] = (grid.unpack(first, second) / UNIT).astype(np.float32)
     return plain
-
-
-class _Checksum:
-    def __init__(self) -> None:
-        self.value = 0
-
-    def add(self, symbols: NDArray[np.int32]) -> None:
-        self.value = zlib.crc32(np.ascontiguousarray(symbols, "<i2").tobytes(), self.value)

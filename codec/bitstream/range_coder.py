@@ -30,7 +30,7 @@ class CoderTables:
 
     def model(self, number: int) -> Any:
         if number not in self._models:
-            weights = (self.tables[number] - 1).astype(np.float64)
+            weights = _weights(self.tables[number])
             model = constriction.stream.model.Categorical(weights, perfect=False)
             self._models[number] = model
         return self._models[number]
@@ -42,6 +42,21 @@ class CoderTables:
         ends = np.cumsum(counts)
         for number in np.flatnonzero(counts):
             yield int(number), order[ends[number] - counts[number] : ends[number]]
+
+
+_EACH = constriction.stream.model.Categorical(perfect=False)
+"""A model whose weights come with each symbol."""
+
+
+def _weights(frequencies: NDArray[np.integer]) -> NDArray[np.float64]:
+    return np.ascontiguousarray(frequencies - 1, np.float64)
+
+
+def _rows(frequencies: NDArray[np.integer]) -> Iterator[slice]:
+    """Slices of rows with at most `CHUNK` entries."""
+    step = max(1, CHUNK // frequencies.shape[1])
+    for start in range(0, len(frequencies), step):
+        yield slice(start, start + step)
 
 
 class RangeEncoder:
@@ -63,6 +78,16 @@ class RangeEncoder:
             shifted = symbols[where] - coder.tables.low[number]
             for start in range(0, len(shifted), CHUNK):
                 self._encoder.encode(shifted[start : start + CHUNK], coder.model(number))
+
+    def encode_each(self, symbols: NDArray[np.int32], frequencies: NDArray[np.integer]) -> None:
+        """Encode symbols that have a table each.
+
+        Args:
+            symbols: int32 [n], in 0 .. K-1.
+            frequencies: [n, K], at least 1, each row with sum 2^24.
+        """
+        for part in _rows(frequencies):
+            self._encoder.encode(symbols[part], _EACH, _weights(frequencies[part]))
 
     def finish(self) -> bytes:
         """The stream: little-endian 32-bit words without trailing zero bytes."""
@@ -99,6 +124,15 @@ class RangeDecoder:
                 symbols[part] = decoded + coder.tables.low[number]
         return symbols
 
+    def decode_each(self, frequencies: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Decode one symbol per row of `frequencies` [n, K], as `encode_each` wrote them.
+
+        Raises:
+            DamagedFileError: as `decode`.
+        """
+        parts = [self._decode(_EACH, _weights(frequencies[part])) for part in _rows(frequencies)]
+        return np.concatenate(parts) if parts else np.empty(0, np.int32)
+
     def finish(self) -> None:
         """Check that nothing is left.
 
@@ -108,7 +142,8 @@ class RangeDecoder:
         if not self._decoder.maybe_exhausted():
             raise DamagedFileError("damaged: the coded data is longer than its symbols")
 
-    def _decode(self, model: Any, count: int) -> NDArray[np.int32]:
+    def _decode(self, model: Any, count: int | NDArray[np.float64]) -> NDArray[np.int32]:
+        """Decode `count` symbols of one model, or one symbol for each row of weights."""
         try:
             decoded: NDArray[np.int32] = self._decoder.decode(model, count)
         except (KeyboardInterrupt, SystemExit, MemoryError):

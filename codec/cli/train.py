@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 DEFAULT_MINUTES = 30.0
 
 
-def parse_lambdas(_: click.Context, __: click.Parameter, text: str) -> tuple[float, float]:
+LAMBDAS = {"integer": (0.0018, 0.18), "vq": (0.0004, 0.03)}
+"""Ranges of lambda that the two roundings are good for."""
+
+
+def parse_lambdas(
+    _: click.Context, __: click.Parameter, text: str | None
+) -> tuple[float, float] | None:
     """`L` for one rate, `LOW:HIGH` for a range."""
+    if text is None:
+        return None
     parts = text.split(":")
     try:
         low, high = float(parts[0]), float(parts[-1])
@@ -36,11 +44,10 @@ def parse_lambdas(_: click.Context, __: click.Parameter, text: str) -> tuple[flo
 @click.option(
     "--lambda",
     "lambdas",
-    default="0.0018:0.18",
-    show_default=True,
     callback=parse_lambdas,
     metavar="L|LOW:HIGH",
-    help="Slope of the objective bits/pixel + lambda 255^2 MSE: one rate, or a range.",
+    help="Slope of the objective bits/pixel + lambda 255^2 MSE: one rate, or a range.  "
+    "[default: 0.0018:0.18; for vq 0.0004:0.03]",
 )
 @click.option(
     "--out",
@@ -61,6 +68,39 @@ def parse_lambdas(_: click.Context, __: click.Parameter, text: str) -> tuple[flo
 @click.option("--hyper", default=128, show_default=True, help="Channels of z.")
 @click.option("--prior", default=192, show_default=True, help="Width of the prior networks.")
 @click.option("--blocks", default="2,3", show_default=True, help="Blocks at 1/8 and at 1/16.")
+@click.option(
+    "--rounding",
+    type=click.Choice(["integer", "vq"]),
+    default="integer",
+    show_default=True,
+    help="To integers (Balle et al.), or to the nearest of K centres (VQ-VAE).",
+)
+@click.option("--centres", default=64, show_default=True, help="vq: K of each codebook.")
+@click.option("--groups", default=8, show_default=True, help="vq: parts of a latent vector.")
+@click.option("--levels", default=8, show_default=True, help="vq: residual levels, the rates.")
+@click.option(
+    "--vq-update",
+    type=click.Choice(["end-to-end", "published", "joint"]),
+    default="published",
+    show_default=True,
+    help="vq: gradients of latents and centres.",
+)
+@click.option("--beta", default=0.25, show_default=True, help="vq: weight of the commitment.")
+@click.option("--eta", default=1.0, show_default=True, help="vq: factor of the centres' rate.")
+@click.option(
+    "--index-prior",
+    type=click.Choice(["learned", "uniform"]),
+    default="learned",
+    show_default=True,
+    help="vq: probabilities of the indices.",
+)
+@click.option(
+    "--assignment",
+    type=click.Choice(["nearest", "rate-weighted"]),
+    default="nearest",
+    show_default=True,
+    help="vq: nearest centre, or argmin |L - C_k|^2 - ln P(k) / lambda'.",
+)
 @click.option(
     "--distortion", type=click.Choice(["mse", "ms-ssim"]), default="mse", show_default=True
 )
@@ -98,7 +138,8 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     progress = _Progress()
 
     from codec.training.checkpoint import load_checkpoint
-    from codec.training.export import export_weights, initial_state
+    from codec.training.export import export_weights
+    from codec.training.initial import initial_state, with_transforms_of
     from codec.training.loop import LAST, Trainer, clear_run, resume_run
     from codec.training.loop import train as run_training
 
@@ -109,6 +150,9 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     if {"minutes", "steps"} <= given:
         raise click.UsageError("give --minutes or --steps, not both")
     has_state = (run / LAST).is_file()
+    foreign = given & (VQ_OPTIONS | {"vq_update", "beta", "eta"})
+    if foreign and not options["resume"] and options["rounding"] != "vq":
+        raise click.UsageError(f"{', '.join(sorted(foreign))}: for --rounding vq only")
     resume = initial = None
     if options["resume"]:
         fixed = given & (MODEL_OPTIONS | {"optimiser", "init"})
@@ -125,7 +169,11 @@ def train(ctx: click.Context, /, **options: Any) -> None:
             )
         training = _training_config(options)
         model = _model_config(options)
-        if options["init"]:
+        if options["init"] and options["rounding"] == "vq":
+            if given & SHAPE_OPTIONS:
+                raise click.UsageError("--init brings the shape of its model's transforms")
+            model, initial = with_transforms_of(options["init"], model)
+        elif options["init"]:
             if given & MODEL_OPTIONS:
                 raise click.UsageError("--init brings the shape and the lambdas of its model")
             model, initial = initial_state(options["init"])
@@ -152,7 +200,9 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
 
 
-MODEL_OPTIONS = {"lambdas", "transform", "width", "latent", "hyper", "prior", "blocks"}
+SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks"}
+VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
+MODEL_OPTIONS = {"lambdas", "prior", "rounding"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {
     "steps",
     "minutes",
@@ -161,6 +211,9 @@ TRAINING_OPTIONS = {
     "surrogate",
     "distortion",
     "optimiser",
+    "vq_update",
+    "beta",
+    "eta",
     "seed",
     "cache_mib",
     "holdout",
@@ -187,11 +240,12 @@ def _training_config(options: dict[str, Any]) -> TrainingConfig:
 def _model_config(options: dict[str, Any]) -> ModelConfig:
     from codec.model.config import ModelConfig
 
-    low, high = options["lambdas"]
+    low, high = options["lambdas"] or LAMBDAS[options["rounding"]]
     try:
         blocks8, blocks16 = (int(n) for n in options["blocks"].split(","))
     except ValueError:
         raise click.UsageError("--blocks takes two numbers, such as 2,3") from None
+    rates = options["levels"] if options["rounding"] == "vq" else 8
     return ModelConfig(
         transform=options["transform"],
         channels8=options["width"],
@@ -203,7 +257,8 @@ def _model_config(options: dict[str, Any]) -> ModelConfig:
         prior=options["prior"],
         lambda_min=low,
         lambda_max=high,
-        anchors=1 if low == high else 8,
+        anchors=1 if low == high else rates,
+        **{name: options[name] for name in ("rounding", *VQ_OPTIONS - {"levels"})},
     )
 
 

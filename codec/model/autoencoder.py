@@ -47,13 +47,20 @@ class RoundingAutoencoder(nn.Module):
         self.prior = ExactPrior(config)
         self.z_density = FactorizedDensity(config.hyper)
 
-    def forward(self, x: Tensor, level: Tensor, surrogate: Surrogate = "mixed") -> Forward:
+    def forward(
+        self,
+        x: Tensor,
+        level: Tensor,
+        surrogate: Surrogate = "mixed",
+        weight: Tensor | None = None,
+    ) -> Forward:
         """Reconstruct a batch and count its bits.
 
         Args:
             x: pictures [B, 3, H, W] in 0..1; H and W multiples of 64.
             level: position on the ladder of lambdas, [B], in [0, anchors - 1].
             surrogate: what stands for rounding, see `codec.model.rounding`.
+            weight: unused; only the rounding to centres adds gradients of its own.
 
         Convolutions may run under autocast; latents, heads and rate are always float32.
         """

@@ -12,6 +12,8 @@ from codec.errors import WeightsError
 
 MAX_WIDTH = 4096
 MAX_DEPTH = 64
+MAX_CENTRES = 4096
+MAX_CODEBOOK_VALUES = 1 << 26
 MAX_ANCHORS = 16
 """Levels go into 16 bits of a file, in units of 2^-12."""
 LEVEL_BITS = 12
@@ -24,6 +26,9 @@ class ModelConfig:
 
     The defaults are the shape of the released model. `lambda_min == lambda_max` together
     with `anchors == 1` is a model for one rate only.
+
+    With `rounding` "vq", y is rounded to sums of `anchors` residual levels of centres instead
+    of to integers: the ladder of lambdas becomes the ladder of levels.
     """
 
     transform: Literal["lowres", "gdn"] = "lowres"
@@ -43,7 +48,17 @@ class ModelConfig:
     lambda_min: float = 0.0018
     lambda_max: float = 0.18
     anchors: int = 8
-    """Number of lambdas, log-spaced, at which gains are learned."""
+    """Number of lambdas, log-spaced, at which gains are learned; residual levels with "vq"."""
+    rounding: Literal["integer", "vq"] = "integer"
+    """To the integer lattice (Balle et al. 2018) or to the nearest of K centres (VQ-VAE)."""
+    centres: int = 64
+    """K, the centres of each codebook ("vq" only, like all fields below)."""
+    groups: int = 8
+    """G, the parts of a latent vector that have a codebook each (product quantisation)."""
+    index_prior: Literal["learned", "uniform"] = "learned"
+    """Of the indices: a network's, or log2 K bits for each."""
+    assignment: Literal["nearest", "rate-weighted"] = "nearest"
+    """How indices are chosen: argmin |L - C|^2, or that minus ln P / lambda'."""
 
     def __post_init__(self) -> None:
         sizes = (self.channels8, self.channels16, self.latent, self.hyper, self.prior)
@@ -61,6 +76,28 @@ class ModelConfig:
             raise WeightsError(f"the number of anchors must lie in 1..{MAX_ANCHORS}")
         if (self.anchors == 1) != (self.lambda_min == self.lambda_max):
             raise WeightsError("one anchor goes with one lambda, several anchors with a range")
+        if self.rounding not in ("integer", "vq"):
+            raise WeightsError(f"unknown rounding {self.rounding!r}; known: integer, vq")
+        self._check_codebooks()
+
+    def _check_codebooks(self) -> None:
+        if self.index_prior not in ("learned", "uniform"):
+            raise WeightsError(f"unknown prior of indices {self.index_prior!r}")
+        if self.assignment not in ("nearest", "rate-weighted"):
+            raise WeightsError(f"unknown assignment of indices {self.assignment!r}")
+        if not 2 <= self.centres <= MAX_CENTRES:
+            raise WeightsError(f"the number of centres must lie in 2..{MAX_CENTRES}")
+        if self.rounding == "vq" and (self.groups < 1 or self.latent % self.groups):
+            raise WeightsError(f"the groups must divide the {self.latent} latent channels")
+        if self.rounding == "vq" and self.anchors * self.centres * self.latent > (
+            MAX_CODEBOOK_VALUES
+        ):
+            raise WeightsError("the codebooks are too large")
+
+    @property
+    def dimensions(self) -> int:
+        """D, the dimensions of a centre."""
+        return self.latent // self.groups
 
     def level_of(self, lmbda: float) -> float:
         """Position of a lambda on the ladder of anchors, in [0, anchors - 1], log-linear."""
@@ -75,6 +112,15 @@ class ModelConfig:
             return self.lambda_min
         ratio = self.lambda_max / self.lambda_min
         return float(self.lambda_min * ratio ** (level / (self.anchors - 1)))
+
+    def assignment_lambda(self, level: float) -> float:
+        """lambda' at which a residual level weighs |L - C_k|^2 against -ln P(k).
+
+        bits/pixel + lambda 255^2 MSE, times pixels and ln 2, is -ln P + lambda' |x - x^|^2 with
+        lambda' = lambda 255^2 ln 2 / 3 (three colours), and the transforms start orthonormal,
+        so that |L - L^|^2 stands for |x - x^|^2.
+        """
+        return self.lambda_of(level) * 255**2 * math.log(2) / 3
 
     def quality_of(self, level: float) -> float | None:
         """Quality 0..100 at a position on the ladder; None if the model has one rate only."""

@@ -49,6 +49,11 @@ def rate_distortion(x: Tensor, result: Forward, lmbda: Tensor, distortion: Disto
     return Loss(bpp + lmbda * MS_SSIM_LAMBDA * (1 - similarity), bpp, mse)
 
 
+def squared_error_weight(lmbda: Tensor, pixels: int) -> Tensor:
+    """Weight of 1/2 |x - x^|^2, summed over a picture, in bits/pixel + lambda 255^2 MSE."""
+    return lmbda * (2 * PEAK**2 / (3 * pixels))
+
+
 def balance(lmbda: Tensor, centre: float) -> Tensor:
     """Weight (lambda / centre)^-1/2 of a picture's loss in a batch of mixed lambdas.
 

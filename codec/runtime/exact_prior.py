@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from codec.runtime.dyadic import (
     pixel_shuffle,
     requantise,
 )
+
+Real = TypeVar("Real", bound=np.floating)
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ class LatentGrid:
         rows, columns = np.ogrid[: self.height, : self.width]
         return np.argsort((rows + columns).reshape(-1) % 2, kind="stable")
 
-    def to_packed(self, x: NDArray[np.floating]) -> Exact:
+    def to_packed(self, x: NDArray[Real]) -> NDArray[Real]:
         """Columns [C, H*W] from row-major to packed order."""
         return np.take(x, self.order, axis=1)
 
-    def to_spatial(self, x: Exact) -> Exact:
+    def to_spatial(self, x: NDArray[Real]) -> NDArray[Real]:
         """Inverse of `to_packed`."""
         return np.take(x, np.argsort(self.order), axis=1)
 

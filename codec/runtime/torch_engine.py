@@ -26,7 +26,7 @@ MISFIT = "the transforms' tensors do not fit the configuration"
 
 
 class TorchEngine:
-    """g_a, h_a and g_s of one model.
+    """g_a, h_a and g_s of one model; g_a and g_s alone if it rounds to centres.
 
     Args:
         weights: a verified model.
@@ -46,8 +46,11 @@ class TorchEngine:
         self._precision = precision
         _check_claims(weights)
         g_a, g_s = build_transforms(weights.config)
-        parts = {"g_a": g_a, "g_s": g_s, "gain": Gain(weights.config)}
-        parts["h_a"] = HyperAnalysis(weights.config)
+        parts = {"g_a": g_a, "g_s": g_s}
+        self._to_centres = weights.config.rounding == "vq"
+        self._top = (weights.config.anchors - 1) << LEVEL_BITS
+        if not self._to_centres:
+            parts |= {"gain": Gain(weights.config), "h_a": HyperAnalysis(weights.config)}
         self._modules = nn.ModuleDict(parts).requires_grad_(False).eval()
         state = {
             name: torch.from_numpy(np.asarray(array, np.float32))
@@ -67,12 +70,15 @@ class TorchEngine:
         """Samples [H, W, 3], sides multiples of 16, to (y, z) before rounding.
 
         Returns:
-            y after the gain [M, H/16, W/16] and z [hyper, ceil(H/64), ceil(W/64)].
+            y after the gain [M, H/16, W/16] and z [hyper, ceil(H/64), ceil(W/64)]. With
+            rounding to centres, y is the same for every level, and z is empty.
         """
         with torch.inference_mode(), self._autocast():
             x = torch.from_numpy(samples).to(self._device).permute(2, 0, 1)[None].float() / 255
-            position = self._position(level)
+            position = self._position(self._top if self._to_centres else level)
             y = self._run("g_a", x, position).float()
+            if self._to_centres:
+                return y[0].cpu().numpy(), np.empty((0, 0, 0), np.float32)
             y = self._modules["gain"](y, position)
             below, right = -y.shape[2] % 4, -y.shape[3] % 4
             z = self._run("h_a", F.pad(y, (0, right, 0, below), mode="replicate"))
@@ -83,8 +89,9 @@ class TorchEngine:
         with torch.inference_mode(), self._autocast():
             y = torch.from_numpy(y_hat).to(self._device)[None]
             position = self._position(level)
-            gain = self._modules["gain"]
-            x_hat = self._run("g_s", gain.inverse(y, position), position)  # type: ignore[operator]
+            if not self._to_centres:
+                y = self._modules["gain"].inverse(y, position)  # type: ignore[operator]
+            x_hat = self._run("g_s", y, position)
             samples: NDArray[np.float32] = x_hat[0].float().cpu().numpy()
             return samples
 

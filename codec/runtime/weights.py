@@ -6,6 +6,12 @@
     tables.y.* tables.z.*    int32        integer frequencies
     metadata                 strings      format, name, config (JSON), self_check, training
 
+A model that rounds to centres has neither h_a, gain, z_density nor tables, but
+
+    quantizer.centres        float16      [levels, G, K, D]
+    prior.*                  int32        of the indices; embeddings and pass biases in units
+                                          of 2^-10, integer powers of two, the rest as above
+
 The id of a model is the SHA-256 over configuration and tensors; a file that it compressed
 carries the first four bytes. Loading checks the id stored in the file, every shape, the
 exactness bounds, the tables, and a digest of what the prior computes from a fixed input.
@@ -28,7 +34,9 @@ from safetensors.numpy import save
 
 from codec.errors import ModelNotFoundError, WeightsError
 from codec.model.config import LEVEL_BITS, ModelConfig
+from codec.runtime.codebook import Codebook
 from codec.runtime.exact_prior import ExactPrior, LatentGrid
+from codec.runtime.index_prior import ExactIndexPrior
 from codec.runtime.released import ID_BYTES, read_config
 from codec.runtime.tables import FrequencyTables
 
@@ -93,18 +101,35 @@ class Weights:
     def z_tables(self) -> FrequencyTables:
         return FrequencyTables.from_tensors(self.tensors, "tables.z")
 
+    @cached_property
+    def index_prior(self) -> ExactIndexPrior:
+        return ExactIndexPrior(self.part("prior"), self.config)
+
+    @cached_property
+    def codebook(self) -> Codebook:
+        if "quantizer.centres" not in self.tensors:
+            raise WeightsError("the weights lack the centres")
+        return Codebook(self.tensors["quantizer.centres"], self.config)
+
     def check_tables(self) -> None:
-        """Check that there is a sound table for each scale and each channel of z.
+        """Check centres, or that there is a sound table for each scale and each channel of z.
 
         Raises:
             WeightsError: there is not.
         """
-        if len(self.y_tables) != SCALE_TABLES or len(self.z_tables) != self.config.hyper:
+        if self.config.rounding == "vq":
+            _ = self.codebook
+        elif len(self.y_tables) != SCALE_TABLES or len(self.z_tables) != self.config.hyper:
             raise WeightsError("the weights hold another number of tables than they need")
 
     def self_check(self) -> str:
-        """SHA-256 in hex of means and table numbers for a fixed z and fixed latents."""
+        """SHA-256 in hex of what the prior computes from fixed latents.
+
+        Means and table numbers, or the frequencies of indices.
+        """
         grid = LatentGrid(5, 6)
+        if self.config.rounding == "vq":
+            return self._check_indices(grid)
         hyper, half = self.config.hyper, self.config.latent // 2
         z = (np.arange(hyper * 4) * 7 % 5 - 2).astype(np.int32).reshape(hyper, *grid.hyper_shape)
         residual = (np.arange(half * 30) * 11 % 7 - 3).astype(np.int32).reshape(half, 30)
@@ -116,6 +141,16 @@ class Weights:
         for prediction in (first, second):
             digest.update(prediction.mean.astype("<i4").tobytes())
             digest.update(prediction.table.tobytes())
+        return digest.hexdigest()
+
+    def _check_indices(self, grid: LatentGrid) -> str:
+        digest = hashlib.sha256()
+        walk = self.index_prior.walk(grid)
+        for level in range(self.config.anchors):
+            for part, frequencies in walk.parts(level):
+                digest.update(frequencies.astype("<i4").tobytes())
+                places = np.arange(len(frequencies))
+                walk.tell(level, part, (places * 7 + part.group) % self.config.centres)
         return digest.hexdigest()
 
     def to_bytes(self) -> bytes:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from codec.errors import TrainingError
-from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.build import Autoencoder, build_autoencoder
 from codec.model.config import ModelConfig
 from codec.training.schedule import TrainingConfig
 
@@ -48,9 +48,9 @@ class Checkpoint:
         start = len(prefix) + 1
         return {n[start:]: t for n, t in self.tensors.items() if n.startswith(f"{prefix}.")}
 
-    def averaged_model(self) -> RoundingAutoencoder:
+    def averaged_model(self) -> Autoencoder:
         """The model with averaged weights: what validation saw and the export takes."""
-        model = RoundingAutoencoder(self.model)
+        model = build_autoencoder(self.model)
         model.load_state_dict(self.part("average"))
         return model.eval()
 
@@ -59,8 +59,8 @@ def save_checkpoint(
     path: Path,
     training: TrainingConfig,
     position: Position,
-    model: RoundingAutoencoder,
-    average: RoundingAutoencoder,
+    model: Autoencoder,
+    average: Autoencoder,
     optimisers: Sequence[Optimizer],
 ) -> None:
     """Write a checkpoint whole or not at all."""

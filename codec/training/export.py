@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
+from codec.model.build import Autoencoder
 from codec.model.densities import (
     SIGMA_LEVELS,
     FactorizedDensity,
@@ -23,9 +22,9 @@ from codec.model.densities import (
     sigma_of_level,
 )
 from codec.model.hyperprior import CONTEXT_UNIT, HEAD_UNIT
-from codec.runtime.dyadic import WEIGHT_BITS, quantise
-from codec.runtime.released import find_weights
-from codec.runtime.tables import FrequencyTables, quantise_frequencies
+from codec.runtime.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
+from codec.runtime.index_prior import POWERS
+from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.runtime.weights import Weights, load_weights
 from codec.training.checkpoint import Checkpoint
 
@@ -40,6 +39,9 @@ FOLDED_UNITS = {
     "context.weight": CONTEXT_UNIT,
     "first_head.weight": HEAD_UNIT,
     "second_head.weight": HEAD_UNIT,
+    "head_weight": HEAD_UNIT,
+    "embedding": 2.0 ** (ACTIVATION_BITS - WEIGHT_BITS),
+    "pass_bias": 2.0 ** (ACTIVATION_BITS - WEIGHT_BITS),
 }
 """Constant factors of the float network that the integer one has in its weights."""
 
@@ -72,7 +74,12 @@ def factorized_tables(density: FactorizedDensity, channels: int) -> FrequencyTab
     return FrequencyTables.build(low, tables)
 
 
-def export_model(model: RoundingAutoencoder, name: str, training: dict[str, Any]) -> Weights:
+def powers_of_two() -> NDArray[np.int32]:
+    """2^24 2^(-d/1024), rounded: what turns differences of logits into frequencies."""
+    return np.floor(TOTAL * np.exp2(-np.arange(POWERS) / UNIT) + 0.5).astype(np.int32)
+
+
+def export_model(model: Autoencoder, name: str, training: dict[str, Any]) -> Weights:
     """Turn a trained model into weights that compress pictures.
 
     Raises:
@@ -82,6 +89,8 @@ def export_model(model: RoundingAutoencoder, name: str, training: dict[str, Any]
     tensors: dict[str, NDArray[Any]] = {}
     for full_name, tensor in model.state_dict().items():
         part, _, rest = full_name.partition(".")
+        if full_name == "quantizer.usage":
+            continue
         values = tensor.detach().cpu().numpy()
         if not np.all(np.isfinite(values)):
             raise WeightsError(f"{full_name} is not finite; this checkpoint cannot be exported")
@@ -93,10 +102,13 @@ def export_model(model: RoundingAutoencoder, name: str, training: dict[str, Any]
             raise WeightsError(f"{full_name} does not fit 16-bit floats")
         else:
             tensors[full_name] = values.astype(np.float16)
-    density = FactorizedDensity(model.config.hyper)
-    density.load_state_dict(model.z_density.state_dict())
-    tensors |= gaussian_tables().to_tensors("tables.y")
-    tensors |= factorized_tables(density, model.config.hyper).to_tensors("tables.z")
+    if isinstance(model, RoundingAutoencoder):
+        density = FactorizedDensity(model.config.hyper)
+        density.load_state_dict(model.z_density.state_dict())
+        tensors |= gaussian_tables().to_tensors("tables.y")
+        tensors |= factorized_tables(density, model.config.hyper).to_tensors("tables.z")
+    elif model.config.index_prior == "learned":
+        tensors["prior.powers"] = powers_of_two()
     config = json.dumps(model.config.to_dict(), sort_keys=True)
     return Weights(name, config, tensors, training)
 
@@ -116,26 +128,3 @@ def export_weights(checkpoint: Checkpoint, target: Path, name: str) -> Weights:
     load_weights(partial)
     partial.replace(target)
     return weights
-
-
-def initial_state(model: str) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Configuration and parameters of exported weights, to continue training from.
-
-    Args:
-        model: name of a released model, or path of a weights file.
-
-    Raises:
-        WeightsError: the weights are missing or unsound.
-    """
-    weights = load_weights(find_weights(model))
-    state: dict[str, Tensor] = {}
-    for name, array in weights.tensors.items():
-        part, _, rest = name.partition(".")
-        if part == "tables":
-            continue
-        values = torch.from_numpy(array.astype(np.float32))
-        if part == "prior":
-            unit = FOLDED_UNITS.get(rest, 1.0) * 2**WEIGHT_BITS
-            values = torch.from_numpy((array / unit).astype(np.float32))
-        state[name] = values
-    return weights.config, state

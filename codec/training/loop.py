@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from codec.errors import TrainingError
-from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.build import build_autoencoder
 from codec.model.config import ModelConfig
-from codec.model.initialisation import start_as_transform_codec
-from codec.model.objective import balance, rate_distortion
+from codec.model.initialisation import fit_codebooks, start_as_transform_codec
+from codec.model.objective import balance, rate_distortion, squared_error_weight
+from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.checkpoint import (
     Checkpoint,
     Position,
@@ -39,6 +40,7 @@ from codec.training.checkpoint import (
     restore_optimisers,
     save_checkpoint,
 )
+from codec.training.codebooks import CodebookUpkeep
 from codec.training.interruption import StopSignals
 from codec.training.optimiser import build_optimisers, set_learning_rate
 from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
@@ -51,7 +53,8 @@ TRUNK = "trunk.safetensors"
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
 VALIDATION_CROPS = 32
-INITIAL_CROPS = 64
+INITIAL_CROPS = {"integer": 64, "vq": 256}
+"""Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
 
 
 class Trainer:
@@ -63,7 +66,8 @@ class Trainer:
         model: shape of the model; ignored when resuming.
         training: how to train.
         resume: checkpoint to continue from.
-        initial: state to start from instead of the transform-codec start.
+        initial: state to start from instead of the transform-codec start; it may leave out
+            the codebooks and their prior.
         validation: files and folders to validate on, instead of a share of `photos`.
     """
 
@@ -98,30 +102,48 @@ class Trainer:
         self.pool.advance_to(self.position.step)
         self.held_out = centre_crops(held_out[:VALIDATION_CROPS], CROP) if held_out else None
 
-        self.model = RoundingAutoencoder(model)
+        self.model = build_autoencoder(model)
         if resume:
             self.model.load_state_dict(resume.part("model"))
-        elif initial:
-            self.model.load_state_dict(initial)
         else:
-            sample = self.pool.crops(INITIAL_CROPS, 128, self._generator(-1)).cpu()
-            start_as_transform_codec(self.model, sample)
+            self._start(initial)
         self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimisers = build_optimisers(self.model, training.optimiser, fused=True)
         if resume:
             self.average.load_state_dict(resume.part("average"))
             restore_optimisers(resume, self.optimisers)
+        self._clipped = [p for n, p in self.model.named_parameters() if n != "quantizer.centres"]
+        self.upkeep: CodebookUpkeep | None = None
+        if isinstance(self.model, VectorAutoencoder) and isinstance(
+            self.average, VectorAutoencoder
+        ):
+            self.model.quantizer.rule = training.update_rule
+            self.upkeep = CodebookUpkeep(self.model, self.average, len(self.pool), self.world)
         self._forward = self._prepare_forward()
         self._compiled_for: object = None
         self._bad_steps = 0
         self.skipped = 0
 
+    def _start(self, initial: dict[str, Tensor] | None) -> None:
+        count = INITIAL_CROPS[self.model.config.rounding]
+        sample = self.pool.crops(count, 128, self._generator(-1))
+        if initial is None:
+            start_as_transform_codec(self.model, sample.cpu())
+            return
+        if isinstance(self.model, VectorAutoencoder) and "quantizer.centres" not in initial:
+            self.model.load_state_dict(initial, strict=False)
+            fit_codebooks(self.model, sample.cpu())
+        else:
+            self.model.load_state_dict(initial)
+
     def _prepare_forward(self) -> Callable[..., Any]:
         forward: nn.Module = self.model
         if self.world > 1:
             # The phase on rounded latents leaves the encoder without gradients.
-            forward = DistributedDataParallel(forward, find_unused_parameters=True)
+            forward = DistributedDataParallel(
+                forward, find_unused_parameters=True, broadcast_buffers=False
+            )
         return torch.compile(forward) if self.device.type == "cuda" else forward
 
     def _generator(self, step: int) -> torch.Generator:
@@ -151,15 +173,17 @@ class Trainer:
         config = self.model.config
         lmbda = torch.tensor([config.lambda_of(v) for v in level.tolist()], device=self.device)
 
+        share = balance(lmbda, config.lambda_of((config.anchors - 1) / 2)) / batch
+        weight = share * squared_error_weight(lmbda, side**2)
+
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            result = self._forward(x, level.to(self.device), surrogate)
+            result = self._forward(x, level.to(self.device), surrogate, weight)
         loss = rate_distortion(x, result, lmbda, self.training.distortion)
-        centre = config.lambda_of((config.anchors - 1) / 2)
-        value = (loss.value * balance(lmbda, centre)).mean()
+        value = (loss.value * share).sum()
         for optimiser in self.optimisers:
             optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self._clipped, self.training.clip_norm)
         rate = self.training.learning_rate_at(step, progress)
         finite = self._finite(norm)
         if finite:
@@ -167,6 +191,8 @@ class Trainer:
             for optimiser in self.optimisers:
                 optimiser.step()
             self._update_average(step)
+        if self.upkeep:
+            self.upkeep.after_step(x, progress)
         terms = torch.stack([value, loss.bpp.mean(), loss.mse.log10().mean() * -10, norm])
         value_, bpp, psnr, norm_ = terms.tolist()
         self.position.step += 1
@@ -180,9 +206,12 @@ class Trainer:
 
     def _levels(self, batch: int, generator: torch.Generator) -> Tensor:
         """One level per picture, spread evenly over the ladder with a random offset."""
-        top = self.model.config.anchors - 1
+        anchors = self.model.config.anchors
         slots = torch.randperm(batch, generator=generator)
-        return (slots + torch.rand(batch, generator=generator)) * (top / batch)
+        places = (slots + torch.rand(batch, generator=generator)) / batch
+        if self.model.config.rounding == "vq":  # a whole number of residual levels
+            return (places * anchors).floor()
+        return places * (anchors - 1)
 
     def _finite(self, norm: Tensor) -> bool:
         if bool(torch.isfinite(norm)):
@@ -289,6 +318,8 @@ def _run(
         if attempts == log_every:
             entry: dict[str, Any] = {key: value / count for key, value in sums.items()}
             entry |= {"skipped": trainer.skipped} | vars(trainer.position)
+            if trainer.upkeep:
+                entry |= trainer.upkeep.statistics
             sums, count, attempts = {}, 0, 0
             if trainer.position.elapsed - saved > save_every_seconds:
                 saved = trainer.position.elapsed

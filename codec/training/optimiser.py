@@ -1,4 +1,4 @@
-"""Optimisers: Adam for everything, or Muon for the matrices inside the networks.
+"""Optimisers: Adam for the networks, or Muon for their matrices; descent by class for centres.
 
 Muon (Jordan et al. 2024) orthogonalises the momentum of a weight matrix; with updates scaled
 to the size of Adam's (Moonshot 2025) one learning rate serves both. On two CPU cores Adam came
@@ -9,9 +9,15 @@ batches or on a GPU the balance may differ.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
+
+from codec.model.build import Autoencoder
+from codec.model.vector_autoencoder import VectorAutoencoder
+from codec.model.vector_quantizer import VectorQuantizer
 
 
 def is_matrix(name: str, parameter: nn.Parameter) -> bool:
@@ -20,15 +26,49 @@ def is_matrix(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim == 2 and not any(part in name for part in tables)
 
 
-def build_optimisers(model: nn.Module, kind: str, fused: bool) -> list[Optimizer]:
+CENTRES_RATE = 100.0
+"""Rate of the centres in units of the others': their steps are shares of a distance."""
+
+
+class ClassDescent(Optimizer):
+    """Gradient descent of centres, each step divided by the weight of the centre's class.
+
+    With gradients w (C - L) summed over a class, a rate of r moves C by the share r of its way
+    to the class mean: Lloyd's algorithm in small steps, and free of the latents' scale. A
+    factor in the gradient (eta) acts as a factor of the rate, as it would not under Adam.
+    """
+
+    def __init__(self, quantizer: VectorQuantizer) -> None:
+        super().__init__([quantizer.centres], {"lr": 0.0, "rate_factor": CENTRES_RATE})
+        self._quantizer = quantizer
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step; the class weights are those of the last forward pass."""
+        (group,) = self.param_groups
+        (centres,) = group["params"]
+        if centres.grad is None:
+            return
+        weight = self._quantizer.class_weight
+        if torch.distributed.is_initialized():  # the mean, as of the gradients
+            torch.distributed.all_reduce(weight)
+            weight = weight / torch.distributed.get_world_size()
+        share = torch.where(weight > 0, min(group["lr"], 1.0) / weight, 0.0)
+        centres -= share[..., None] * centres.grad
+
+
+def build_optimisers(model: Autoencoder, kind: str, fused: bool) -> list[Optimizer]:
     """Optimisers over all parameters; the learning rate is set at every step."""
     named = list(model.named_parameters())
     matrices = [p for n, p in named if kind == "muon" and is_matrix(n, p)]
-    chosen = set(map(id, matrices))
+    centres = [p for n, p in named if n == "quantizer.centres"]
+    chosen = set(map(id, matrices + centres))
     others = [p for _, p in named if id(p) not in chosen]
     optimisers: list[Optimizer] = [
         AdamW(others, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=fused)
     ]
+    if isinstance(model, VectorAutoencoder):
+        optimisers.append(ClassDescent(model.quantizer))
     if matrices:
         optimisers.append(Muon(matrices, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
     return optimisers
@@ -38,4 +78,4 @@ def set_learning_rate(optimisers: Iterable[Optimizer], rate: float) -> None:
     """Set the rate of every parameter group."""
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate_factor", 1.0)

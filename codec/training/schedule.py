@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from codec.errors import TrainingError
 from codec.model.objective import Distortion
 from codec.model.rounding import Surrogate
+from codec.model.vector_quantizer import Rule, UpdateRule
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class TrainingConfig:
     clip_norm: float = 1.0
     optimiser: str = "adam"
     """`adam`, or `muon` for the matrices inside the networks."""
+    vq_update: Rule = "published"
+    """Gradients of latents and centres, see `codec.model.vector_quantizer` ("vq" only)."""
+    beta: float = 0.25
+    eta: float = 1.0
     seed: int = 0
     cache_mib: int = 3072
     """Memory for decoded training tiles."""
@@ -47,8 +52,13 @@ class TrainingConfig:
             raise TrainingError("the crop must be 64, 128, 192 or 256 pixels")
         if self.distortion == "ms-ssim" and self.crop < 192:
             raise TrainingError("MS-SSIM has five scales and needs crops of 192 pixels or more")
+        UpdateRule(self.vq_update, self.beta, self.eta)
         if self.optimiser not in ("muon", "adam"):
             raise TrainingError("the optimiser must be muon or adam")
+
+    @property
+    def update_rule(self) -> UpdateRule:
+        return UpdateRule(self.vq_update, self.beta, self.eta)
 
     def progress(self, step: int, elapsed: float) -> float:
         """Progress 0..1 after `step` steps and `elapsed` seconds."""

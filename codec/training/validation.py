@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.build import Autoencoder
 from codec.model.objective import Distortion, rate_distortion
 
 CROP = 256
@@ -25,7 +25,7 @@ class RatePoint(NamedTuple):
 
 
 @torch.no_grad()
-def validate(model: RoundingAutoencoder, crops: Tensor, distortion: Distortion) -> list[RatePoint]:
+def validate(model: Autoencoder, crops: Tensor, distortion: Distortion) -> list[RatePoint]:
     """Measure a model at each of its lambdas, with rounded latents and 8-bit output.
 
     Args:

@@ -1,0 +1,125 @@
+"""Indices of a vector-quantised latent to bytes and back, level by level, in one stream.
+
+Encoder and decoder walk the same exact prior. The encoder chooses the indices on the way, so
+that it can weigh the exact cost of each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bitstream.checksum import SymbolChecksum
+from codec.bitstream.range_coder import RangeDecoder, RangeEncoder
+from codec.model.config import LEVEL_BITS
+from codec.runtime.exact_prior import LatentGrid
+from codec.runtime.tables import PRECISION
+from codec.runtime.weights import Weights
+
+
+@dataclass(frozen=True)
+class CodedIndices:
+    """What the encoder made of a picture's latents."""
+
+    stream: bytes
+    checksum: int
+    """CRC-32 of all indices in coding order, as little-endian int16."""
+    y_hat: NDArray[np.float32]
+    """The sum of the chosen centres, [M, H, W]."""
+    level_bits: tuple[float, ...]
+    """-log2 P by the integer frequencies, of each residual level."""
+
+    @property
+    def bits(self) -> float:
+        return sum(self.level_bits)
+
+
+class IndexCoder:
+    """Codes the latents of one model that rounds to centres."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._config = weights.config
+        self._prior = weights.index_prior
+        self._codebook = weights.codebook
+
+    def encode(self, y: NDArray[np.floating], z: NDArray[np.floating], level: int) -> CodedIndices:
+        """Choose and code the indices of levels 0 .. `level` / 2^12.
+
+        Args:
+            y: latents before rounding, [M, H, W].
+            z: unused; there are no hyper-latents.
+            level: position on the ladder in units of 2^-12, at a whole number.
+        """
+        grid = LatentGrid(*y.shape[1:])
+        flat = grid.to_packed(np.nan_to_num(y).reshape(len(y), -1))
+        remainder = self._group(flat.astype(np.float32))
+        y_hat = np.zeros_like(remainder)
+        encoder, checksum, level_bits = RangeEncoder(), SymbolChecksum(), []
+        walk = self._prior.walk(grid)
+        for number in range((level >> LEVEL_BITS) + 1):
+            bits = 0.0
+            for part, frequencies in walk.parts(number):
+                costs = PRECISION - np.log2(frequencies)
+                weighed = costs * self._distance_per_bit(number) if self._weighs else None
+                latents = remainder[part]
+                indices = self._codebook.choose(latents, number, part.group, weighed)
+                encoder.encode_each(indices, frequencies)
+                checksum.add(indices)
+                bits += float(costs[np.arange(len(indices)), indices].sum())
+                walk.tell(number, part, indices)
+                chosen = self._codebook.look_up(indices, number, part.group)
+                y_hat[part] += chosen
+                remainder[part] -= chosen
+            level_bits.append(bits)
+        spatial = self._ungroup(y_hat, grid)
+        return CodedIndices(encoder.finish(), checksum.value, spatial, tuple(level_bits))
+
+    def decode(
+        self, stream: bytes, height: int, width: int, level: int, shown: int | None = None
+    ) -> tuple[NDArray[np.float32], int]:
+        """Decode latents of a given size; the whole stream, whatever is shown of it.
+
+        Args:
+            level: of the file, as in `encode`.
+            shown: how many levels the result sums up; all by default.
+
+        Returns:
+            (y^ [M, height, width], CRC-32 of the indices).
+
+        Raises:
+            DamagedFileError: the stream is impossible.
+        """
+        grid = LatentGrid(height, width)
+        y_hat = np.zeros((self._config.groups, height * width, self._config.dimensions), np.float32)
+        decoder, checksum = RangeDecoder(stream), SymbolChecksum()
+        walk = self._prior.walk(grid)
+        count = (level >> LEVEL_BITS) + 1
+        for number in range(count):
+            for part, frequencies in walk.parts(number):
+                indices = decoder.decode_each(frequencies)
+                checksum.add(indices)
+                walk.tell(number, part, indices)
+                if number < (count if shown is None else shown):
+                    y_hat[part] += self._codebook.look_up(indices, number, part.group)
+        decoder.finish()
+        return self._ungroup(y_hat, grid), checksum.value
+
+    @property
+    def _weighs(self) -> bool:
+        return self._config.assignment == "rate-weighted" and self._prior.learned
+
+    def _distance_per_bit(self, number: int) -> float:
+        return math.log(2) / self._config.assignment_lambda(number)
+
+    def _group(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[M, H*W] to [G, H*W, D]; group g holds the channels g, g + G, g + 2G, ..."""
+        parts = y.reshape(self._config.dimensions, self._config.groups, -1)
+        return np.ascontiguousarray(parts.transpose(1, 2, 0))
+
+    def _ungroup(self, latents: NDArray[np.float32], grid: LatentGrid) -> NDArray[np.float32]:
+        """[G, H*W, D] in packed order to [M, H, W]."""
+        y = latents.transpose(2, 0, 1).reshape(self._config.latent, -1)
+        return grid.to_spatial(y).reshape(len(y), grid.height, grid.width)

@@ -1,0 +1,16 @@
+"""The autoencoder that a configuration names."""
+
+from __future__ import annotations
+
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import ModelConfig
+from codec.model.vector_autoencoder import VectorAutoencoder
+
+Autoencoder = RoundingAutoencoder | VectorAutoencoder
+
+
+def build_autoencoder(config: ModelConfig) -> Autoencoder:
+    """A fresh model that rounds to integers or to centres."""
+    if config.rounding == "vq":
+        return VectorAutoencoder(config)
+    return RoundingAutoencoder(config)

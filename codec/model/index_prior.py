@@ -1,0 +1,113 @@
+"""Prior over the indices of a vector-quantised latent, in floats for training.
+
+    indices of lower levels --embed, sum--> context --blocks--> head of the level --> P(k), pass 1
+    ... + indices of pass 1 --embed, sum--> context --blocks--> head of the level --> P(k), pass 2
+
+Levels are coded one after the other, each in two passes: pass 1 holds the first half of the
+groups on the even squares of a checkerboard and the second half on the odd ones, pass 2 the
+rest. So an index is conditional on all lower levels around it, and in pass 2 also on its
+neighbours and on the other groups of its own place.
+
+`IndexPrior` has a twin in `codec.runtime.index_prior`, which computes the same logits in exact
+arithmetic; the constraints on its layers are those of `codec.model.hyperprior`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codec.model.config import ModelConfig
+from codec.model.hyperprior import HEAD_UNIT, PriorBlock, checkerboard
+
+PASSES = 2
+
+
+class IndexPrior(nn.Module):
+    """Embeddings, context network and heads."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, levels = config.prior, config.anchors
+        self.centres = config.centres
+        symbols = config.groups * config.centres
+        self.embedding = nn.Parameter(torch.randn(levels, symbols, width) * 0.3)
+        self.pass_bias = nn.Parameter(torch.randn(levels, PASSES, width) * 0.3)
+        self.block1 = PriorBlock(width)
+        self.block2 = PriorBlock(width)
+        self.head_weight = nn.Parameter(torch.zeros(levels, symbols, width))
+        self.head_bias = nn.Parameter(torch.zeros(levels, symbols))
+
+    def embed(self, indices: Tensor, level: int, mask: Tensor | None = None) -> Tensor:
+        """What the indices of one level add to the context.
+
+        Args:
+            indices: [B, G, H, W], int64.
+            mask: which of them are known, [G, H, W]; all by default.
+
+        Returns:
+            [B, width, H, W].
+        """
+        groups = indices.shape[1]
+        offset = torch.arange(groups, device=indices.device)[:, None, None] * self.centres
+        rows = F.embedding(indices + offset, self.embedding[level])  # (B, G, H, W, width)
+        if mask is not None:
+            rows = rows * mask[..., None]
+        return rows.sum(1).permute(0, 3, 1, 2)
+
+    def logits(self, context: Tensor, level: int, number: int) -> Tensor:
+        """log2 P(k), up to a constant, of pass `number` (0 or 1) at a level.
+
+        Args:
+            context: sum of the embeddings of everything known, [B, width, H, W].
+
+        Returns:
+            [B, G, K, H, W], float32.
+        """
+        h = context + self.pass_bias[level, number][:, None, None]
+        h = self.block2(self.block1(h))
+        with torch.autocast(h.device.type, enabled=False):  # a probability needs more than 8 bits
+            out = self.head_weight[level] @ h.float().flatten(2) * HEAD_UNIT
+            out = out + self.head_bias[level][:, None]
+        return out.reshape(len(h), -1, self.centres, *h.shape[2:])
+
+    def pass_mask(self, indices: Tensor, number: int) -> Tensor:
+        """Which indices [B, G, H, W] pass `number` holds: [G, H, W]."""
+        _, groups, height, width = indices.shape
+        first = checkerboard(groups, height, width, indices.device)
+        return first if number == 0 else ~first
+
+    def bits(self, indices: Tensor) -> Tensor:
+        """-log2 P of every index, [levels, B, G, H, W], for indices of the same shape."""
+        context = torch.zeros_like(self.embed(indices[0], 0))
+        levels = []
+        for level, chosen in enumerate(indices):
+            first = self.pass_mask(chosen, 0)
+            seen = context + self.embed(chosen, level, first)
+            passes = [
+                -log2_probability(self.logits(known, level, number))
+                .gather(2, chosen[:, :, None])
+                .squeeze(2)
+                for number, known in enumerate((context, seen))
+            ]
+            levels.append(torch.where(first, passes[0], passes[1]))
+            context = context + self.embed(chosen, level)
+        return torch.stack(levels)
+
+    @torch.no_grad()
+    def restart(self, dead: Tensor) -> None:
+        """Give restarted centres [levels, G, K] the probability 1/K whatever the context."""
+        flat = dead.flatten(1)
+        bias = self.head_bias.reshape(len(dead), -1, self.centres)
+        mass = (bias * math.log(2)).logsumexp(-1, keepdim=True) / math.log(2)
+        level = mass - math.log2(self.centres)
+        self.head_bias[flat] = level.expand_as(bias).flatten(1)[flat]
+        self.head_weight[flat] = 0.0
+
+
+def log2_probability(logits: Tensor) -> Tensor:
+    """Normalised log2 P over the axis of K of logits [B, G, K, H, W]."""
+    return F.log_softmax(logits * math.log(2), dim=2) / math.log(2)

@@ -1,0 +1,140 @@
+"""The statements of the theory of rounding rate-distortion autoencoders, as a table each.
+
+    python scripts/theory.py [FOLDER] [--model NAME|FILE]...
+
+FOLDER holds pictures whose real file sizes are compared with -log2 P, the 24 Kodak pictures
+for instance; without it the last table is left out.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import click
+import numpy as np
+import torch
+from PIL import Image
+
+from codec.evaluation.rate_distortion import measure
+from codec.evaluation.theory import (
+    discretisation,
+    encoder_gradient,
+    gaussian_channel,
+    integral_over_cell,
+    normal_density,
+    stationary_centres,
+    triangle_cell,
+    uniform_noise_channel,
+)
+from codec.model.config import ModelConfig
+from codec.model.densities import sigma_of_level
+from codec.model.vector_quantizer import Rule
+from codec.pipeline import Codec
+from codec.runtime.tables import TOTAL
+from codec.training.export import gaussian_tables
+
+WIDTHS = (0.5, 0.8, 1.0, 1.25, 2.0)
+LEVELS = (0, 8, 16, 24, 32, 48, 63)
+PICTURE = Path(__file__).parents[1] / "tests" / "data" / "flowers.png"
+TINY = ModelConfig(channels8=16, channels16=24, blocks8=1, blocks16=1, latent=24, hyper=8, prior=8)
+
+
+def heading(text: str, columns: str) -> None:
+    """Start a table."""
+    names = columns.split("|")
+    print(f"\n{text}\n\n| {' | '.join(names)} |\n|{'---|' * len(names)}")
+
+
+def information() -> None:
+    """Statement 1."""
+    text = "1. I(x, z) = inf_Q E KL(P(z|x), Q): rate of a coder Q in nats, by Q's width"
+    heading(text, "channel|width|rate|information|excess|KL(P(z), Q)")
+    for width in WIDTHS:
+        for name, bound in (
+            ("Gaussian noise, closed form", gaussian_channel(2.0, 0.5, width)),
+            ("uniform noise, as in training", uniform_noise_channel(2.0, width)),
+        ):
+            excess = bound.rate - bound.information
+            print(
+                f"| {name} | {width:g} | {bound.rate:.6f} | {bound.information:.6f} | "
+                f"{excess:.6f} | {bound.divergence:.6f} |"
+            )
+
+
+def gradients() -> None:
+    """Statement 2."""
+    with Image.open(PICTURE) as image:
+        samples = np.asarray(image.convert("RGB").crop((0, 0, 64, 64)))
+    x = torch.from_numpy(samples.copy()).permute(2, 0, 1)[None].float() / 255
+    text = "2. Largest gradient of a parameter of the encoder"
+    heading(text, "latents|of -ln P(z)|of Dist(x, g(z))")
+    for name, rounded in (("round(f(x))", True), ("f(x) + uniform noise", False)):
+        found = encoder_gradient(TINY, x, rounded)
+        print(f"| {name} | {found.rate:g} | {found.distortion:g} |")
+
+
+def densities() -> None:
+    """Statement 3."""
+    text = "3. The tables of files against E_eps p(z + eps), and against p(z) itself"
+    columns = "sigma|table - integral, of 2^24|(P - p) / max P|nats per symbol lost by p"
+    heading(text, columns)
+    tables = gaussian_tables()
+    for level in LEVELS:
+        sigma = sigma_of_level(torch.tensor(float(level), dtype=torch.float64))
+        symbols = torch.arange(len(tables[level]), dtype=torch.float64) + int(tables.low[level])
+        integral = integral_over_cell(partial(normal_density, sigma=sigma), symbols).numpy()
+        error = np.abs(tables[level] - TOTAL * integral).max()
+        found = discretisation(level)
+        print(f"| {found.sigma:.4g} | {error:.2f} | {found.error:.2e} | {found.nats:.2e} |")
+    mass, density = triangle_cell(torch.tensor([1.0, 2.5, -3.25], dtype=torch.float64), 6.0)
+    difference = float((mass - density).abs().max())
+    print(f"\nA density that is linear on the cell: |P - p| at most {difference:.1e}.")
+
+
+def stationary_points() -> None:
+    """Statement 4."""
+    text = "4. Centres at a stationary point: the mean of their class under one rule only"
+    heading(text, "rule|largest gradient left|distance from the class mean")
+    for rule in get_args(Rule):
+        found = stationary_centres(rule)
+        print(f"| {rule} | {found.gradient:.1e} | {found.distance:.2e} |")
+
+
+def file_sizes(folder: Path, models: tuple[str, ...]) -> None:
+    """Statement 5."""
+    pictures = sorted(folder.glob("*.png"))
+    text = f"5. Real files of {len(pictures)} pictures against -log2 P(z)"
+    heading(text, "model|rounding|quality|bytes|-log2 P|file - model, bytes|at most %")
+    for model in models:
+        codec = Codec(model)
+        for quality in (0.0, 50.0, 100.0):
+            found = [measure(codec, picture, quality) for picture in pictures]
+            excess = [m.size - m.model_bytes for m in found]
+            relative = max(e / m.model_bytes for e, m in zip(excess, found, strict=True))
+            print(
+                f"| {codec.weights.name} | {codec.weights.config.rounding} | {quality:g} | "
+                f"{sum(m.size for m in found)} | {sum(m.model_bytes for m in found):.0f} | "
+                f"{min(excess):.1f} to {max(excess):.1f} | {100 * relative:.2f} |",
+                flush=True,
+            )
+
+
+@click.command()
+@click.argument(
+    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@click.option("--model", "models", multiple=True, default=("photo", "vq"), show_default=True)
+def main(folder: Path | None, models: tuple[str, ...]) -> None:
+    """Print the table of each statement; of file sizes for the PNG pictures in FOLDER."""
+    information()
+    gradients()
+    densities()
+    stationary_points()
+    if folder:
+        file_sizes(folder, models)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 CodecError                 1   any failure below
   InputError               1   a picture or file that cannot be read, or is not supported
+    LimitError             1   more pixels or memory than the caller grants
   OutputError              1   a target that cannot be written
     OutputExistsError      3   a target that exists already
   FileFormatError          4   not a vqcodec file, or one that cannot be right
@@ -23,6 +24,10 @@ class CodecError(Exception):
 
 class InputError(CodecError):
     """The input cannot be read, or holds a kind of picture that is not supported."""
+
+
+class LimitError(InputError):
+    """The picture has more pixels, or needs more memory, than the caller grants."""
 
 
 class OutputError(CodecError):

@@ -1,4 +1,4 @@
-"""Reading whole files and writing them whole or not at all."""
+"""Reading files, and writing them whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,35 +6,74 @@ import errno
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from codec.errors import InputError, OutputError, OutputExistsError
 
 STANDARD = Path("-")
 """Stands for standard input or output."""
+MAX_BYTES = 1 << 32
+
+Times = tuple[int, int]
+"""Access and modification time in nanoseconds."""
 
 
-def read_file(path: Path, max_bytes: int = 1 << 30) -> bytes:
-    """Contents of a file, or of standard input for `-`.
+def open_file(path: Path, max_bytes: int = MAX_BYTES) -> BinaryIO:
+    """A file open for reading and seeking; `-` and pipes are read to their end first.
 
     Raises:
         InputError: the file is missing, a folder, unreadable or longer than `max_bytes`.
     """
     try:
         if path == STANDARD:
-            data = sys.stdin.buffer.read(max_bytes + 1)
-        else:
-            with path.open("rb") as file:
-                data = file.read(max_bytes + 1)
+            return _slurp(sys.stdin.buffer, path, max_bytes)
+        file = path.open("rb")
+        if file.seekable() and path.is_file():
+            if os.fstat(file.fileno()).st_size <= max_bytes:
+                return file
+            file.close()
+            raise InputError(f"{path}: longer than {max_bytes} bytes")
+        with file:
+            return _slurp(file, path, max_bytes)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder; name a file") from error
+        raise InputError(f"{path}: is a folder; name a file, or use -r") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Contents of a file, or of standard input for `-`.
+
+    Raises:
+        InputError: as `open_file`.
+    """
+    with open_file(path, max_bytes) as file:
+        return file.read()
+
+
+def _slurp(file: BinaryIO, path: Path, max_bytes: int) -> BytesIO:
+    data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise InputError(f"{path}: longer than {max_bytes} bytes")
-    return data
+    return BytesIO(data)
+
+
+def times_of(path: Path) -> Times:
+    """Times of a file, for `write_file`.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return status.st_atime_ns, status.st_mtime_ns
 
 
 def check_target(path: Path, force: bool) -> None:
@@ -54,24 +93,29 @@ def check_target(path: Path, force: bool) -> None:
         raise OutputExistsError(f"{path}: exists already; overwrite it with -f")
 
 
-def write_file(path: Path, data: bytes, force: bool) -> None:
+def write_file(
+    path: Path,
+    content: bytes | Callable[[BinaryIO], None],
+    force: bool,
+    times: Times | None = None,
+) -> None:
     """Write a file whole or not at all, or to standard output for `-`.
 
     The data goes to a temporary file beside the target, which then takes its name; a
     symbolic link is replaced, not followed. Without `force` an existing target is left
     alone even if it appeared in the meantime.
 
+    Args:
+        path: the target.
+        content: all bytes, or what writes them to a file.
+        force: whether an existing target may be replaced.
+        times: to give the file; None for now.
+
     Raises:
         OutputExistsError, OutputError: as `check_target`, or the disk refuses.
     """
     if path == STANDARD:
-        try:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written ({error.strerror})") from error
+        _write_standard(content)
         return
     check_target(path, force)
     try:
@@ -80,10 +124,12 @@ def write_file(path: Path, data: bytes, force: bool) -> None:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            _write_to(file, content)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o666 & ~_umask())
+        if times:
+            os.utime(name, ns=times)
         if force:
             Path(name).replace(path)
         else:
@@ -94,6 +140,25 @@ def write_file(path: Path, data: bytes, force: bool) -> None:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _write_to(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:
+    if callable(content):
+        content(file)
+    else:
+        file.write(content)
+
+
+def _write_standard(content: bytes | Callable[[BinaryIO], None]) -> None:
+    buffer = BytesIO()  # whoever writes may want to seek
+    _write_to(buffer, content)
+    try:
+        sys.stdout.buffer.write(buffer.getbuffer())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _rename_to_new(name: str, path: Path) -> None:

@@ -1,23 +1,41 @@
 from __future__ import annotations
 
 import struct
+import time
+import tracemalloc
 import zlib
+from io import BytesIO
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.bitstream.container import OVERHEAD, Container, Header, read, read_header, write
+from codec.bitstream.container import OVERHEAD, ContainerFile, Header, Tile, write
 from codec.errors import (
-    CodecError,
     DamagedFileError,
     FileFormatError,
     InputError,
+    LimitError,
     UnsupportedFileError,
 )
+from codec.limits import Limits
+from codec.picture.metadata import KINDS, MAX_BYTES, Metadata
+from codec.tiles import Grid
 
 HEADER = Header(width=768, height=512, grey=False, level=14336, model_id=b"\xde\xad\xbe\xef")
-FILE = Container(HEADER, b"stream", 0x01020304)
+TILE = Tile(b"stream", 0x01020304)
+PLAIN = write(HEADER, [TILE])
+METADATA = Metadata(b"profile", b"", b"<x/>")
+ALPHA = Header(600, 300, grey=True, level=7, model_id=b"abcd", alpha=True)
+FULL = write(ALPHA, [Tile(bytes([65 + n]) * n, n, b"alpha") for n in range(6)], 256, METADATA)
+"""Three tiles by two, with alpha and metadata."""
+
+
+def read(data: bytes) -> tuple[Header, list[Tile], int, Metadata]:
+    """All of a file, verified."""
+    file = ContainerFile(BytesIO(data))
+    tiles = [file.read_tile(number) for number in range(len(file.grid))]
+    return file.header, tiles, file.grid.side, file.read_metadata()
 
 
 def sealed(body: bytes) -> bytes:
@@ -25,7 +43,7 @@ def sealed(body: bytes) -> bytes:
 
 
 def test_bytes_are_frozen() -> None:
-    assert write(FILE).hex() == (
+    assert PLAIN.hex() == (
         "895651430d0a"
         "01"
         "00"
@@ -34,32 +52,68 @@ def test_bytes_are_frozen() -> None:
         "0038"
         "deadbeef"
         "73747265616d"
-        "04030201" + struct.pack("<I", zlib.crc32(write(FILE)[:-4])).hex()
+        "04030201" + struct.pack("<I", zlib.crc32(PLAIN[:-4])).hex()
     )
 
 
+def test_rounding_has_a_flag() -> None:
+    header = Header(16, 16, grey=False, level=2 << 12, model_id=b"abcd", vq=True)
+    data = write(header, [TILE])
+    assert data[7] == 0x02
+    assert read(data)[0] == header
+    assert header.levels == 3
+    assert HEADER.levels is None
+
+
+def test_bytes_with_a_directory_are_frozen() -> None:
+    def crc(content: bytes) -> str:
+        return struct.pack("<I", zlib.crc32(content)).hex()
+
+    directory = "895651430d0a010d58022c01070061626364"  # flags 1 + 4 + 8
+    directory += "040002"  # tiles of 4 * 64 pixels, two chunks
+    directory += "6963632007000000" + crc(b"profile")
+    directory += "786d702004000000" + crc(b"<x/>")
+    payload = b"profile<x/>"
+    for number in range(6):
+        content = bytes([65 + number]) * number + b"alpha"
+        payload += content
+        directory += f"{number:02x}00000005000000{number:02x}000000" + crc(content)
+    head = bytes.fromhex(directory)
+    assert head + struct.pack("<I", zlib.crc32(head)) + payload == FULL
+
+
 def test_container_takes_at_most_32_bytes() -> None:
-    assert len(write(FILE)) - len(FILE.stream) == OVERHEAD <= 32
+    assert len(PLAIN) - len(TILE.stream) == OVERHEAD <= 32
 
 
-@given(
-    width=st.integers(1, 65535),
-    height=st.integers(1, 65535),
-    grey=st.booleans(),
-    level=st.integers(0, 65535),
-    model_id=st.binary(min_size=4, max_size=4),
-    stream=st.binary(max_size=50),
-    checksum=st.integers(0, 2**32 - 1),
-)
-def test_round_trip(
-    width: int, height: int, grey: bool, level: int, model_id: bytes, stream: bytes, checksum: int
-) -> None:
-    container = Container(Header(width, height, grey, level, model_id), stream, checksum)
-    assert read(write(container)) == container
+@st.composite
+def files(draw: st.DrawFn) -> tuple[Header, list[Tile], int, Metadata]:
+    side = draw(st.sampled_from([0, 256, 320, 1024]))
+    size = st.integers(1, 3000)
+    width, height = draw(size), draw(size)
+    alpha = draw(st.booleans())
+    side = side if side < max(width, height) else 0
+    level, model = draw(st.integers(0, 65535)), draw(st.binary(min_size=4, max_size=4))
+    header = Header(width, height, draw(st.booleans()), level, model, alpha)
+    count = len(Grid(height, width, side))
+    content = st.binary(max_size=5)
+    tiles = [
+        Tile(draw(content), draw(st.integers(0, 2**32 - 1)), draw(content) if alpha else b"")
+        for _ in range(count)
+    ]
+    metadata = Metadata(*(draw(content) for _ in KINDS))
+    return header, tiles, side, metadata
 
 
-def test_every_flipped_bit_is_found() -> None:
-    data = write(FILE)
+@given(files())
+@settings(max_examples=100, deadline=None)
+def test_round_trip(parts: tuple[Header, list[Tile], int, Metadata]) -> None:
+    header, tiles, side, metadata = parts
+    assert read(write(header, tiles, side, metadata)) == parts
+
+
+@pytest.mark.parametrize("data", [PLAIN, FULL])
+def test_every_flipped_bit_is_found(data: bytes) -> None:
     for position in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[position // 8] ^= 1 << position % 8
@@ -67,8 +121,8 @@ def test_every_flipped_bit_is_found() -> None:
             read(bytes(flipped))
 
 
-def test_every_truncation_and_trailing_bytes_are_found() -> None:
-    data = write(FILE)
+@pytest.mark.parametrize("data", [PLAIN, FULL])
+def test_every_truncation_and_trailing_bytes_are_found(data: bytes) -> None:
     for length in range(len(data)):
         with pytest.raises(FileFormatError):
             read(data[:length])
@@ -80,12 +134,13 @@ def test_every_truncation_and_trailing_bytes_are_found() -> None:
 def test_random_bytes_raise_format_errors(data: bytes) -> None:
     with pytest.raises(FileFormatError):
         read(data)
-    with pytest.raises(FileFormatError):
-        read(data[:0] + b"\x89VQC\r\n" + data)
+    for flags in (b"\1\0", b"\1\4", b"\1\14"):
+        with pytest.raises(FileFormatError):
+            read(b"\x89VQC\r\n" + flags + data)
 
 
 def test_each_fault_has_its_error() -> None:
-    body = write(FILE)[:-4]
+    body = PLAIN[:-4]
     with pytest.raises(FileFormatError, match="empty"):
         read(b"")
     with pytest.raises(FileFormatError, match="not a vqcodec file"):
@@ -97,16 +152,87 @@ def test_each_fault_has_its_error() -> None:
     with pytest.raises(DamagedFileError, match="0x512"):
         read(sealed(body[:8] + b"\0\0" + body[10:]))
     with pytest.raises(DamagedFileError, match="truncated"):
-        read(write(FILE)[:20])
+        read(PLAIN[:20])
+    with pytest.raises(DamagedFileError, match="without a directory"):
+        read(sealed(body[:7] + b"\x08" + body[8:]))
+
+
+def directory_file(rest: bytes, header: Header = HEADER, payload: bytes = b"") -> bytes:
+    """A file whose directory says what is given, with its checksum right."""
+    head = bytearray(write(header, [TILE])[:18])
+    head[7] |= 0x04
+    return sealed(bytes(head) + rest) + payload
+
+
+def test_forged_directories_are_found() -> None:
+    tile = struct.pack("<III", 0, 0, 0)
+    assert read(directory_file(struct.pack("<HB", 0, 0) + tile))[1] == [Tile(b"", 0)]
+    for side in (1, 3, 12, 1023, 65535):  # too small, or no smaller than the picture
+        with pytest.raises(DamagedFileError, match="tiles"):
+            read(directory_file(struct.pack("<HB", side, 0) + tile * 6))
+    with pytest.raises(DamagedFileError, match="parts"):
+        read(
+            directory_file(struct.pack("<HB", 0, 0) + struct.pack("<III", 5, 0, 0), payload=b"1234")
+        )
+    with pytest.raises(DamagedFileError, match="parts"):
+        read(directory_file(struct.pack("<HB", 0, 0) + struct.pack("<III", 2**32 - 1, 0, 0)))
+    exif = struct.pack("<4sII", b"exif", 0, 0)
+    with pytest.raises(DamagedFileError, match="exif"):
+        read(directory_file(struct.pack("<HB", 0, 2) + exif * 2 + tile))
+    long = struct.pack("<4sII", b"exif", MAX_BYTES + 1, 0)
+    with pytest.raises(DamagedFileError, match="exif"):
+        read(directory_file(struct.pack("<HB", 0, 1) + long + tile, payload=bytes(MAX_BYTES + 1)))
+
+
+def test_chunks_of_the_future() -> None:
+    tile = struct.pack("<III", 0, 0, 0)
+    skipped = struct.pack("<4sII", b"new ", 2, zlib.crc32(b"hi"))
+    file = directory_file(struct.pack("<HB", 0, 1) + skipped + tile, payload=b"hi")
+    assert read(file)[3] == Metadata()
+    ContainerFile(BytesIO(file)).verify()
+    needed = struct.pack("<4sII", b"NEW ", 2, zlib.crc32(b"hi"))
+    with pytest.raises(UnsupportedFileError, match="NEW"):
+        read(directory_file(struct.pack("<HB", 0, 1) + needed + tile, payload=b"hi"))
+
+
+def test_a_part_is_read_without_the_others() -> None:
+    file = ContainerFile(BytesIO(FULL))
+    before = file.bytes_read
+    assert file.read_tile(3) == Tile(b"DDD", 3, b"alpha")
+    assert file.bytes_read - before == 8
+    damaged = bytearray(FULL)
+    damaged[-1] ^= 1
+    file = ContainerFile(BytesIO(damaged))
+    assert file.read_tile(3).stream == b"DDD"
+    with pytest.raises(DamagedFileError):
+        file.read_tile(5)
+    with pytest.raises(DamagedFileError):
+        file.verify()
+
+
+def test_a_huge_header_costs_nothing() -> None:
+    """Not even what its own directory would take, and no time."""
+    huge = Header(65535, 65535, grey=False, level=0, model_id=b"abcd")
+    bomb = directory_file(struct.pack("<HB", 4, 255) + bytes(1000), huge)
+    tracemalloc.start()
+    began = time.perf_counter()
+    with pytest.raises(DamagedFileError, match="truncated"):
+        ContainerFile(BytesIO(bomb))
+    with pytest.raises(LimitError, match="65535x65535"):
+        ContainerFile(BytesIO(bomb), Limits())
+    seconds = time.perf_counter() - began
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 0.05
+    assert peak < 1e6
+
+
+def test_long_metadata_is_refused() -> None:
+    with pytest.raises(InputError, match="too long"):
+        write(HEADER, [TILE], 0, Metadata(xmp=bytes(MAX_BYTES + 1)))
 
 
 def test_pixel_limit() -> None:
-    header = read_header(write(FILE))
-    header.check_pixels(768 * 512)
-    with pytest.raises(InputError, match="768x512"):
-        header.check_pixels(768 * 512 - 1)
-
-
-def test_errors_share_a_base() -> None:
-    with pytest.raises(CodecError):
-        read(b"nothing")
+    ContainerFile(BytesIO(PLAIN), Limits(max_pixels=768 * 512))
+    with pytest.raises(LimitError, match="768x512"):
+        ContainerFile(BytesIO(PLAIN), Limits(max_pixels=768 * 512 - 1))

@@ -1,30 +1,54 @@
-"""The .vqc file, version 1: header, coded data, checksums. `codec/FORMAT.md` is the spec.
+"""The .vqc file, version 1: header, directory, coded data. `codec/FORMAT.md` is the spec.
 
-Imports neither torch nor the coder: `info` reads a header with nothing else.
+A plain file (one tile, no alpha, no metadata) is a header, a stream and two checksums. Any
+other has a directory behind the header, which says where each part lies, so that a reader
+takes only what it needs and verifies all that it takes.
+
+Imports neither torch nor numpy nor the coder: `info` reads a file with nothing else.
 """
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from codec.errors import DamagedFileError, FileFormatError, InputError, UnsupportedFileError
+from codec.limits import Limits
+from codec.model.config import LEVEL_BITS
+from codec.picture.metadata import MAX_BYTES, Metadata
+from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
 
 MAGIC = b"\x89VQC\r\n"
 """A byte no text has, the name, and a line end that text-mode transfers destroy."""
 VERSION = 1
 MAX_SIDE = 65_535
-DEFAULT_MAX_PIXELS = 1 << 25
-"""Pictures above this are refused unless the caller raises the limit: some 200 bytes of
-memory go into each pixel while it is coded."""
 
 GREY_FLAG = 0x01
-KNOWN_FLAGS = GREY_FLAG
+VQ_FLAG = 0x02
+DIRECTORY_FLAG = 0x04
+ALPHA_FLAG = 0x08
+KNOWN_FLAGS = GREY_FLAG | VQ_FLAG | DIRECTORY_FLAG | ALPHA_FLAG
+
+CHUNK_TYPES = {"icc": b"icc ", "exif": b"exif", "xmp": b"xmp "}
+"""A first letter in lower case tells readers that the pixels do not depend on the chunk."""
 
 _HEADER = struct.Struct("<6sBBHHH4s")
 _TRAILER = struct.Struct("<II")
+_DIRECTORY = struct.Struct("<HB")
+_CHUNK = struct.Struct("<4sII")
+_TILE = struct.Struct("<III")
+_ALPHA_TILE = struct.Struct("<IIII")
+_CHECKSUM = struct.Struct("<I")
 OVERHEAD = _HEADER.size + _TRAILER.size
+"""Bytes of a plain file beyond its stream."""
+
+TRUNCATED = "damaged: the file is truncated"
+MISMATCH = "damaged: the checksum does not match; transfer the file again"
 
 
 @dataclass(frozen=True)
@@ -38,48 +62,92 @@ class Header:
     """Position on the model's ladder of lambdas in units of 2^-12."""
     model_id: bytes
     """First four bytes of the model's SHA-256."""
+    alpha: bool = False
+    vq: bool = False
+    """Latents are rounded to centres, not to integers."""
+
+    @property
+    def levels(self) -> int | None:
+        """Number of residual levels, if latents are rounded to centres."""
+        return (self.level >> LEVEL_BITS) + 1 if self.vq else None
 
     @property
     def pixels(self) -> int:
         return self.width * self.height
 
-    def check_pixels(self, max_pixels: int) -> None:
-        """Refuse pictures above a limit before anything is allocated for them.
-
-        Raises:
-            InputError: there are more than `max_pixels` pixels.
-        """
-        if self.pixels > max_pixels:
-            raise InputError(
-                f"{self.width}x{self.height} is {self.pixels} pixels, above the limit of "
-                f"{max_pixels}; raise it with --max-pixels if memory allows"
-            )
+    @property
+    def mode(self) -> str:
+        """Pillow's name of the kind of picture: L, LA, RGB or RGBA."""
+        return ("L" if self.grey else "RGB") + ("A" if self.alpha else "")
 
 
 @dataclass(frozen=True)
-class Container:
-    """A whole file, parsed."""
+class Tile:
+    """One tile, coded independently of all others."""
 
-    header: Header
     stream: bytes
     """Range-coded latents."""
     symbol_checksum: int
     """CRC-32 of the decoded symbols."""
+    alpha: bytes = b""
+    """Coded alpha plane of the tile, see `codec.picture.alpha`."""
 
 
-def write(container: Container) -> bytes:
-    """Serialise."""
-    header = container.header
-    flags = GREY_FLAG if header.grey else 0
+@dataclass(frozen=True)
+class Section:
+    """Where a part of a file lies."""
+
+    name: str
+    offset: int
+    length: int
+    checksum: int
+    """CRC-32 of its bytes; of a plain file's stream, of all before it too."""
+
+
+def write(
+    header: Header, tiles: Sequence[Tile], tile_side: int = 0, metadata: Metadata | None = None
+) -> bytes:
+    """Serialise.
+
+    Args:
+        header: what the file is.
+        tiles: row by row, as many as a grid of `tile_side` has.
+        tile_side: a multiple of 64, or 0 for one tile.
+        metadata: what else to keep.
+
+    Raises:
+        InputError: metadata of more than 16 MiB.
+    """
+    chunks = list(metadata or ())
+    for kind, content in chunks:
+        if len(content) > MAX_BYTES:
+            raise InputError(f"{kind} metadata of {len(content)} bytes is too long; strip it")
+    plain = not (chunks or header.alpha or tile_side)
+    flags = GREY_FLAG * header.grey | VQ_FLAG * header.vq
+    flags |= ALPHA_FLAG * header.alpha | DIRECTORY_FLAG * (not plain)
     head = _HEADER.pack(
         MAGIC, VERSION, flags, header.width, header.height, header.level, header.model_id
     )
-    body = head + container.stream + struct.pack("<I", container.symbol_checksum)
-    return body + struct.pack("<I", zlib.crc32(body))
+    if plain:
+        (tile,) = tiles
+        body = head + tile.stream + _CHECKSUM.pack(tile.symbol_checksum)
+        return body + _CHECKSUM.pack(zlib.crc32(body))
+    parts = [head, _DIRECTORY.pack(tile_side // TILE_UNIT, len(chunks))]
+    for kind, content in chunks:
+        parts.append(_CHUNK.pack(CHUNK_TYPES[kind], len(content), zlib.crc32(content)))
+    for tile in tiles:
+        lengths = [len(tile.stream)] + [len(tile.alpha)] * header.alpha
+        checksum = zlib.crc32(tile.alpha, zlib.crc32(tile.stream))
+        parts.append(struct.pack(f"<{len(lengths)}I", *lengths))
+        parts.append(_TRAILER.pack(tile.symbol_checksum, checksum))
+    directory = b"".join(parts)
+    payload = [content for _, content in chunks]
+    payload += [part for tile in tiles for part in (tile.stream, tile.alpha)]
+    return b"".join([directory, _CHECKSUM.pack(zlib.crc32(directory)), *payload])
 
 
-def read_header(data: bytes) -> Header:
-    """Parse and check the header alone.
+def parse_header(data: bytes) -> tuple[Header, int]:
+    """Header and flags of the first bytes of a file.
 
     Raises:
         FileFormatError: not a vqcodec file.
@@ -90,8 +158,8 @@ def read_header(data: bytes) -> Header:
         raise FileFormatError("the file is empty")
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise FileFormatError("not a vqcodec file")
-    if len(data) < OVERHEAD:
-        raise DamagedFileError("damaged: the file is truncated")
+    if len(data) < _HEADER.size:
+        raise DamagedFileError(TRUNCATED)
     _, version, flags, width, height, level, model_id = _HEADER.unpack_from(data)
     if version != VERSION:
         raise UnsupportedFileError(
@@ -103,18 +171,147 @@ def read_header(data: bytes) -> Header:
         )
     if not (width and height):
         raise DamagedFileError(f"damaged: impossible size {width}x{height}")
-    return Header(width, height, bool(flags & GREY_FLAG), level, model_id)
+    if flags & ALPHA_FLAG and not flags & DIRECTORY_FLAG:
+        raise DamagedFileError("damaged: alpha without a directory")
+    grey, alpha, vq = (bool(flags & flag) for flag in (GREY_FLAG, ALPHA_FLAG, VQ_FLAG))
+    return Header(width, height, grey, level, model_id, alpha, vq), flags
 
 
-def read(data: bytes) -> Container:
-    """Parse a file and verify its checksum.
+class ContainerFile:
+    """A file open for reading; each part is read and verified when it is asked for.
+
+    Header and directory are checked at once: afterwards every section is known to lie inside
+    the file. May be used from several threads.
+
+    Args:
+        file: seekable, from its first byte on.
+        limits: on the number of pixels; None checks none.
 
     Raises:
-        FileFormatError, UnsupportedFileError, DamagedFileError: as `read_header`, and
-            DamagedFileError where the checksum does not match.
+        FileFormatError: not a vqcodec file, damaged, or of a newer version.
+        LimitError: more pixels than `limits` allow.
     """
-    header = read_header(data)
-    symbol_checksum, checksum = _TRAILER.unpack_from(data, len(data) - _TRAILER.size)
-    if zlib.crc32(memoryview(data)[:-4]) != checksum:
-        raise DamagedFileError("damaged: the checksum does not match; transfer the file again")
-    return Container(header, bytes(data[_HEADER.size : -_TRAILER.size]), symbol_checksum)
+
+    def __init__(self, file: BinaryIO, limits: Limits | None = None) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self.bytes_read = 0
+        self.tiles_read: set[int] = set()
+        self.size = file.seek(0, os.SEEK_END)
+        head = self._read(0, min(_HEADER.size, self.size))
+        self.header, flags = parse_header(head)
+        if limits:
+            limits.check_pixels(self.header.width, self.header.height)
+        self.plain = not flags & DIRECTORY_FLAG
+        self.grid = Grid(self.header.height, self.header.width)
+        self.metadata_sections: dict[str, Section] = {}
+        self._tiles: list[tuple[Section, int, int]] = []  # section, alpha length, symbol checksum
+        if self.plain:
+            self._parse_plain()
+        else:
+            self._parse_directory(head)
+
+    def read_tile(self, number: int) -> Tile:
+        """A tile, verified.
+
+        Raises:
+            DamagedFileError: its checksum does not match.
+        """
+        section, alpha_length, symbol_checksum = self._tiles[number]
+        self.tiles_read.add(number)
+        data = self._read_verified(section)
+        end = len(data) - alpha_length
+        return Tile(data[:end], symbol_checksum, data[end:])
+
+    def read_metadata(self) -> Metadata:
+        """Profile, EXIF and XMP, verified.
+
+        Raises:
+            DamagedFileError: a checksum does not match.
+        """
+        sections = self.metadata_sections
+        known = {kind: sections[kind] for kind in CHUNK_TYPES if kind in sections}
+        return Metadata(**{kind: self._read_verified(part) for kind, part in known.items()})
+
+    def tile_sections(self) -> list[Section]:
+        """Where the coded data of each tile lies, alpha included."""
+        return [section for section, _, _ in self._tiles]
+
+    @property
+    def alpha_bytes(self) -> int:
+        """Bytes of the coded alpha planes of all tiles."""
+        return sum(alpha for _, alpha, _ in self._tiles)
+
+    def verify(self) -> None:
+        """Verify every byte of the file.
+
+        Raises:
+            DamagedFileError: a checksum does not match.
+        """
+        for section in (*self.metadata_sections.values(), *self.tile_sections()):
+            self._read_verified(section)
+
+    def _parse_plain(self) -> None:
+        if self.size < OVERHEAD:
+            raise DamagedFileError(TRUNCATED)
+        trailer = self._read(self.size - _TRAILER.size, _TRAILER.size)
+        symbol_checksum, checksum = _TRAILER.unpack(trailer)
+        section = Section("tile 0", _HEADER.size, self.size - OVERHEAD, checksum)
+        self._tiles.append((section, 0, symbol_checksum))
+
+    def _parse_directory(self, head: bytes) -> None:
+        fixed = self._read(len(head), _DIRECTORY.size)
+        side, chunk_count = _DIRECTORY.unpack(fixed)
+        side *= TILE_UNIT
+        if side and not (
+            MIN_TILE <= side <= MAX_TILE and side < max(self.header.height, self.header.width)
+        ):
+            raise DamagedFileError(f"damaged: impossible tiles of {side} pixels")
+        self.grid = Grid(self.header.height, self.header.width, side)
+        entry = _ALPHA_TILE if self.header.alpha else _TILE
+        length = chunk_count * _CHUNK.size + len(self.grid) * entry.size
+        entries = self._read(len(head) + len(fixed), length)
+        start = len(head) + len(fixed) + length
+        stored = self._read(start, _CHECKSUM.size)
+        if stored != _CHECKSUM.pack(zlib.crc32(head + fixed + entries)):
+            raise DamagedFileError(MISMATCH)
+        offset = start + _CHECKSUM.size
+        chunks = entries[: chunk_count * _CHUNK.size]
+        kinds = {chunk_type: kind for kind, chunk_type in CHUNK_TYPES.items()}
+        for chunk_type, size, checksum in _CHUNK.iter_unpack(chunks):
+            if not chunk_type[:1].islower():
+                raise UnsupportedFileError(f"uses a chunk of a newer program ({chunk_type!r})")
+            kind = kinds.get(chunk_type, repr(chunk_type))
+            if kind in self.metadata_sections or size > MAX_BYTES:
+                raise DamagedFileError(f"damaged: impossible {kind} metadata")
+            self.metadata_sections[kind] = Section(kind, offset, size, checksum)
+            offset += size
+        for number, fields in enumerate(entry.iter_unpack(entries[len(chunks) :])):
+            size, *alpha, symbol_checksum, checksum = fields
+            size += sum(alpha)
+            section = Section(f"tile {number}", offset, size, checksum)
+            self._tiles.append((section, sum(alpha), symbol_checksum))
+            offset += size
+        if offset != self.size:
+            raise DamagedFileError("damaged: the file is shorter or longer than its parts")
+
+    def _read_verified(self, section: Section) -> bytes:
+        if self.plain:
+            covered = self._read(0, self.size - _CHECKSUM.size)
+            data = covered[section.offset : section.offset + section.length]
+        else:
+            covered = data = self._read(section.offset, section.length)
+        if zlib.crc32(covered) != section.checksum:
+            raise DamagedFileError(MISMATCH)
+        return data
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if offset + length > self.size:
+            raise DamagedFileError(TRUNCATED)
+        with self._lock:
+            self._file.seek(offset)
+            data = self._file.read(length)
+            self.bytes_read += length
+        if len(data) != length:
+            raise DamagedFileError("damaged: the file changed while it was read")
+        return data

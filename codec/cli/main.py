@@ -15,11 +15,13 @@ from codec.errors import CodecError
 COMMANDS = {
     "compress": ("codec.cli.coding", "compress"),
     "decompress": ("codec.cli.coding", "decompress"),
-    "info": ("codec.cli.coding", "info"),
-    "models": ("codec.cli.coding", "models"),
+    "info": ("codec.cli.inspection", "info"),
+    "models": ("codec.cli.inspection", "models"),
     "train": ("codec.cli.train", "train"),
 }
 INTERRUPTED = 130
+LIBRARIES = ("torch", "numpy", "pillow", "constriction")
+"""Those whose versions decide what a machine computes."""
 
 EPILOG = """\b
 Exit status:
@@ -47,12 +49,35 @@ class Group(click.Group):
         return command
 
 
+def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    import platform
+    from importlib.metadata import version
+
+    from codec.runtime.released import released_models, short_id_of
+
+    click.echo(f"vqcodec {version('vqcodec')}")
+    models = ", ".join(f"{path.stem} ({short_id_of(path).hex()})" for path in released_models())
+    click.echo(f"  models: {models}")
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    click.echo(f"  Python {platform.python_version()}, {libraries}")
+    ctx.exit()
+
+
 @click.group(
     cls=Group,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "VQCODEC"},
 )
-@click.version_option(package_name="vqcodec", prog_name="vqcodec")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Versions of this program, its models and the libraries that matter.",
+)
 def cli() -> None:
     """Learned image codec: photographs smaller than with JPEG, WebP or JPEG XL.
 
@@ -62,13 +87,14 @@ def cli() -> None:
     """
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def terminate(number: int, frame: FrameType | None) -> None:
+    """Signal handler: leave by an exception, so that what is half written is removed."""
     raise SystemExit(128 + number)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented status."""
-    signal.signal(signal.SIGTERM, _terminate)  # so that unfinished output is removed
+    signal.signal(signal.SIGTERM, terminate)  # so that unfinished output is removed
     try:
         result: Any = cli.main(arguments, prog_name="vqcodec", standalone_mode=False)
         status = result if isinstance(result, int) else 0

@@ -10,9 +10,11 @@ from statistics import fmean
 
 import numpy as np
 
-from codec.bitstream.container import DEFAULT_MAX_PIXELS, OVERHEAD
-from codec.files import read_file
-from codec.picture.pixels import from_image, psnr, read_picture
+from codec.bitstream.container import OVERHEAD
+from codec.files import open_file
+from codec.limits import Limits
+from codec.picture.pixels import from_image, psnr
+from codec.picture.reading import open_picture
 from codec.pipeline import Codec
 
 SIZE_TOLERANCE = 0.003
@@ -59,7 +61,8 @@ def measure(codec: Codec, picture: Path, quality: float) -> Measurement:
     Raises:
         CodecError: the picture cannot be coded.
     """
-    image = read_picture(read_file(picture), DEFAULT_MAX_PIXELS)
+    with open_file(picture) as file:
+        image = open_picture(file, Limits())
     began = time.perf_counter()
     coded = codec.encode(image, quality)
     encoded = time.perf_counter()

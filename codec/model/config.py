@@ -99,6 +99,11 @@ class ModelConfig:
         """D, the dimensions of a centre."""
         return self.latent // self.groups
 
+    @property
+    def level_step(self) -> int:
+        """Distance of the levels a file may have, in units of 2^-12: whole levels with "vq"."""
+        return 1 << LEVEL_BITS if self.rounding == "vq" else 1
+
     def level_of(self, lmbda: float) -> float:
         """Position of a lambda on the ladder of anchors, in [0, anchors - 1], log-linear."""
         if self.anchors == 1:

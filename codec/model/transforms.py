@@ -102,11 +102,17 @@ class LowResAnalysis(nn.Module):
             nn.init.eye_(self.down.weight)
             nn.init.eye_(self.head.weight)
 
+    def features(self, x: Tensor) -> Tensor:
+        """The part before the rate enters: x to (B, C8, H/8, W/8)."""
+        return cast(Tensor, self.blocks8(self.stem(F.pixel_unshuffle(x - MIDDLE_GREY, 8))))
+
+    def latents(self, h: Tensor, level: Tensor) -> Tensor:
+        """The rest: `features` to y (B, M, H/16, W/16)."""
+        h = self.scale(h, level)
+        return cast(Tensor, self.head(self.blocks16(self.down(F.pixel_unshuffle(h, 2)))))
+
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        h = self.stem(F.pixel_unshuffle(x - MIDDLE_GREY, 8))  # (B, C8, H/8, W/8)
-        h = self.scale(self.blocks8(h), level)
-        h = self.blocks16(self.down(F.pixel_unshuffle(h, 2)))  # (B, C16, H/16, W/16)
-        return cast(Tensor, self.head(h))
+        return self.latents(self.features(x), level)
 
 
 class LowResSynthesis(nn.Module):
@@ -143,11 +149,19 @@ class GDNAnalysis(nn.Module):
         )
         self.gdns = nn.ModuleList(GDN(n) for n in widths[1:-1])
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """All of it: the rate does not enter."""
         h = self.convs[0](x - MIDDLE_GREY)
         for gdn, conv in zip(self.gdns, self.convs[1:], strict=True):
             h = conv(gdn(h))
         return cast(Tensor, h)
+
+    def latents(self, h: Tensor, level: Tensor) -> Tensor:
+        """`features` as they are."""
+        return h
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        return self.features(x)
 
 
 class GDNSynthesis(nn.Module):
@@ -169,7 +183,9 @@ class GDNSynthesis(nn.Module):
         return cast(Tensor, h + MIDDLE_GREY)
 
 
-def build_transforms(config: ModelConfig) -> tuple[nn.Module, nn.Module]:
+def build_transforms(
+    config: ModelConfig,
+) -> tuple[LowResAnalysis | GDNAnalysis, LowResSynthesis | GDNSynthesis]:
     """The pair (g_a, g_s) that a configuration names."""
     if config.transform == "gdn":
         return GDNAnalysis(config), GDNSynthesis(config)

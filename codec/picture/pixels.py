@@ -1,161 +1,196 @@
-"""Pillow images to sample arrays and back, and the refusal of what is not supported."""
+"""Pillow images and arrays as samples, and samples as Pillow images.
+
+A `Picture` hands out boxes, so that a huge picture is never converted as a whole.
+"""
 
 from __future__ import annotations
 
 import math
-import warnings
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
 from codec.errors import InputError
+from codec.picture.alpha import OPAQUE, Plane, fill_hidden
+from codec.picture.colour import GREY_MODES, Convert, colours_of
+from codec.picture.metadata import KINDS, Metadata
+from codec.tiles import LATENT_STRIDE, Box
 
-READABLE = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "PPM", "TIFF")
-"""Pillow formats that are opened; rarer decoders stay closed to strangers' files."""
-LATENT_STRIDE = 16
-DEEP = "pictures of more than 8 bits are not supported; convert to 8 bits first"
+DEEP = "pictures of more than 8 bits are not supported; convert with --to-8bit"
+STRIP_ROWS = 512
 
-_GREY_MODES = {"L", "1"}
-_ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
-_DEEP_MODES = {"I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
+_ALPHA_MODES = {"LA", "PA", "RGBA"}
+_PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+_DEEP_MODES = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
+Samples = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """Samples of a picture."""
+class Picture:
+    """An upright picture of 8 bits whose samples are taken box by box."""
 
-    samples: NDArray[np.uint8]
-    """[height, width, 3]; a grey picture has three equal channels."""
+    image: Image.Image
     grey: bool
+    alpha: bool
+    """Whether any pixel is not opaque."""
+    metadata: Metadata
+    convert: Convert
 
     @property
     def height(self) -> int:
-        return int(self.samples.shape[0])
+        return self.image.height
 
     @property
     def width(self) -> int:
-        return int(self.samples.shape[1])
+        return self.image.width
 
-    def padded(self) -> NDArray[np.uint8]:
-        """Samples extended to multiples of 16 by repeating the last row and column."""
-        below, right = -self.height % LATENT_STRIDE, -self.width % LATENT_STRIDE
-        return np.pad(self.samples, ((0, below), (0, right), (0, 0)), mode="edge")
+    @property
+    def whole(self) -> Box:
+        return Box(0, 0, self.width, self.height)
 
+    def crop(self, box: Box) -> tuple[Samples, Plane | None]:
+        """Samples [height, width, 3] of a box and its alpha plane, if there is any.
 
-def latent_size(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the latents of a picture."""
-    return -(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE)
+        A grey picture has three equal channels. Colours under full transparency are made up.
+        """
+        part = self.image
+        if box != self.whole:
+            part = part.crop((box.left, box.top, box.right, box.bottom))
+        alpha = _alpha_of(part) if self.alpha else None
+        samples = np.asarray(self.convert(part))
+        if self.grey:
+            samples = np.repeat(samples[:, :, None], 3, axis=2)
+        return (samples if alpha is None else fill_hidden(samples, alpha)), alpha
 
-
-def read_picture(data: bytes, max_pixels: int) -> Image.Image:
-    """Decode a picture file.
-
-    Raises:
-        InputError: not a picture, damaged, of a format that is not read, of more than 8 bits,
-            animated, or too large.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of decoders; size has its own limit below
-        try:
-            with Image.open(BytesIO(data), formats=READABLE) as image:
-                _check(image, max_pixels)
-                image.load()
-                return image
-        except InputError:
-            raise
-        except UnidentifiedImageError as error:
-            raise InputError(f"not a picture of a known format ({', '.join(READABLE)})") from error
-        except Image.DecompressionBombError as error:
-            raise InputError("too many pixels to be opened safely") from error
-        except MemoryError:
-            raise
-        except Exception as error:  # decoders raise whatever a broken file leads them to
-            raise InputError(f"damaged or unreadable picture ({error})") from error
+    @property
+    def samples(self) -> Samples:
+        """Of the whole picture."""
+        return self.crop(self.whole)[0]
 
 
-def _check(image: ImageFile.ImageFile, max_pixels: int) -> None:
-    """Refuse what is known from the header to be unsupported."""
-    if image.width * image.height > max_pixels:
-        raise InputError(
-            f"{image.width}x{image.height} is above the limit of {max_pixels} pixels; raise it "
-            "with --max-pixels if memory allows"
-        )
-    # A second picture in a JPEG (MPO) is a preview or a stereo view, not an animation.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise InputError("animations are not supported; extract one frame first")
-    for tile in image.tile:  # where Pillow would cut 16-bit colours to 8 bits without a word
-        raw_mode, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        if ";16" in str(raw_mode) or (image.format == "PPM" and rest and rest[0] > 255):
-            raise InputError(DEEP)
+def pad_to_stride(samples: Samples) -> Samples:
+    """Samples extended to multiples of 16 by repeating the last row and column."""
+    below, right = -samples.shape[0] % LATENT_STRIDE, -samples.shape[1] % LATENT_STRIDE
+    return np.pad(samples, ((0, below), (0, right), (0, 0)), mode="edge")
 
 
-def picture_bytes(image: Image.Image, file_format: str) -> bytes:
-    """Encode a picture without loss in a Pillow format."""
-    buffer = BytesIO()
-    options = {"lossless": True} if file_format == "WEBP" else {}
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
-def from_image(image: Image.Image) -> Pixels:
-    """Samples of an image, turned upright as its EXIF orientation says, in sRGB.
-
-    Raises:
-        InputError: the image has alpha, more than 8 bits, or an unknown mode.
-    """
-    if image.mode in _DEEP_MODES:
-        raise InputError(DEEP)
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        raise InputError("transparency is not supported; flatten the picture first")
-    if image.mode not in _GREY_MODES | {"RGB", "P", "CMYK", "YCbCr", "LAB", "HSV"}:
-        raise InputError(f"pictures of mode {image.mode} are not supported; convert to RGB first")
-    grey = image.mode in _GREY_MODES
-    try:
-        upright = ImageOps.exif_transpose(image)
-    except Exception:  # EXIF data that cannot be read turns nothing
-        upright = image
-    samples = np.asarray(upright.convert("L") if grey else _to_srgb(upright))
-    if grey:
-        samples = np.repeat(samples[:, :, None], 3, axis=2)
-    return Pixels(samples, grey)
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Colours as sRGB: through the image's ICC profile where it has a sound one."""
-    profile = image.info.get("icc_profile")
-    if profile:
-        with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            converted = ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            )
-            if converted is not None:
-                return converted
-    return image.convert("RGB")
-
-
-def to_image(samples: NDArray[np.float32], height: int, width: int, grey: bool) -> Image.Image:
-    """Picture of decoded samples.
+def from_image(
+    source: Image.Image | NDArray[Any], keep: Iterable[str] = KINDS, to_8bit: bool = False
+) -> Picture:
+    """Picture of an image, turned upright as its EXIF orientation says.
 
     Args:
-        samples: [3, H, W] about 0..1, H and W at least the picture's.
+        source: a Pillow image, or uint8 samples [H, W] or [H, W, 1..4] (grey, grey and alpha,
+            RGB, RGB and alpha). It is left as it is.
+        keep: kinds of metadata to keep, of "icc", "exif", "xmp"; without "icc" colours become
+            sRGB.
+        to_8bit: accept 16-bit grey pictures and keep their upper 8 bits.
+
+    Raises:
+        InputError: the image has no pixels, more than 8 bits, or an unknown mode.
     """
-    visible = samples[:, :height, :width]
-    if grey:
-        visible = visible.mean(axis=0, keepdims=True)
-    eight_bit = np.rint(np.clip(visible, 0, 1) * 255).astype(np.uint8)
-    if grey:
-        return Image.fromarray(eight_bit[0])
-    return Image.fromarray(np.ascontiguousarray(eight_bit.transpose(1, 2, 0)))
+    image = source if isinstance(source, Image.Image) else _from_array(source)
+    if not (image.width and image.height):
+        raise InputError("the picture has no pixels")
+    if image.mode == "F":
+        raise InputError("pictures of floating-point samples are not supported; scale to 8 bits")
+    upright, metadata = _upright(image)
+    if image.mode in _DEEP_MODES:
+        if not to_8bit:
+            raise InputError(DEEP)
+        upright = _to_8bit(upright)
+    if upright.mode in _PREMULTIPLIED:  # which converts to nothing else
+        upright = upright.convert(_PREMULTIPLIED[upright.mode])
+    convert, icc = colours_of(upright, "icc" in set(keep))
+    metadata = Metadata(icc, metadata.exif, metadata.xmp).only(keep)
+    return Picture(upright, upright.mode in GREY_MODES, _has_alpha(upright), metadata, convert)
 
 
-def psnr(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
+def to_image(
+    samples: NDArray[np.float32], grey: bool = False, alpha: Plane | None = None
+) -> Image.Image:
+    """Picture of decoded samples [3, H, W], about 0..1, and an alpha plane [H, W]."""
+    if grey:
+        samples = samples.mean(axis=0, keepdims=True)
+    planes = np.rint(np.clip(samples, 0, 1) * 255).astype(np.uint8)
+    if alpha is not None:
+        planes = np.concatenate([planes, alpha[None]])
+    if len(planes) == 1:
+        return Image.fromarray(planes[0])
+    return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+
+
+def squared_error(original: Samples, decoded: Samples, alpha: Plane | None) -> tuple[float, int]:
+    """Sum of squared differences of visible samples [H, W, 3], and their number."""
+    difference = original.astype(np.float64) - decoded
+    if alpha is not None:
+        difference = difference[alpha > 0]
+    return float(np.square(difference).sum()), difference.size
+
+
+def psnr_of(error: float, count: int) -> float:
+    """Peak signal-to-noise ratio in dB of a sum of squared differences; inf if it is 0."""
+    return 10 * math.log10(255**2 * count / error) if error else math.inf
+
+
+def psnr(original: Samples, decoded: Samples) -> float:
     """Peak signal-to-noise ratio of 8-bit samples in dB, over all colours; inf if equal."""
-    error = np.mean((original.astype(np.float64) - decoded) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else math.inf
+    return psnr_of(*squared_error(original, decoded, None))
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    fits = array.ndim == 2 or (array.ndim == 3 and 1 <= array.shape[2] <= 4)
+    if array.dtype != np.uint8 or not fits:
+        raise InputError(
+            f"arrays must be uint8 [H, W] or [H, W, 1..4], not {array.dtype} {array.shape}"
+        )
+    if not array.size:
+        raise InputError("the picture has no pixels")
+    squeezed = array[:, :, 0] if array.shape[2:] == (1,) else array
+    return Image.fromarray(np.ascontiguousarray(squeezed))
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, Metadata]:
+    """The image as it is to be seen, and its EXIF and XMP without the orientation."""
+    try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            image = ImageOps.exif_transpose(image)
+        exif = _exif_of(image)
+    except Exception:  # EXIF data that cannot be read turns nothing and is not kept
+        exif = b""
+    xmp = image.info.get("xmp", b"")
+    return image, Metadata(b"", exif, xmp.encode() if isinstance(xmp, str) else bytes(xmp))
+
+
+def _exif_of(image: Image.Image) -> bytes:
+    """EXIF data as it was stored, or as Pillow understands it where it has another form."""
+    raw = image.info.get("exif")
+    if raw is None:
+        stored = image.getexif()
+        raw = stored.tobytes() if len(stored) else b""
+    return bytes(raw).removeprefix(b"Exif\0\0")
+
+
+def _to_8bit(image: Image.Image) -> Image.Image:
+    """Grey samples of 16 bits, rounded to 8."""
+    samples = np.asarray(image).astype(np.int64)
+    return Image.fromarray(((samples.clip(0, 65535) + 128) // 257).astype(np.uint8))
+
+
+def _alpha_of(part: Image.Image) -> Plane:
+    return np.asarray(part.convert("RGBA").getchannel("A"))
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    """Whether a pixel is not opaque; looked at in strips."""
+    if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
+        return False
+    for top in range(0, image.height, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, image.height)
+        if (_alpha_of(image.crop((0, top, image.width, bottom))) < OPAQUE).any():
+            return True
+    return False

@@ -6,6 +6,7 @@ at most a grey level, never a symbol.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -46,7 +47,8 @@ class TorchEngine:
         self._precision = precision
         _check_claims(weights)
         g_a, g_s = build_transforms(weights.config)
-        parts = {"g_a": g_a, "g_s": g_s}
+        self._g_a = g_a
+        parts: dict[str, nn.Module] = {"g_a": g_a, "g_s": g_s}
         self._to_centres = weights.config.rounding == "vq"
         self._top = (weights.config.anchors - 1) << LEVEL_BITS
         if not self._to_centres:
@@ -73,15 +75,27 @@ class TorchEngine:
             y after the gain [M, H/16, W/16] and z [hyper, ceil(H/64), ceil(W/64)]. With
             rounding to centres, y is the same for every level, and z is empty.
         """
+        return self.latents(self.features(samples), level)
+
+    def features(self, samples: NDArray[np.uint8]) -> Tensor:
+        """The part of g_a before the rate enters, for `latents` at several levels."""
         with torch.inference_mode(), self._autocast():
             x = torch.from_numpy(samples).to(self._device).permute(2, 0, 1)[None].float() / 255
+            return self._run(self._g_a.features, x)
+
+    def latents(
+        self, features: Tensor, level: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`features` to (y, z), as `analyse` gives them."""
+        with torch.inference_mode(), self._autocast():
             position = self._position(self._top if self._to_centres else level)
-            y = self._run("g_a", x, position).float()
+            y = self._run(self._g_a.latents, features, position).float()
             if self._to_centres:
                 return y[0].cpu().numpy(), np.empty((0, 0, 0), np.float32)
             y = self._modules["gain"](y, position)
             below, right = -y.shape[2] % 4, -y.shape[3] % 4
-            z = self._run("h_a", F.pad(y, (0, right, 0, below), mode="replicate"))
+            padded = F.pad(y, (0, right, 0, below), mode="replicate")
+            z = self._run(self._modules["h_a"], padded)
             return y[0].cpu().numpy(), z[0].float().cpu().numpy()
 
     def synthesise(self, y_hat: NDArray[np.float32], level: int) -> NDArray[np.float32]:
@@ -91,14 +105,13 @@ class TorchEngine:
             position = self._position(level)
             if not self._to_centres:
                 y = self._modules["gain"].inverse(y, position)  # type: ignore[operator]
-            x_hat = self._run("g_s", y, position)
+            x_hat = self._run(self._modules["g_s"], y, position)
             samples: NDArray[np.float32] = x_hat[0].float().cpu().numpy()
             return samples
 
-    def _run(self, name: str, *inputs: Tensor) -> Tensor:
+    def _run(self, part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            result: Tensor = self._modules[name](*inputs)
-        return result
+            return part(*inputs)
 
     def _position(self, level: int) -> Tensor:
         return torch.tensor([level / (1 << LEVEL_BITS)], device=self._device)

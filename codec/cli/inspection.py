@@ -1,0 +1,137 @@
+"""`vqcodec info` and `vqcodec models`: they load neither torch nor numpy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codec.bitstream.container import ContainerFile
+from codec.cli.options import PATH
+from codec.cli.tasks import naming
+from codec.errors import CodecError, ModelNotFoundError
+from codec.files import open_file
+from codec.model.config import LEVEL_BITS
+from codec.runtime.released import (
+    find_by_id,
+    read_config,
+    read_metadata,
+    released_models,
+    short_id_of,
+)
+
+ROUNDINGS = {"integer": "rounded to integers", "vq": "rounded to centres (vector quantised)"}
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
+@click.option("--check", is_flag=True, help="Verify every checksum.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON line per file.")
+def info(files: tuple[Path, ...], check: bool, as_json: bool) -> int:
+    """Tell what compressed FILEs hold, without decoding them.
+
+    What is told is verified. --check reads all the rest too and verifies every byte; the
+    symbols themselves are verified when a file is decompressed.
+    """
+    status = 0
+    for path in files:
+        try:
+            with naming(path), open_file(path) as data:
+                file = ContainerFile(data)
+                if check or file.plain:  # whose one checksum covers the header too
+                    file.verify()
+                facts = {"file": str(path)} | _facts(file) | ({"checked": True} if check else {})
+        except CodecError as error:
+            if len(files) == 1:
+                raise
+            click.echo(f"vqcodec: {error}", err=True)
+            status = 1
+            continue
+        click.echo(json.dumps(facts) if as_json else _text(facts))
+    return status
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON line per model.")
+def models(as_json: bool) -> None:
+    """List the models that ship with this program."""
+    for path in released_models():
+        metadata = read_metadata(path)
+        config = read_config(metadata)
+        facts = {
+            "model": path.stem,
+            "model_id": short_id_of(path).hex(),
+            "rounding": config.rounding,
+            "lambda_min": config.lambda_min,
+            "lambda_max": config.lambda_max,
+            "bytes": path.stat().st_size,
+            "file": str(path),
+        }
+        if as_json:
+            click.echo(json.dumps(facts))
+        else:
+            click.echo(
+                f"{path.stem} ({facts['model_id']}): lambda {config.lambda_min:g} to "
+                f"{config.lambda_max:g}, {config.rounding} rounding, {facts['bytes']} bytes"
+            )
+
+
+def _facts(file: ContainerFile) -> dict[str, Any]:
+    header = file.header
+    tiles = file.tile_sections()
+    coded = sum(tile.length for tile in tiles) - file.alpha_bytes
+    metadata = {kind: section.length for kind, section in file.metadata_sections.items()}
+    facts: dict[str, Any] = {
+        "version": 1,
+        "width": header.width,
+        "height": header.height,
+        "mode": header.mode,
+        "bytes": file.size,
+        "bpp": 8 * file.size / header.pixels,
+        "coded_bytes": coded,
+        "alpha_bytes": file.alpha_bytes,
+        "metadata_bytes": metadata,
+        "container_bytes": file.size - coded - file.alpha_bytes - sum(metadata.values()),
+        "tiles": len(tiles),
+        "tile_size": file.grid.side or None,
+        "model": "not installed",
+        "model_id": header.model_id.hex(),
+        "rounding": "vq" if header.vq else "integer",
+        "levels": header.levels,
+        "level": header.level,
+        "quality": None,
+        "lambda": None,
+    }
+    try:
+        path = find_by_id(header.model_id)
+    except ModelNotFoundError:
+        return facts
+    config = read_config(read_metadata(path))
+    position = header.level / (1 << LEVEL_BITS)
+    return facts | {
+        "model": path.stem,
+        "quality": config.quality_of(position),
+        "lambda": config.lambda_of(position),
+    }
+
+
+def _text(facts: dict[str, Any]) -> str:
+    size = f"{facts['width']}x{facts['height']} {facts['mode']}"
+    lines = [f"{facts['file']}: vqcodec version {facts['version']}, {size}"]
+    parts = {"coded": facts["coded_bytes"], "alpha": facts["alpha_bytes"]}
+    parts |= facts["metadata_bytes"] | {"container": facts["container_bytes"]}
+    shown = ", ".join(f"{name} {size}" for name, size in parts.items() if size)
+    lines.append(f"  {facts['bytes']} bytes ({shown}), {facts['bpp']:.4f} bpp")
+    if facts["tile_size"]:
+        lines.append(f"  {facts['tiles']} tiles of {facts['tile_size']} pixels")
+    lines.append(f"  model {facts['model']} ({facts['model_id']}), {ROUNDINGS[facts['rounding']]}")
+    if facts["levels"]:
+        lines.append(f"  {facts['levels']} residual levels")
+    if facts["lambda"] is not None:
+        quality = "" if facts["quality"] is None else f"quality {facts['quality']:.4g}, "
+        lines.append(f"  {quality}lambda {facts['lambda']:.5g}")
+    if facts.get("checked"):
+        lines.append("  all checksums match")
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""Options that commands share, and their value types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from codec.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
+
+PATH = click.Path(path_type=Path)
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes with an optional unit: k, M, G (powers of 1000), Ki, Mi, Gi (1024)."""
+
+    name = "BYTES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?)b?", str(value).strip().lower())
+        if not match or match[2] not in _UNITS:
+            self.fail(f"{value!r} is no number of bytes; examples: 50000, 50k, 1.5G, 800Mi")
+        return int(float(match[1]) * _UNITS[match[2]])
+
+
+class Region(click.ParamType[tuple[int, int, int, int]]):
+    """X,Y,W,H in pixels."""
+
+    name = "X,Y,W,H"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        if not re.fullmatch(r"\d{1,9}(,\d{1,9}){3}", str(value)):
+            self.fail(f"{value!r} is no region; give X,Y,W,H in pixels, such as 100,50,640,480")
+        left, top, width, height = map(int, str(value).split(","))
+        return left, top, width, height
+
+
+class Kinds(click.ParamType[tuple[str, ...]]):
+    """Names of metadata, separated by commas."""
+
+    name = "icc,exif,xmp"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        kinds = tuple(part for part in str(value).lower().split(",") if part)
+        unknown = set(kinds) - {"icc", "exif", "xmp"}
+        if unknown:
+            self.fail(f"unknown metadata {', '.join(sorted(unknown))}; known: icc, exif, xmp")
+        return kinds
+
+
+model_option = click.option("--model", metavar="NAME|FILE", help="Released model or weights file.")
+_SHARED = [
+    click.option(
+        "-d", "--output-dir", type=PATH, metavar="DIR", help="Write into DIR; any number of IN."
+    ),
+    click.option("-r", "--recursive", is_flag=True, help="Search folders; keep their sub-trees."),
+    click.option("-f", "--force", is_flag=True, help="Overwrite existing output."),
+    click.option("--skip-existing", is_flag=True, help="Leave out what has its output already."),
+    click.option("-n", "--dry-run", is_flag=True, help="Tell what would be done, write nothing."),
+    click.option("--preserve", is_flag=True, help="Give the output the times of the input."),
+    click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Files in work at once, each in a process with its share of the CPU's threads.",
+    ),
+    model_option,
+    click.option("--device", default="cpu", show_default=True, help="Device of the transforms."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="Of the transforms; never affects whether a file decodes.",
+    ),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        default=DEFAULT_MAX_PIXELS,
+        show_default=True,
+        help="Refuse larger pictures.",
+    ),
+    click.option(
+        "--max-memory",
+        type=Bytes(),
+        default=DEFAULT_MAX_MEMORY,
+        show_default="2Gi",
+        help="Refuse what would need more, for each of the jobs.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="A JSON line per file on stdout."),
+    click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors."),
+]
+
+
+def with_shared_options(command: F) -> F:
+    """Add the options that `compress` and `decompress` share."""
+    for option in reversed(_SHARED):
+        command = option(command)
+    return command

@@ -1,0 +1,217 @@
+"""What `compress` and `decompress` do with one file. Heavy imports wait until one is run."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from codec.bitstream.container import ContainerFile, Header
+from codec.cli.plan import Job
+from codec.errors import CodecError, OutputError
+from codec.files import STANDARD, open_file, times_of, write_file
+from codec.limits import Limits
+from codec.model.config import LEVEL_BITS
+from codec.picture.formats import OUTPUT_SUFFIXES
+from codec.runtime.released import DEFAULT_MODEL, find_by_id
+from codec.tiles import region_box
+
+if TYPE_CHECKING:
+    from codec.pipeline import Codec
+    from codec.pipeline.encoding import Progress
+    from codec.runtime.torch_engine import Precision
+
+SUFFIX = ".vqc"
+PATIENCE = 1.0
+"""Seconds before progress is shown."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the transforms run, and within what limits."""
+
+    model: str | None
+    device: str
+    precision: Precision
+    limits: Limits
+
+    def load(self, model: str) -> Codec:
+        """The model, loaded once in each process."""
+        return _load(model, self.device, self.precision, self.limits)
+
+
+@lru_cache(maxsize=2)
+def _load(model: str, device: str, precision: Precision, limits: Limits) -> Codec:
+    from PIL import Image
+
+    from codec.pipeline import Codec
+
+    Image.MAX_IMAGE_PIXELS = None  # the command line has a limit of its own
+    return Codec(model, device, precision, limits)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How outputs are written."""
+
+    force: bool
+    preserve: bool
+    make_folders: bool
+
+    def write(self, job: Job, content: bytes | Callable[[BinaryIO], None]) -> None:
+        """Write the output of a job whole or not at all."""
+        if self.make_folders:
+            try:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{job.target.parent}: {error.strerror}") from error
+        times = times_of(job.source) if self.preserve and job.source != STANDARD else None
+        write_file(job.target, content, self.force, times)
+
+
+@dataclass(frozen=True)
+class CompressTask:
+    """Pictures to .vqc files."""
+
+    machine: Machine
+    writing: Writing
+    options: dict[str, Any]
+    """Of the encoder, see `codec.pipeline.options.EncoderOptions`."""
+    frame: int | None
+    measure: bool
+    """Whether to find the PSNR, which takes about as long again."""
+    bar: bool
+    """Whether to show progress inside a picture."""
+
+    def __call__(self, job: Job) -> dict[str, Any]:
+        from codec.picture.reading import open_picture
+
+        began = time.perf_counter()
+        machine = self.machine
+        with naming(job.source), open_file(job.source) as file:
+            to_8bit = self.options["to_8bit"]
+            image = open_picture(file, machine.limits, self.frame, to_8bit)
+            with percentage(self.bar) as progress:
+                codec = machine.load(machine.model or DEFAULT_MODEL)
+                encoded = codec.encode_only(
+                    image, measure=self.measure, progress=progress, **self.options
+                )
+        self.writing.write(job, encoded.data)
+        facts = _facts(encoded.header, len(encoded.data))
+        level = encoded.header.level / (1 << LEVEL_BITS)
+        facts["lambda"] = codec.weights.config.lambda_of(level)
+        if math.isfinite(encoded.psnr):
+            facts["psnr"] = encoded.psnr
+        return facts | {"seconds": time.perf_counter() - began}
+
+    def line(self, facts: dict[str, Any]) -> str:
+        return _line(facts)
+
+
+@dataclass(frozen=True)
+class DecompressTask:
+    """.vqc files to pictures."""
+
+    machine: Machine
+    writing: Writing
+    region: tuple[int, int, int, int] | None
+    levels: int | None
+    """How many residual levels to show; None for all."""
+    file_format: str | None
+    """Pillow's name; None to go by the suffix of the output."""
+    bar: bool
+
+    def __call__(self, job: Job) -> dict[str, Any]:
+        began = time.perf_counter()
+        machine = self.machine
+        with naming(job.source), open_file(job.source) as data:
+            file = ContainerFile(data, machine.limits)
+            area = region_box(file.grid.whole, self.region)
+            machine.limits.workers(file.grid, area)
+            model = machine.model or str(find_by_id(file.header.model_id))
+            from codec.picture.writing import left_out, write_picture
+            from codec.pipeline.codec import metadata_of
+
+            with percentage(self.bar) as progress:
+                codec = machine.load(model)
+                image = codec.decompress(file, self.region, progress, self.levels)
+        file_format = self.file_format or OUTPUT_SUFFIXES[job.target.suffix.lower()]
+        metadata = metadata_of(image)
+
+        def save(target: BinaryIO) -> None:
+            with naming(job.target):
+                write_picture(image, target, file_format, metadata)
+
+        self.writing.write(job, save)
+        facts = _facts(file.header, file.size)
+        if self.region:
+            facts |= {"width": image.width, "height": image.height}
+            facts |= {"bytes_read": file.bytes_read, "tiles_read": len(file.tiles_read)}
+            facts["tiles"] = len(file.grid)
+        if left := left_out(metadata, file_format):
+            facts["left_out"] = left
+        return facts | {"seconds": time.perf_counter() - began}
+
+    def line(self, facts: dict[str, Any]) -> str:
+        return _line(facts)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file's name in front of an error's message."""
+    try:
+        yield
+    except CodecError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+@contextmanager
+def percentage(wanted: bool) -> Iterator[Progress | None]:
+    """Progress inside a picture that takes long, on a terminal."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    began = time.perf_counter()
+
+    def show(done: int, total: int) -> None:
+        if time.perf_counter() - began > PATIENCE:
+            click.echo(f"\r{100 * done // total:3d} %", nl=False, err=True)
+
+    try:
+        yield show
+    finally:
+        click.echo("\r\033[K", nl=False, err=True)
+
+
+def _facts(header: Header, size: int) -> dict[str, Any]:
+    return {
+        "width": header.width,
+        "height": header.height,
+        "mode": header.mode,
+        "bytes": size,
+        "bpp": 8 * size / header.pixels,
+    }
+
+
+def _line(facts: dict[str, Any]) -> str:
+    parts = [
+        f"{facts['width']}x{facts['height']}",
+        f"{facts['bytes']} B",
+        f"{facts['bpp']:.4f} bpp",
+    ]
+    if "psnr" in facts:
+        parts.append(f"{facts['psnr']:.2f} dB")
+    if "bytes_read" in facts:
+        read = f"{facts['tiles_read']} of {facts['tiles']} tiles"
+        parts.append(f"{read}, {facts['bytes_read']} B read")
+    if "left_out" in facts:
+        parts.append(f"without {', '.join(facts['left_out'])}")
+    return "  ".join([*parts, f"{facts['seconds']:.2f} s"])

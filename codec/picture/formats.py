@@ -1,0 +1,48 @@
+"""Names of picture formats, known without loading Pillow."""
+
+from __future__ import annotations
+
+INPUT_SUFFIXES = frozenset(
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".webp",
+        ".avif",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".bmp",
+        ".ppm",
+        ".pgm",
+        ".pnm",
+        ".qoi",
+    }
+)
+"""What counts as a picture when a folder is searched."""
+
+OUTPUT_SUFFIXES = {
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+    ".pnm": "PPM",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+}
+"""What `decompress` writes, by suffix; all but JPEG are lossless."""
+
+OUTPUT_NAMES = {
+    "png": ".png",
+    "webp": ".webp",
+    "tiff": ".tiff",
+    "bmp": ".bmp",
+    "ppm": ".ppm",
+    "jpeg": ".jpg",
+}
+"""The suffix that goes with each name of a format."""

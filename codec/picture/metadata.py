@@ -1,0 +1,35 @@
+"""What travels with the pixels: colour profile, EXIF, XMP. Opaque bytes here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+KINDS = ("icc", "exif", "xmp")
+MAX_BYTES = 16 << 20
+"""Of each kind; more is refused when written and damage when read."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Each kind as its own standard lays it out; empty where there is none."""
+
+    icc: bytes = b""
+    """ICC profile of the samples."""
+    exif: bytes = b""
+    """A TIFF header and what follows, without the tag of the orientation."""
+    xmp: bytes = b""
+    """XML in UTF-8."""
+
+    def only(self, kinds: Iterable[str]) -> Metadata:
+        """Without the kinds that are not named."""
+        dropped = {kind: b"" for kind in KINDS if kind not in set(kinds)}
+        return dataclasses.replace(self, **dropped)
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        """(kind, bytes) of what is there."""
+        for kind in KINDS:
+            content: bytes = getattr(self, kind)
+            if content:
+                yield kind, content

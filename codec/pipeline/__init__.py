@@ -1,0 +1,23 @@
+"""The whole flow: picture to bytes and back.
+
+picture -> boxes -> g_a, gain -> y -> h_a -> z -> [exact prior, range coder] -> container
+picture <- boxes <- g_s, gain^-1 <- y^  <-  [exact prior, range coder]  <- container
+
+codec         what users call: `Codec`, `compress`, `decompress`
+options       what a caller may ask of the encoder
+encoding      one picture's tiles at any rate      decoding   windows of a picture from its tiles
+tile_coder    one tile: the one place where pixels become a stream and the other way round
+rate_target   the search for a level that meets a size or a PSNR
+workers       tiles on several threads
+"""
+
+from codec.pipeline.codec import (
+    DEFAULT_QUALITY,
+    Codec,
+    Compressed,
+    Encoded,
+    compress,
+    decompress,
+)
+
+__all__ = ["DEFAULT_QUALITY", "Codec", "Compressed", "Encoded", "compress", "decompress"]

@@ -1,0 +1,101 @@
+"""Windows of a picture from the latents of its tiles, a line of windows at a time.
+
+Synthesis needs a halo of latents that lies in the neighbouring tiles; tiles are kept only as
+long as a window needs them, so memory does not grow with the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.limits import WINDOW
+from codec.pipeline.workers import Mapper
+from codec.tiles import LATENT_STRIDE, Box, Grid
+
+Fetch = Callable[[int], NDArray[np.float32]]
+"""y^ of a tile by its number."""
+Synthesise = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def windows(
+    grid: Grid, region: Box, halo: int, fetch: Fetch, synthesise: Synthesise, mapper: Mapper
+) -> Iterator[tuple[Box, NDArray[np.float32]]]:
+    """Samples of a region, window by window.
+
+    Args:
+        grid: tiles of the picture.
+        region: pixels wanted, inside the picture.
+        halo: latents around a window that its samples depend on.
+        fetch: decodes a tile, or encodes it; called once for each tile that is needed.
+        synthesise: y^ [M, h, w] to samples [3, 16h, 16w].
+        mapper: runs `fetch` and `synthesise`.
+
+    Yields:
+        (box, samples [3, height, width]), boxes being disjoint and making up the region.
+    """
+    latents: dict[int, NDArray[np.float32]] = {}
+    lines = list(_lines(grid, region))
+    needs = [[_sources(grid, box, halo) for box in line] for line in lines]
+    for line, sources in zip(lines, needs, strict=True):
+        wanted = {n for source in sources for n in grid.touched(source)}
+        latents = {n: y for n, y in latents.items() if n in wanted}
+        missing = sorted(wanted - latents.keys())
+        latents |= zip(missing, mapper(fetch, missing), strict=True)
+
+        def show(
+            job: tuple[Box, Box], held: dict[int, NDArray[np.float32]] = latents
+        ) -> tuple[Box, NDArray[np.float32]]:
+            box, source = job
+            samples = synthesise(_gather(grid, source, held))
+            area = source.shrunk(LATENT_STRIDE).enlarged(LATENT_STRIDE)
+            rows, columns = box.relative_to(area).slices
+            return box, samples[:, rows, columns]
+
+        yield from mapper(show, list(zip(line, sources, strict=True)))
+
+
+def _lines(grid: Grid, region: Box) -> Iterator[list[Box]]:
+    """Windows in lines along the shorter side of the region, so that few tiles are held."""
+    cells = Grid(grid.height, grid.width, grid.side or _window_side(grid))
+    numbers = list(cells.touched(region))
+    upright = region.height >= region.width
+    for _, line in sorted(_group(numbers, cells.columns, upright).items()):
+        yield [cells.box(number) & region for number in line]
+
+
+def _window_side(grid: Grid) -> int:
+    """0, the whole picture, if that is no larger than a window and its surroundings."""
+    return 0 if grid.whole.area <= 2 * WINDOW**2 else WINDOW
+
+
+def _group(numbers: list[int], columns: int, by_row: bool) -> dict[int, list[int]]:
+    lines: dict[int, list[int]] = {}
+    for number in numbers:
+        row, column = divmod(number, columns)
+        lines.setdefault(row if by_row else column, []).append(number)
+    return lines
+
+
+def _sources(grid: Grid, box: Box, halo: int) -> Box:
+    """Pixels whose latents a window depends on; its corner lies on the lattice of latents."""
+    aligned = box.shrunk(LATENT_STRIDE).enlarged(LATENT_STRIDE)
+    return aligned.grown(halo * LATENT_STRIDE, within=grid.whole)
+
+
+def _gather(
+    grid: Grid, source: Box, latents: dict[int, NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """y^ of a box, put together from the tiles that it touches."""
+    area = source.shrunk(LATENT_STRIDE)
+    numbers = list(grid.touched(source))
+    y_hat = np.empty((len(latents[numbers[0]]), area.height, area.width), np.float32)
+    for number in numbers:
+        tile = grid.box(number).shrunk(LATENT_STRIDE)
+        shared = tile & area
+        rows, columns = shared.relative_to(area).slices
+        tile_rows, tile_columns = shared.relative_to(tile).slices
+        y_hat[:, rows, columns] = latents[number][:, tile_rows, tile_columns]
+    return y_hat

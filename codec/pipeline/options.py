@@ -1,0 +1,100 @@
+"""What a caller may ask of the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TypedDict
+
+from codec.errors import InputError
+from codec.limits import WINDOW
+from codec.model.config import LEVEL_BITS, ModelConfig
+from codec.picture.metadata import KINDS
+from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
+
+DEFAULT_QUALITY = 50.0
+UNTILED_PIXELS = 2 * WINDOW**2
+"""Pictures up to this are one tile: streams that depend on nothing cost a little rate."""
+
+
+class RateOptions(TypedDict, total=False):
+    """Keyword arguments of the encoder beside quality and lambda; see `EncoderOptions`."""
+
+    target_bpp: float | None
+    target_size: int | None
+    target_psnr: float | None
+    keep: Iterable[str]
+    tile_size: int | None
+    to_8bit: bool
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """Checked options; at most one of the first five is given.
+
+    Raises:
+        InputError: an option is out of range, or two contradict each other.
+    """
+
+    quality: float | None = None
+    """0..100, log-linear in lambda."""
+    lmbda: float | None = None
+    """Slope of the objective bits/pixel + lambda 255^2 MSE."""
+    target_bpp: float | None = None
+    """Bits per pixel of the whole file, never exceeded."""
+    target_size: int | None = None
+    """Bytes of the whole file, never exceeded."""
+    target_psnr: float | None = None
+    """dB over all colours, reached or exceeded."""
+    keep: Iterable[str] = KINDS
+    """Kinds of metadata to keep: "icc", "exif", "xmp"."""
+    tile_size: int | None = None
+    """Side of the tiles, a multiple of 64; 0 for one tile; None to choose by the size."""
+    to_8bit: bool = False
+    """Accept pictures of 16 bits."""
+
+    def __post_init__(self) -> None:
+        rates = [f.name for f in fields(self)[:5] if getattr(self, f.name) is not None]
+        if len(rates) > 1:
+            raise InputError(f"give one of {' and '.join(rates)}, not both")
+        for name in rates:
+            if name.startswith("target") and not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive")
+        unknown = set(self.keep) - set(KINDS)
+        if unknown:
+            raise InputError(f"unknown metadata {sorted(unknown)}; known: {', '.join(KINDS)}")
+        side = self.tile_size or 0
+        if side and (side % TILE_UNIT or not MIN_TILE <= side <= MAX_TILE):
+            raise InputError(f"tile sizes are multiples of {TILE_UNIT} in {MIN_TILE}..{MAX_TILE}")
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the level must be searched for."""
+        targets = (self.target_bpp, self.target_size, self.target_psnr)
+        return any(target is not None for target in targets)
+
+    def level(self, config: ModelConfig) -> int:
+        """Level in units of 2^-12 for quality or lambda, the nearest that the model has.
+
+        Raises:
+            InputError: a value is outside what the model was trained for.
+        """
+        if self.lmbda is not None:
+            low, high = config.lambda_min, config.lambda_max
+            if not low * 0.9999 <= self.lmbda <= high * 1.0001:
+                raise InputError(f"lambda must lie in {low:g}..{high:g} for this model")
+            position = config.level_of(min(max(self.lmbda, low), high))
+        else:
+            quality = DEFAULT_QUALITY if self.quality is None else self.quality
+            if not 0 <= quality <= 100:
+                raise InputError("quality must lie in 0..100")
+            position = quality / 100 * (config.anchors - 1)
+        step = config.level_step
+        return round(position * (1 << LEVEL_BITS) / step) * step
+
+    def grid(self, height: int, width: int) -> Grid:
+        """Tiles of a picture of this size."""
+        side = self.tile_size
+        if side is None:
+            side = 0 if height * width <= UNTILED_PIXELS else WINDOW
+        return Grid(height, width, side if side < max(height, width) else 0)

@@ -15,6 +15,7 @@ from codec.runtime.weights import Weights, load_weights
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
+TINY_VQ = DATA / "tiny_vq.safetensors"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

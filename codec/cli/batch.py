@@ -149,20 +149,26 @@ def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outco
         os.environ.setdefault(name, share)
     pool = ProcessPoolExecutor(min(count, max(len(jobs), 1)), get_context("spawn"), _start_worker)
     try:
-        futures = [pool.submit(attempt, task, job) for job in jobs]
+        futures = [pool.submit(_attempt_elsewhere, task, job) for job in jobs]
         for job, future in zip(jobs, futures, strict=True):
             try:
                 yield future.result()
             except BrokenProcessPool:
                 message = f"{job.source}: its process died; out of memory? try fewer --jobs"
                 yield _failed(job, message, SOME_FAILED)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+    except (KeyboardInterrupt, SystemExit):
         for process in active_children():
             process.terminate()  # they remove what they have half written
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _attempt_elsewhere(task: Task, job: Job) -> Outcome:
+    try:
+        return attempt(task, job)
+    except SystemExit as error:  # of `terminate`; the pool would take it for a result
+        os._exit(error.code if isinstance(error.code, int) else SOME_FAILED)
 
 
 def _start_worker() -> None:

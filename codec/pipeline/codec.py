@@ -286,8 +286,9 @@ def _info(metadata: Metadata) -> dict[str, bytes]:
 
 
 @lru_cache(maxsize=2)
-def _codec(path: Path) -> Codec:
-    return Codec(path)
+def cached_codec(path: Path, device: str = "cpu", limits: Limits | None = None) -> Codec:
+    """A codec that stays loaded in this process."""
+    return Codec(path, device, limits=limits)
 
 
 def compress(
@@ -305,7 +306,7 @@ def compress(
         >>> len(data) <= 100
         True
     """
-    return _codec(find_weights(str(model))).compress(image, quality, lmbda, **options)
+    return cached_codec(find_weights(str(model))).compress(image, quality, lmbda, **options)
 
 
 def decompress(
@@ -319,4 +320,4 @@ def decompress(
     """
     file = ContainerFile(BytesIO(data), Limits())
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
-    return _codec(path).decompress(file, region)
+    return cached_codec(path).decompress(file, region)

@@ -1,0 +1,181 @@
+"""Coverage-guided fuzzing of everything that reads strangers' bytes, with a tiny model.
+
+    pip install atheris
+    python scripts/fuzz.py [CORPUS_FOLDER] [-max_total_time=1800] [other options of libFuzzer]
+
+The first byte of an input chooses the target: files as they are, files whose checksums are put
+right (or a fuzzer would never get past them), alpha planes, weights files as they are, weights
+whose id is put right, and pictures to compress. Whatever is raised but a `CodecError` is a
+crash; libFuzzer watches memory and time.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import tempfile
+import zlib
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["codec"]):
+    import numpy as np
+
+    from codec.bitstream.container import ContainerFile
+    from codec.errors import CodecError
+    from codec.limits import Limits
+    from codec.picture.alpha import decode_alpha
+    from codec.picture.pixels import from_image
+    from codec.picture.reading import open_picture
+    from codec.pipeline import Codec
+    from codec.runtime.weights import Weights, load_weights
+
+DATA = Path(__file__).parents[1] / "tests" / "data"
+LIMITS = Limits(max_pixels=1 << 15, max_memory=1 << 30)
+HEADER_SIZE, DIRECTORY_FLAG, ALPHA_FLAG = 18, 4, 8
+
+weights = load_weights(DATA / "tiny.safetensors")
+codec = Codec(weights, limits=LIMITS, threads=1)
+scratch = Path(tempfile.mkdtemp(), "fuzzed.safetensors")
+golden = (DATA / "golden" / "odd-q50.vqc").read_bytes()
+
+
+def decode(data: bytes) -> None:
+    """As `decompress` and `info --check` do."""
+    with suppress(CodecError):
+        ContainerFile(BytesIO(data)).verify()
+    codec.decompress(data)
+
+
+def decode_sealed(data: bytes) -> None:
+    """With the right model and all checksums of bytes put right."""
+    body = bytearray(golden[:HEADER_SIZE] + data[8:])
+    body[7 : HEADER_SIZE - 4] = data[1:8].ljust(7, b"\0")
+    body[7] &= 0x0D
+    if not body[7] & DIRECTORY_FLAG:
+        decode(bytes(body) + struct.pack("<I", zlib.crc32(body)))
+        return
+    chunks = body[HEADER_SIZE + 2] if len(body) > HEADER_SIZE + 2 else 0
+    entry = 16 if body[7] & ALPHA_FLAG else 12
+    start = HEADER_SIZE + 3
+    side = 64 * int.from_bytes(body[HEADER_SIZE : HEADER_SIZE + 2], "little")
+    width, height = struct.unpack_from("<HH", body, 8)
+    tiles = -(-width // side) * -(-height // side) if side else 1
+    end = start + 12 * chunks + entry * tiles
+    payload = end + 4
+    for number in range(chunks + min(tiles, 1000)):
+        at = start + 12 * number if number < chunks else start + 12 * chunks
+        at += 0 if number < chunks else entry * (number - chunks)
+        if at + entry > len(body):
+            break
+        first = at + 4 if number < chunks else at
+        count = 1 if number < chunks or entry == 12 else 2
+        size = sum(v % 300 for v in struct.unpack_from(f"<{count}I", body, first))
+        body[first : first + 4 * count] = b"".join(
+            struct.pack("<I", v % 300) for v in struct.unpack_from(f"<{count}I", body, first)
+        )
+        checksum = at + 8 if number < chunks or entry == 12 else at + 12
+        part = body[payload : payload + size]
+        body[checksum : checksum + 4] = struct.pack("<I", zlib.crc32(part))
+        payload += size
+    directory = bytes(body[:end])
+    decode(directory + struct.pack("<I", zlib.crc32(directory)) + bytes(body[end + 4 : payload]))
+
+
+def read_alpha(data: bytes) -> None:
+    """A coded plane of a size that the input chooses."""
+    height, width = data[1:2] or b"\7", data[2:3] or b"\7"
+    decode_alpha(data[3:], height[0] + 1, width[0] + 1)
+
+
+def read_weights(data: bytes) -> None:
+    """A weights file as it is."""
+    scratch.write_bytes(data[1:])
+    load_weights(scratch)
+
+
+def read_consistent_weights(data: bytes) -> None:
+    """The tiny model with some numbers or the configuration changed, and an id to match."""
+    provider = atheris.FuzzedDataProvider(data[1:])
+    tensors = dict(weights.tensors)
+    names = sorted(tensors)
+    for _ in range(provider.ConsumeIntInRange(1, 4)):
+        name = names[provider.ConsumeIntInRange(0, len(names) - 1)]
+        array = tensors[name].copy().reshape(-1)
+        if provider.ConsumeBool() and len(array):
+            where = provider.ConsumeIntInRange(0, len(array) - 1)
+            info = np.iinfo(array.dtype) if array.dtype.kind == "i" else np.iinfo(np.int16)
+            array[where] = provider.ConsumeIntInRange(int(info.min), int(info.max))
+            tensors[name] = array.reshape(tensors[name].shape)
+        else:
+            tensors[name] = array[: provider.ConsumeIntInRange(0, len(array))].copy()
+    config = weights.config_text
+    if provider.ConsumeBool():
+        config = provider.ConsumeUnicodeNoSurrogates(200)
+    forged = Weights("forged", config, tensors, {})
+    scratch.write_bytes(forged.to_bytes())
+    Codec(load_weights(scratch), limits=LIMITS, threads=1).decompress(golden)
+
+
+def read_picture(data: bytes) -> None:
+    """A picture to compress."""
+    from_image(open_picture(BytesIO(data[1:]), LIMITS)).samples  # noqa: B018
+
+
+TARGETS = (
+    decode,
+    decode_sealed,
+    decode_sealed,
+    read_alpha,
+    read_weights,
+    read_consistent_weights,
+    read_picture,
+)
+
+
+def one_input(data: bytes) -> None:
+    """Run the target that the first byte names."""
+    if not data:
+        return
+    target = TARGETS[data[0] % len(TARGETS)]
+    with suppress(CodecError):
+        target(data[1:] if target is decode else data)
+
+
+def tiled(grey: bool) -> bytes:
+    """A file with everything: tiles, alpha, metadata."""
+    samples = np.zeros((70, 300, 2 if grey else 4), np.uint8)
+    samples[:, :, -1] = np.arange(300) % 256
+    image = from_image(samples).image
+    image.info["xmp"] = b"<x/>"
+    return codec.compress(image, 10, tile_size=256)
+
+
+def seed(folder: Path) -> None:
+    """What a corpus starts from: the golden files, the tiny model, a few pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (DATA / "golden").iterdir():
+        if file.suffix == ".vqc":
+            content = file.read_bytes()
+            (folder / f"raw-{file.name}").write_bytes(b"\0" + content)
+            sealed = content[7:14] + content[HEADER_SIZE:-4]
+            (folder / f"sealed-{file.name}").write_bytes(b"\1" + sealed)
+        elif file.suffix == ".png" and file.stat().st_size < 5000:
+            (folder / file.name).write_bytes(b"\6" + file.read_bytes())
+    for name, grey in (("grey", True), ("colour", False)):
+        content = tiled(grey)
+        decode_sealed(sealed := b"\1" + content[7:14] + content[HEADER_SIZE:])
+        (folder / f"tiled-{name}").write_bytes(sealed)
+        (folder / f"tiled-raw-{name}").write_bytes(b"\0" + content)
+    (folder / "tiny").write_bytes(b"\4" + (DATA / "tiny.safetensors").read_bytes()[:20_000])
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        if not argument.startswith("-"):
+            seed(Path(argument))
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()

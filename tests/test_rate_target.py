@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from codec.errors import InputError
+from codec.pipeline import Codec
+from codec.pipeline.rate_target import MAX_TRIALS, Search
+from tests.conftest import DATA
+
+CURVES: list[Callable[[float], float]] = [
+    lambda x: x,
+    lambda x: 30 * x * x,
+    lambda x: math.sqrt(x),
+    lambda x: 5 * math.tanh(8 * x - 4),
+    lambda x: math.floor(40 * x) / 40,
+]
+
+
+def search(
+    curve: Callable[[float], float], tolerance: float, trials: list[int], high: int = 28672
+) -> Search[int]:
+    def trial(level: int) -> tuple[int, float]:
+        trials.append(level)
+        return level, curve(level / high if high else 0.0)
+
+    return Search(trial, 0, high, 1 / 28672, tolerance)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+@given(share=st.floats(0, 1))
+def test_what_is_found_is_close_and_on_its_side(
+    curve: Callable[[float], float], share: float
+) -> None:
+    low, high = curve(0), curve(1)
+    target = low + share * (high - low)
+    tolerance = 0.03 * (high - low)
+    trials: list[int] = []
+    below = search(curve, tolerance, trials).greatest_below(target)
+    assert below is not None
+    assert curve(below / 28672) <= target
+    above = search(curve, tolerance, trials).least_above(target)
+    assert above is not None
+    assert curve(above / 28672) >= target
+    assert len(trials) <= 2 * MAX_TRIALS
+    if curve is not CURVES[-1]:
+        assert curve(below / 28672) >= target - tolerance
+        assert curve(above / 28672) <= target + tolerance
+
+
+def test_targets_beyond_the_ends() -> None:
+    trials: list[int] = []
+    line = search(lambda x: 1 + x, 0.01, trials)
+    assert line.greatest_below(0.9) is None
+    assert line.greatest_below(9) == 28672
+    assert line.least_above(2.1) is None
+    assert line.least_above(0.1) == 0
+    assert search(lambda x: 1.0, 0.01, trials, high=0).greatest_below(1.0) == 0
+    assert search(lambda x: 1.0, 0.01, trials, high=0).greatest_below(0.5) is None
+
+
+def test_few_trials_are_enough_on_a_smooth_curve() -> None:
+    for target in (-3.0, -0.5, 0.2, 1.0):
+        trials: list[int] = []
+        search(lambda x: -3.5 + 4.6 * x + 0.4 * x * x, 0.02, trials).greatest_below(target)
+        assert len(trials) <= 5
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    with Image.open(DATA / "path.png") as image:
+        return image.convert("RGB").crop((0, 0, 128, 96))
+
+
+def test_sizes(released_codec: Codec, photo: Image.Image) -> None:
+    least = len(released_codec.compress(photo, 0))
+    most = len(released_codec.compress(photo, 100))
+    for size in (least, 1200, 2500):
+        assert 0.99 * size <= len(released_codec.compress(photo, target_size=size)) <= size
+    assert len(released_codec.compress(photo, target_size=10 * most)) == most
+    with pytest.raises(InputError, match=f"the smallest with this model has {least}"):
+        released_codec.compress(photo, target_size=least - 1)
+    data = released_codec.compress(photo, target_bpp=1.0)
+    assert 0.99 <= 8 * len(data) / (photo.width * photo.height) <= 1.0
+
+
+def test_sizes_include_everything(released_codec: Codec, photo: Image.Image) -> None:
+    photo = photo.copy()
+    photo.putalpha(Image.radial_gradient("L").resize(photo.size))
+    photo.info["xmp"] = b"x" * 2000
+    data = released_codec.compress(photo, target_size=6_500)
+    assert 0.99 * 6_500 <= len(data) <= 6_500
+
+
+def test_psnrs(released_codec: Codec, photo: Image.Image) -> None:
+    for target in (30.0, 34.0):
+        coded = released_codec.encode(photo, target_psnr=target)
+        assert target <= coded.psnr < target + 0.1
+    with pytest.raises(InputError, match="the most with this model"):
+        released_codec.compress(photo, target_psnr=80)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_size": 0},
+        {"target_bpp": -1.0},
+        {"target_psnr": float("nan")},
+        {"target_size": 100, "target_bpp": 1.0},
+        {"tile_size": 100},
+        {"keep": ["gps"]},
+    ],
+)
+def test_impossible_requests(
+    released_codec: Codec, photo: Image.Image, options: dict[str, object]
+) -> None:
+    with pytest.raises(InputError):
+        released_codec.compress(photo, **options)  # type: ignore[arg-type]

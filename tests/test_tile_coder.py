@@ -1,0 +1,114 @@
+"""Tiles and windows change no latent and no sample: halos are as wide as the transforms see."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codec.model.config import ModelConfig
+from codec.model.transforms import build_transforms
+from codec.picture.pixels import Picture, from_image
+from codec.pipeline import Codec
+from codec.pipeline.decoding import windows
+from codec.pipeline.tile_coder import Latents, TileCoder, analysis_halo, synthesis_halo
+from codec.pipeline.workers import workers
+from codec.runtime.weights import Weights
+from codec.tiles import LATENT_STRIDE, Box, Grid
+from tests.conftest import DATA
+
+LEVEL = 3 << 12
+
+
+@pytest.fixture(scope="module")
+def large() -> Picture:
+    with Image.open(DATA / "flowers.png") as image:
+        return from_image(image.convert("RGB").resize((620, 555)))
+
+
+@pytest.fixture(scope="module", params=["tiny", "released"])
+def coder(request: pytest.FixtureRequest, tiny_weights: Weights) -> TileCoder:
+    weights = Codec().weights if request.param == "released" else tiny_weights
+    return TileCoder(weights, "cpu", "float32")
+
+
+def latents_of(coder: TileCoder, picture: Picture, grid: Grid) -> Iterator[tuple[Box, Latents]]:
+    for number in range(len(grid)):
+        box = grid.box(number)
+        yield box, coder.latents(picture, box, coder.features(picture, box), LEVEL)
+
+
+def test_latents_of_tiles_are_those_of_the_whole(coder: TileCoder, large: Picture) -> None:
+    whole = Grid(large.height, large.width)
+    ((_, (y, z)),) = latents_of(coder, large, whole)
+    for box, (tile_y, tile_z) in latents_of(coder, large, dataclasses.replace(whole, side=256)):
+        rows, columns = box.shrunk(LATENT_STRIDE).slices
+        assert np.abs(tile_y - y[:, rows, columns]).max() < 1e-3 * np.abs(y).max()
+        rows, columns = box.shrunk(64).slices
+        assert np.abs(tile_z - z[:, rows, columns]).max() < 1e-3 * np.abs(z).max()
+
+
+def test_windows_show_what_the_whole_shows(coder: TileCoder, large: Picture) -> None:
+    """The same latents, synthesised in one piece and in windows: at most one grey level."""
+    grid = Grid(large.height, large.width)
+    ((_, latents),) = latents_of(coder, large, grid)
+    y_hat = coder.encode(latents, LEVEL).y_hat
+    whole = coder.synthesise(y_hat, LEVEL)[:, : large.height, : large.width]
+    tiled = dataclasses.replace(grid, side=256)
+    shown = np.full_like(whole, np.nan)
+    for box, samples in windows(
+        tiled,
+        grid.whole,
+        coder.synthesis_halo,
+        lambda number: y_hat[:, *tiled.box(number).shrunk(LATENT_STRIDE).slices],
+        lambda y: coder.synthesise(y, LEVEL),
+        map,
+    ):
+        assert np.isnan(shown[:, *box.slices]).all()
+        shown[:, *box.slices] = samples
+    grey_levels = np.rint(whole.clip(0, 1) * 255) - np.rint(shown.clip(0, 1) * 255)
+    assert np.abs(grey_levels).max() <= 1
+
+
+@pytest.mark.parametrize("transform", ["lowres", "gdn"])
+@pytest.mark.parametrize("blocks", [(0, 0), (3, 1), (1, 4)])
+def test_halos_cover_the_receptive_field(transform: str, blocks: tuple[int, int]) -> None:
+    config = ModelConfig(
+        transform=transform,  # type: ignore[arg-type]
+        channels8=4,
+        channels16=4,
+        blocks8=blocks[0],
+        blocks16=blocks[1],
+        latent=4,
+        hyper=4,
+        prior=4,
+    )
+    g_a, g_s = build_transforms(config)
+    for parameter in (*g_a.parameters(), *g_s.parameters()):
+        torch.nn.init.uniform_(parameter, 0.01, 0.1)
+    level = torch.zeros(1)
+    x = torch.rand(1, 3, 512, 512, requires_grad=True)
+    g_a(x, level)[:, :, 16, 16].sum().backward()
+    assert x.grad is not None
+    rows = x.grad.abs().sum((0, 1, 3)).nonzero().flatten()
+    halo = analysis_halo(config)
+    assert halo % 64 == 0
+    assert rows.min() >= 256 - halo
+    assert rows.max() < 272 + halo
+    y = torch.rand(1, 4, 32, 32, requires_grad=True)
+    g_s(y, level)[:, :, 256:272].sum().backward()
+    assert y.grad is not None
+    rows = y.grad.abs().sum((0, 1, 3)).nonzero().flatten()
+    assert rows.min() >= 16 - synthesis_halo(config)
+    assert rows.max() <= 16 + synthesis_halo(config)
+
+
+def test_workers_give_results_in_order() -> None:
+    threads = torch.get_num_threads()
+    with workers(3) as mapper:
+        assert list(mapper(lambda n: n * n, range(50))) == [n * n for n in range(50)]
+    assert torch.get_num_threads() == threads

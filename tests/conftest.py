@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from codec.cli import main
 from codec.model.config import ModelConfig
 from codec.pipeline import Codec
 from codec.runtime.weights import Weights, load_weights
@@ -17,6 +19,21 @@ DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
 TINY_VQ = DATA / "tiny_vq.safetensors"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line; gives (exit status, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture(autouse=True)

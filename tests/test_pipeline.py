@@ -25,8 +25,9 @@ from codec.errors import (
     WeightsError,
 )
 from codec.pipeline import Codec
+from codec.runtime.released import released_models
 from codec.runtime.weights import Weights
-from tests.conftest import DATA
+from tests.conftest import DATA, TINY, TINY_VQ
 
 GOLDEN = DATA / "golden"
 FACTS = json.loads((GOLDEN / "facts.json").read_text())
@@ -165,14 +166,15 @@ DIGEST = """
 import hashlib, sys
 from io import BytesIO
 from pathlib import Path
-from io import BytesIO
 from codec.bitstream.container import ContainerFile
+from codec.bitstream.indices import IndexCoder
 from codec.bitstream.latents import LatentCoder
 from codec.runtime.weights import load_weights
 from codec.tiles import latent_size
 digest = hashlib.sha256()
 for weights, *files in (argument.split("|") for argument in sys.argv[1:]):
-    coder = LatentCoder(load_weights(Path(weights)))
+    loaded = load_weights(Path(weights))
+    coder = (IndexCoder if loaded.config.rounding == "vq" else LatentCoder)(loaded)
     for file in files:
         parsed = ContainerFile(BytesIO(Path(file).read_bytes()))
         header, tile = parsed.header, parsed.read_tile(0)
@@ -185,17 +187,16 @@ print(digest.hexdigest())
 """
 
 
-def test_symbols_are_the_same_everywhere(
-    released_codec: Codec, city: Image.Image, tmp_path: Path
-) -> None:
+def test_symbols_are_the_same_everywhere(city: Image.Image, tmp_path: Path) -> None:
     """The same files, other processes, threads, BLAS kernels and instruction sets."""
-    from codec.runtime.released import find_weights
-
-    released = tmp_path / "city.vqc"
-    released.write_bytes(released_codec.compress(city, 80))
-    golden = sorted(str(path) for path in GOLDEN.glob("*.vqc"))
-    arguments = ["|".join([str(DATA / "tiny.safetensors"), *golden])]
-    arguments += ["|".join([str(find_weights("photo")), str(released)])]
+    arguments = []
+    for weights, folder in ((TINY, "golden"), (TINY_VQ, "golden_vq")):
+        golden = sorted(str(path) for path in (DATA / folder).glob("*.vqc"))
+        arguments.append("|".join([str(weights), *golden]))
+    for path in released_models():
+        file = tmp_path / f"{path.stem}.vqc"
+        file.write_bytes(Codec(path).compress(city, 80))
+        arguments.append(f"{path}|{file}")
     base = {k: v for k, v in os.environ.items() if not k.endswith("_THREADS")}
     digests = set()
     for environment in ENVIRONMENTS:

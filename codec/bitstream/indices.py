@@ -29,6 +29,8 @@ class CodedIndices:
     """CRC-32 of all indices in coding order, as little-endian int16."""
     y_hat: NDArray[np.float32]
     """The sum of the chosen centres, [M, H, W]."""
+    indices: NDArray[np.int32]
+    """The chosen centres, [levels, G, H, W]."""
     level_bits: tuple[float, ...]
     """-log2 P by the integer frequencies, of each residual level."""
 
@@ -59,7 +61,9 @@ class IndexCoder:
         y_hat = np.zeros_like(remainder)
         encoder, checksum, level_bits = RangeEncoder(), SymbolChecksum(), []
         walk = self._prior.walk(grid)
-        for number in range((level >> LEVEL_BITS) + 1):
+        count = (level >> LEVEL_BITS) + 1
+        packed = np.empty((count, self._config.groups, grid.height * grid.width), np.int32)
+        for number in range(count):
             bits = 0.0
             for part, frequencies in walk.parts(number):
                 costs = PRECISION - np.log2(frequencies)
@@ -70,12 +74,20 @@ class IndexCoder:
                 checksum.add(indices)
                 bits += float(costs[np.arange(len(indices)), indices].sum())
                 walk.tell(number, part, indices)
+                packed[number][part] = indices
                 chosen = self._codebook.look_up(indices, number, part.group)
                 y_hat[part] += chosen
                 remainder[part] -= chosen
             level_bits.append(bits)
-        spatial = self._ungroup(y_hat, grid)
-        return CodedIndices(encoder.finish(), checksum.value, spatial, tuple(level_bits))
+        return CodedIndices(
+            encoder.finish(),
+            checksum.value,
+            self._ungroup(y_hat, grid),
+            grid.to_spatial(packed.reshape(-1, packed.shape[2])).reshape(
+                *packed.shape[:2], grid.height, grid.width
+            ),
+            tuple(level_bits),
+        )
 
     def decode(
         self, stream: bytes, height: int, width: int, level: int, shown: int | None = None

@@ -153,6 +153,9 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     foreign = given & (VQ_OPTIONS | {"vq_update", "beta", "eta"})
     if foreign and not options["resume"] and options["rounding"] != "vq":
         raise click.UsageError(f"{', '.join(sorted(foreign))}: for --rounding vq only")
+    low, high = options["lambdas"] or LAMBDAS[options["rounding"]]
+    if low == high and "levels" in given:
+        raise click.UsageError("one lambda makes one residual level; give LOW:HIGH for --levels")
     resume = initial = None
     if options["resume"]:
         fixed = given & (MODEL_OPTIONS | {"optimiser", "init"})

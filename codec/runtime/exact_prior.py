@@ -32,7 +32,7 @@ from codec.runtime.dyadic import (
     requantise,
 )
 
-Real = TypeVar("Real", bound=np.floating)
+Real = TypeVar("Real", bound=np.number)
 
 
 @dataclass(frozen=True)

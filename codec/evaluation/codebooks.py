@@ -1,0 +1,109 @@
+"""What a model that rounds to centres makes of pictures, level by level."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from codec.bitstream.indices import CodedIndices, IndexCoder
+from codec.model.config import LEVEL_BITS
+from codec.picture.pixels import from_image, pad_to_stride, psnr
+from codec.runtime.torch_engine import TorchEngine
+from codec.runtime.weights import Weights
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """The first so many levels over all pictures; rates without the container."""
+
+    levels: int
+    learned_bpp: float
+    """By the model's own prior and assignment."""
+    learned_psnr: float
+    """Mean over pictures, in dB."""
+    uniform_bpp: float
+    """With log2 K bits for each index of the same centres."""
+    uniform_psnr: float
+    """Of the nearest centres, which is what an encoder for that prior would choose."""
+    usage: float
+    """Share of this level's centres that occur in any picture."""
+    perplexity: float
+    """Mean over this level's codebooks of 2^entropy of how often each centre occurs."""
+
+    @property
+    def saved(self) -> float:
+        """Part of the uniform prior's bits that the learned one saves."""
+        return 1 - self.learned_bpp / self.uniform_bpp
+
+
+def with_nearest_centres(weights: Weights) -> Weights:
+    """The same model, for an encoder that does not weigh rates."""
+    config = dataclasses.replace(weights.config, assignment="nearest")
+    text = json.dumps(config.to_dict(), sort_keys=True)
+    return dataclasses.replace(weights, config_text=text)
+
+
+def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[LevelReport]:
+    """Measure every number of levels on pictures.
+
+    Args:
+        weights: of a model that rounds to centres.
+        pictures: RGB or grey, of any size that fits into memory untiled.
+    """
+    config = weights.config
+    engine = TorchEngine(weights)
+    coders = (IndexCoder(weights), IndexCoder(with_nearest_centres(weights)))
+    top = (config.anchors - 1) << LEVEL_BITS
+    learned_bpp = np.zeros(config.anchors)
+    uniform_bpp = np.zeros(config.anchors)
+    quality = np.zeros((2, config.anchors))
+    counts = np.zeros((config.anchors, config.groups, config.centres))
+    count = 0
+    for picture in pictures:
+        samples = from_image(picture).samples
+        y, z = engine.analyse(pad_to_stride(samples), top)
+        pixels = samples.shape[0] * samples.shape[1]
+        count += 1
+        for i, coder in enumerate(coders):
+            for number in range(config.anchors):
+                coded = coder.encode(y, z, number << LEVEL_BITS)
+                shown = engine.synthesise(coded.y_hat, number << LEVEL_BITS)
+                quality[i, number] += psnr(samples, _to_8bit(shown, samples))
+                if i == 0:
+                    learned_bpp[number] += coded.bits / pixels
+            if i == 0:
+                counts += _occurrences(coded, config.centres)
+        indices = coded.indices[0].size * np.arange(1, config.anchors + 1)
+        uniform_bpp += indices * np.log2(config.centres) / pixels
+    share = counts / counts.sum(-1, keepdims=True)
+    entropy = -(share * np.log2(share, where=share > 0, out=np.zeros_like(share))).sum(-1)
+    return [
+        LevelReport(
+            levels=number + 1,
+            learned_bpp=float(learned_bpp[number] / count),
+            learned_psnr=float(quality[0, number] / count),
+            uniform_bpp=float(uniform_bpp[number] / count),
+            uniform_psnr=float(quality[1, number] / count),
+            usage=float((counts[number] > 0).mean()),
+            perplexity=float(np.exp2(entropy[number]).mean()),
+        )
+        for number in range(config.anchors)
+    ]
+
+
+def _to_8bit(shown: NDArray[np.float32], samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = samples.shape[:2]
+    plain = shown[:, :height, :width].transpose(1, 2, 0)
+    return np.rint(plain.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _occurrences(coded: CodedIndices, centres: int) -> NDArray[np.intp]:
+    """How often each centre was chosen, [levels, G, K]."""
+    flat = coded.indices.reshape(*coded.indices.shape[:2], -1)
+    return np.array([[np.bincount(row, minlength=centres) for row in level] for level in flat])

@@ -1,0 +1,195 @@
+"""Training of models that round to centres: from the command line, resumed, initialised."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codec.errors import TrainingError
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import ModelConfig
+from codec.model.vector_autoencoder import VectorAutoencoder
+from codec.pipeline import Codec
+from codec.runtime.weights import load_weights
+from codec.training.checkpoint import load_checkpoint
+from codec.training.export import export_model
+from codec.training.initial import initial_state, with_transforms_of
+from codec.training.loop import LAST, Trainer, resume_run, train
+from codec.training.schedule import TrainingConfig
+from tests.conftest import DATA, TINY, TINY_VQ, Run
+
+FLOWERS = DATA / "flowers.png"
+SETTINGS = TrainingConfig(
+    steps=20, batch_pixels=4 * 64 * 64, crop=64, cache_mib=13, holdout=0.0, beta=1.0
+)
+SHAPE = (
+    "--rounding vq --width 16 --latent 24 --prior 8 --blocks 1,1 --centres 8 --groups 2 --levels 3"
+    " --batch 4 --crop 64 --holdout 0 --cache-mib 13"
+)
+
+
+@pytest.fixture
+def photos() -> list[Path]:
+    return [FLOWERS, DATA / "path.png"]
+
+
+@pytest.mark.parametrize("rule", ["end-to-end", "published", "joint"])
+def test_from_photographs_to_pictures(tmp_path: Path, run: Run, rule: str) -> None:
+    out = tmp_path / "run"
+    arguments = f"train {FLOWERS} --out {out} --steps 3 --vq-update {rule} --beta 0.5 {SHAPE}"
+    assert run(*arguments.split())[0] == 0
+    codec = Codec(out / "model.safetensors")
+    config = codec.weights.config
+    assert (config.rounding, config.centres, config.groups, config.anchors) == ("vq", 8, 2, 3)
+    assert (config.lambda_min, config.lambda_max) == (0.0004, 0.03)
+    assert codec.weights.training["vq_update"] == rule
+    with Image.open(DATA / "city.png") as image:
+        assert codec.decompress(codec.compress(image.convert("RGB"))).size == image.size
+
+
+def test_one_lambda_makes_one_level(tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "run"
+    shape = SHAPE.replace(" --levels 3", "")
+    arguments = f"train {FLOWERS} --out {out} --steps 2 --lambda 0.01 --index-prior uniform {shape}"
+    assert run(*arguments.split())[0] == 0
+    codec = Codec(out / "model.safetensors")
+    assert codec.weights.config.anchors == 1
+    with Image.open(DATA / "city.png") as image:
+        coded = codec.encode(image.convert("RGB"))
+    assert coded.bits == pytest.approx(8 * 12 * 2 * 3, rel=1e-6)  # positions, groups, log2 K
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--centres 8",
+        "--beta 1",
+        "--rounding vq --lambda 0.01 --levels 3",
+        "--rounding vq --latent 20 --groups 3",
+        "--rounding vq --vq-update magic",
+    ],
+)
+def test_options_that_do_not_fit_are_refused(tmp_path: Path, run: Run, wrong: str) -> None:
+    status, _, text = run(
+        "train", DATA / "city.png", "--out", tmp_path / "run", "--steps", "1", *wrong.split()
+    )
+    assert status in (2, 5)
+    assert "Traceback" not in text
+
+
+def test_resume_is_exact(photos: list[Path], tmp_path: Path, tiny_vq_config: ModelConfig) -> None:
+    """Usage is counted on, so that centres start again at the same steps."""
+    shape = dataclasses.replace(tiny_vq_config, centres=64, assignment="rate-weighted")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    entries: list[dict[str, object]] = []
+    train(
+        Trainer(whole, photos, shape, SETTINGS),
+        lambda progress, entry: entries.append(entry),
+        log_every=2,
+    )
+    assert any(entry.get("codebook_restarts") for entry in entries)
+    train(Trainer(parts, photos, shape, SETTINGS), stop_at=10)
+    resumed, _ = resume_run(parts, {})
+    train(Trainer(parts, photos, shape, SETTINGS, resumed))
+    one, other = load_checkpoint(whole / LAST), load_checkpoint(parts / LAST)
+    assert set(one.tensors) == set(other.tensors)
+    for name, tensor in one.tensors.items():
+        assert torch.equal(tensor, other.tensors[name]), name
+
+
+def test_training_learns(photos: list[Path], tmp_path: Path, tiny_vq_config: ModelConfig) -> None:
+    config = dataclasses.replace(
+        SETTINGS, steps=150, warmup_steps=10, learning_rate=2e-3, batch_pixels=6 * 64 * 64
+    )
+    trainer = Trainer(tmp_path, photos, tiny_vq_config, config, validation=[DATA / "city.png"])
+    before = trainer.validate()
+    entries: list[dict[str, object]] = []
+    train(trainer, lambda progress, entry: entries.append(entry), log_every=30)
+    after = trainer.validate()
+    for old, new in zip(before, after, strict=True):
+        assert new["objective"] < 0.99 * old["objective"]
+    usage = [entry["codebook_usage"] for entry in entries if "codebook_usage" in entry]
+    assert usage
+    assert all(isinstance(share, float) and 0.5 < share <= 1 for share in usage)
+
+
+def test_transforms_of_an_integer_model(tmp_path: Path, run: Run, photos: list[Path]) -> None:
+    """They keep their shape and what they compute; only the rounding is new."""
+    shape = ModelConfig(
+        rounding="vq", anchors=3, lambda_min=0.002, lambda_max=0.02, groups=2, centres=16, prior=8
+    )
+    config, state = with_transforms_of(str(TINY), shape)
+    assert config.latent == load_weights(TINY).config.latent
+    trainer = Trainer(tmp_path, photos, config, SETTINGS, initial=state)
+    old = Codec(TINY)
+    with Image.open(DATA / "city.png") as image:
+        x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 255
+    level = torch.tensor([old.weights.config.level_of(0.02)])
+    integer = RoundingAutoencoder(old.weights.config)
+    integer.load_state_dict(initial_state(str(TINY))[1])
+    model = trainer.model
+    assert isinstance(model, VectorAutoencoder)
+    with torch.no_grad():
+        y = integer.gain(integer.g_a(x, level), level)
+        wanted = integer.g_s(integer.gain.inverse(y, level), level)
+        got = model.g_s(model.analyse(x), torch.tensor([2.0]))
+    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
+    refused = run(
+        "train",
+        DATA / "city.png",
+        "--init",
+        TINY,
+        "--rounding",
+        "vq",
+        "--width",
+        "9",
+        "--steps",
+        "1",
+    )
+    assert refused[0] == 2
+    refused = run("train", DATA / "city.png", "--init", TINY_VQ, "--rounding", "vq", "--steps", "1")
+    assert refused[0] == 5
+
+
+def test_exported_weights_can_be_trained_further() -> None:
+    config, state = initial_state(str(TINY_VQ))
+    model = VectorAutoencoder(config)
+    model.load_state_dict(state)
+    again, original = export_model(model, "tiny-vq", {}), load_weights(TINY_VQ)
+    assert set(again.tensors) == set(original.tensors)
+    for name, array in original.tensors.items():
+        assert np.array_equal(again.tensors[name], array), name
+
+
+def test_two_processes_watch_the_same_codebooks(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = f"-m codec train {FLOWERS} --out {out} --steps 12 {SHAPE}"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, "--master-port=29655", *arguments.split()],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(out / LAST).position.step == 12
+    assert (out / "model.safetensors").is_file()
+    assert json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"] == 12
+
+
+def test_impossible_updates_are_refused() -> None:
+    for wrong in ({"vq_update": "magic"}, {"beta": -1.0}, {"eta": 0.0}):
+        with pytest.raises(TrainingError):
+            dataclasses.replace(SETTINGS, **wrong)

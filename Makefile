@@ -6,7 +6,7 @@ READY := .venv/.ready
 PICTURE ?= tests/data/flowers.png
 KODAK ?= ../shared/data/kodak
 
-.PHONY: help demo test lint bench kodak train-smoke clean
+.PHONY: help demo test lint bench kodak vq theory train-smoke clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,12 @@ bench: $(READY) ## seconds of each stage for one picture (PICTURE=...)
 
 kodak: $(READY) ## rate-distortion with real files (KODAK=folder of the 24 pictures)
 	$(BIN)/python scripts/kodak.py $(KODAK)
+
+vq: $(READY) ## the vector-quantised model level by level, beside the other (KODAK=folder)
+	$(BIN)/python scripts/vq.py $(KODAK)
+
+theory: $(READY) ## the statements of the theory, a table each (KODAK=folder)
+	$(BIN)/python scripts/theory.py $(KODAK)
 
 train-smoke: $(READY) ## train a tiny model on the test pictures in under a minute
 	$(BIN)/vqcodec train tests/data --out runs/smoke --force --steps 60 --holdout 0 \

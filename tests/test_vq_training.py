@@ -76,6 +76,7 @@ def test_one_lambda_makes_one_level(tmp_path: Path, run: Run) -> None:
         "--rounding vq --lambda 0.01 --levels 3",
         "--rounding vq --latent 20 --groups 3",
         "--rounding vq --vq-update magic",
+        "--rounding vq --index-prior uniform --assignment rate-weighted",
     ],
 )
 def test_options_that_do_not_fit_are_refused(tmp_path: Path, run: Run, wrong: str) -> None:

@@ -46,6 +46,7 @@ class IndexCoder:
         self._config = weights.config
         self._prior = weights.index_prior
         self._codebook = weights.codebook
+        self._weighs = weights.config.assignment == "rate-weighted"
 
     def encode(self, y: NDArray[np.floating], z: NDArray[np.floating], level: int) -> CodedIndices:
         """Choose and code the indices of levels 0 .. `level` / 2^12.
@@ -118,10 +119,6 @@ class IndexCoder:
                     y_hat[part] += self._codebook.look_up(indices, number, part.group)
         decoder.finish()
         return self._ungroup(y_hat, grid), checksum.value
-
-    @property
-    def _weighs(self) -> bool:
-        return self._config.assignment == "rate-weighted" and self._prior.learned
 
     def _distance_per_bit(self, number: int) -> float:
         return math.log(2) / self._config.assignment_lambda(number)

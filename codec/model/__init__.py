@@ -5,7 +5,12 @@
                     h_a --> z --round--> z^ --h_s--> mu, sigma    (`hyperprior`)
     x^ <--g_s-- y'^/gain <-- y'^ = q + mu
 
-`autoencoder.RoundingAutoencoder` joins the pieces and is what training optimises and the
-weights file stores. Inference takes only g_a, h_a and g_s from here: whatever the range
-decoder depends on runs in `codec.runtime`, in exact arithmetic.
+    x --g_a--> L --nearest centres--> k --look up--> L^ --g_s--> x^      (`vector_quantizer`)
+                                      |
+                                  P(k | lower levels, neighbours)        (`index_prior`)
+
+`autoencoder.RoundingAutoencoder` and `vector_autoencoder.VectorAutoencoder` join the pieces and
+are what training optimises and the weights file stores; `build` picks by configuration.
+Inference takes only g_a, h_a and g_s from here: whatever the range decoder depends on runs in
+`codec.runtime`, in exact arithmetic.
 """

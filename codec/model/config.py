@@ -85,6 +85,8 @@ class ModelConfig:
             raise WeightsError(f"unknown prior of indices {self.index_prior!r}")
         if self.assignment not in ("nearest", "rate-weighted"):
             raise WeightsError(f"unknown assignment of indices {self.assignment!r}")
+        if self.assignment == "rate-weighted" and self.index_prior == "uniform":
+            raise WeightsError("a uniform prior has no rates to weigh; assign the nearest centres")
         if not 2 <= self.centres <= MAX_CENTRES:
             raise WeightsError(f"the number of centres must lie in 2..{MAX_CENTRES}")
         if self.rounding == "vq" and (self.groups < 1 or self.latent % self.groups):

@@ -92,10 +92,9 @@ class VectorAutoencoder(nn.Module):
         batch, _, height, width = y.shape
         remainder = group(y, groups).clone()
         indices = torch.zeros(levels, batch, groups, height, width, dtype=torch.long).to(y.device)
-        weigh = self.config.assignment == "rate-weighted" and self.config.index_prior == "learned"
         context: Tensor | float = 0.0
         for level in range(levels):
-            if weigh:
+            if self.config.assignment == "rate-weighted":
                 context = self._assign_weighted(remainder, indices[level], level, context)
             else:
                 self._assign(remainder, indices[level], level, None)

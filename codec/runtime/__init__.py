@@ -2,6 +2,8 @@
 
 dyadic        layers whose float64 arithmetic is exact on every machine
 exact_prior   h_s, heads and context built of them: symbols in, means and table numbers out
+index_prior   the same for indices of centres: indices in, integer frequencies out
+codebook      centres: choosing among them, looking them up
 tables        integer frequency tables that the range coder is driven by
 weights       the weights file: load and verify
 released      weights files by name or id, from their metadata alone

@@ -2,11 +2,13 @@
 
 photos        picture files -> pool of uint8 tiles -> random crops
 schedule      learning rate, crop size and surrogate as functions of progress
-optimiser     Adam for everything, or Muon for the matrices
+optimiser     Adam for the networks, or Muon for their matrices; descent by class for centres
+codebooks     usage of centres, and a new start for dead ones
 checkpoint    exact state on disk
 loop          the training run
 interruption  signals, obeyed at step boundaries
 run_log       JSON lines and TensorBoard events
 validation    real rounded rate on held-out tiles
 export        checkpoint -> exact tables and weights file
+initial       weights file -> start of a new run
 """

@@ -38,6 +38,7 @@ class TrainingConfig:
     vq_update: Rule = "published"
     """Gradients of latents and centres, see `codec.model.vector_quantizer` ("vq" only)."""
     beta: float = 0.25
+    """Relative to the weight of 1/2 |x - x^|^2 under MSE, whatever the distortion is."""
     eta: float = 1.0
     seed: int = 0
     cache_mib: int = 3072

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+from codec.cli import main
+from codec.errors import CodecError
 from codec.model.config import ModelConfig
 from codec.pipeline import Codec
 from codec.runtime.weights import Weights, load_weights
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
+Run = Callable[..., tuple[int, str, str]]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -60,3 +64,28 @@ def kodak() -> list[Path]:
     if not pictures:
         pytest.skip("the Kodak pictures are not beside the checkout")
     return pictures
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line; gives (exit status, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def check_damage_is_found(codec: Codec, data: bytes) -> None:
+    """Every flipped bit and every truncation of a file must be an error."""
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CodecError):
+            codec.decompress(bytes(flipped))
+    for length in range(len(data)):
+        with pytest.raises(CodecError):
+            codec.decompress(data[:length])

@@ -12,22 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from codec.cli.main import main
-from tests.conftest import DATA
-from tests.test_cli import MODEL, Run, fails
+from tests.conftest import DATA, Run
+from tests.test_cli import MODEL, fails
 
 VQCODEC = [sys.executable, "-m", "codec"]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
 REGION = "4000,4000,800,600"
+Image.MAX_IMAGE_PIXELS = None  # the pictures are made here
 
 
 def huge_picture(source: Path, megapixels: float) -> Image.Image:

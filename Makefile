@@ -6,7 +6,7 @@ READY := .venv/.ready
 PICTURE ?= tests/data/flowers.png
 KODAK ?= ../shared/data/kodak
 
-.PHONY: help demo test lint bench kodak vq theory train-smoke clean
+.PHONY: help demo test lint bench bench-large kinds targets man kodak vq theory train-smoke clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,8 +28,20 @@ lint: $(READY) ## style, types and the layer contract alone
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## seconds of each stage for one picture (PICTURE=...)
+bench: $(READY) ## seconds of each stage and peak memory for one picture (PICTURE=...)
 	$(BIN)/python scripts/bench.py $(PICTURE)
+
+bench-large: $(READY) ## time and peak memory of 100 megapixels, whole and a region
+	$(BIN)/python scripts/large.py
+
+kinds: $(READY) ## a table of what becomes of each kind of input
+	$(BIN)/python scripts/input_kinds.py
+
+targets: $(READY) ## how closely rate targets are met (KODAK=folder of the 24 pictures)
+	$(BIN)/python scripts/targets.py $(KODAK)
+
+man: $(READY) ## manual pages, into build/man
+	$(BIN)/python scripts/man.py build/man
 
 kodak: $(READY) ## rate-distortion with real files (KODAK=folder of the 24 pictures)
 	$(BIN)/python scripts/kodak.py $(KODAK)

@@ -1,12 +1,14 @@
 """vqcodec: a learned image codec whose files decode to the same symbols on every machine.
 
     cli          commands: compress, decompress, info, models, train
+    pillow_plugin  .vqc files in Pillow
     evaluation   rate-distortion measurements      training   photographs -> weights
-    pipeline     picture -> bytes -> picture, the whole flow on one screen
+    pipeline     picture -> bytes -> picture: tiles, rate targets, what users call
     bitstream    range coder, latents <-> bytes, the .vqc container (FORMAT.md)
     runtime      exact prior and tables (numpy), transforms (torch), weights files
-    model        the autoencoder in torch          picture    Pillow <-> samples
-    files        atomic output                     errors     every error and its exit code
+    model        the autoencoder in torch          picture    picture files <-> samples
+    files        atomic output                     limits     what a picture may cost
+    tiles        boxes and grids                   errors     every error and its exit code
 
 Arrows point down only. Importing this package imports neither torch nor numpy.
 

@@ -11,7 +11,8 @@
 before anything is decoded. The pixels come with `load()`.
 
 `save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`;
-`icc_profile`, `exif` and `xmp` (kept from `info` unless given; b"" drops one); and `model`.
+`tile_size`; `icc_profile`, `exif` and `xmp` (kept from `info` unless given; b"" drops one); and
+`model`.
 
 >>> from io import BytesIO
 >>> import codec.pillow_plugin
@@ -44,7 +45,7 @@ DEVICE = "cpu"
 LIMITS = Limits()
 """On the pictures that are decoded and encoded."""
 
-_RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
+_OPTIONS = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr", "tile_size")
 
 
 class VqcImageFile(ImageFile.ImageFile):
@@ -111,10 +112,10 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         content = given.get(name, image.info.get(name))
         described.info[name] = content.tobytes() if isinstance(content, Image.Exif) else content
     described.info = {name: content for name, content in described.info.items() if content}
-    rates: dict[str, Any] = {name: given.get(name) for name in _RATES}
+    options: dict[str, Any] = {name: given.get(name) for name in _OPTIONS}
     try:
         codec = cached_codec(find_weights(model), DEVICE, LIMITS)
-        file.write(codec.compress(described, **rates))
+        file.write(codec.compress(described, **options))
     except CodecError as error:
         raise OSError(f"cannot be written as {FORMAT}: {error}") from error
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from codec.cli import main
+from codec.errors import CodecError
 from codec.model.config import ModelConfig
 from codec.pipeline import Codec
 from codec.runtime.weights import Weights, load_weights
@@ -18,22 +19,8 @@ from codec.runtime.weights import Weights, load_weights
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
 TINY_VQ = DATA / "tiny_vq.safetensors"
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line; gives (exit status, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return run
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +93,28 @@ def crops_of_flowers(count: int, side: int) -> torch.Tensor:
     rows, columns = x.shape[1] - side, x.shape[2] - side
     corners = [(37 * i % rows, 53 * i % columns) for i in range(count)]
     return torch.stack([x[:, r : r + side, c : c + side] for r, c in corners])
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line; gives (exit status, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def check_damage_is_found(codec: Codec, data: bytes) -> None:
+    """Every flipped bit and every truncation of a file must be an error."""
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CodecError):
+            codec.decompress(bytes(flipped))
+    for length in range(len(data)):
+        with pytest.raises(CodecError):
+            codec.decompress(data[:length])

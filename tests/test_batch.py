@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -277,7 +279,7 @@ def test_a_bomb_costs_nothing(tmp_path: Path, run: Run, monkeypatch: pytest.Monk
     coded = tmp_path / "bomb.vqc"
     data = bytearray((DATA / "golden" / "pixel-q0.vqc").read_bytes())
     data[8:12] = b"\xff\xff\xff\xff"
-    coded.write_bytes(data)
+    coded.write_bytes(data[:-4] + struct.pack("<I", zlib.crc32(data[:-4])))
     code = (
         "import sys, resource, time\nfrom codec.cli.main import main\n"
         "import codec.cli.coding, codec.cli.batch\n"

@@ -105,7 +105,11 @@ def test_damage_is_an_os_error(city: Image.Image) -> None:
         Image.open(BytesIO(data[:20]))
     flipped = bytearray(data)
     flipped[40] ^= 1
-    image = Image.open(BytesIO(flipped))
+    with pytest.raises(OSError, match="damaged"):
+        Image.open(BytesIO(flipped))
+    tiled = bytearray(saved(Image.new("RGBA", (300, 20), "#12345678"), tile_size=256))
+    tiled[-1] ^= 1
+    image = Image.open(BytesIO(tiled))
     with pytest.raises(OSError, match="damaged"):
         image.load()
     with pytest.raises(UnidentifiedImageError):

@@ -27,7 +27,7 @@ from codec.errors import (
 from codec.pipeline import Codec
 from codec.runtime.released import released_models
 from codec.runtime.weights import Weights
-from tests.conftest import DATA, TINY, TINY_VQ
+from tests.conftest import DATA, TINY, TINY_VQ, check_damage_is_found
 
 GOLDEN = DATA / "golden"
 FACTS = json.loads((GOLDEN / "facts.json").read_text())
@@ -91,15 +91,7 @@ def test_rates_outside_the_model_are_refused(
 
 
 def test_damage_is_never_a_picture(tiny_codec: Codec) -> None:
-    data = (GOLDEN / "odd-q50.vqc").read_bytes()
-    for bit in range(8 * len(data)):
-        flipped = bytearray(data)
-        flipped[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(CodecError):
-            tiny_codec.decompress(bytes(flipped))
-    for length in range(len(data)):
-        with pytest.raises(CodecError):
-            tiny_codec.decompress(data[:length])
+    check_damage_is_found(tiny_codec, (GOLDEN / "odd-q50.vqc").read_bytes())
 
 
 def resealed(name: str, **changes: object) -> bytes:

@@ -21,11 +21,13 @@ def test_make_targets_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_example_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    monkeypatch.chdir(ROOT)
     assert str(DATA.relative_to(ROOT)) in example
+    monkeypatch.chdir(tmp_path)  # it writes a file
+    Path("tests").symlink_to(ROOT / "tests")
     exec(example, {})
+    assert Path("flowers.vqc").is_file()
 
 
 def test_named_files_exist() -> None:

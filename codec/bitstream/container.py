@@ -101,7 +101,7 @@ class Section:
     offset: int
     length: int
     checksum: int
-    """CRC-32 of its bytes; of a plain file's stream, of all before it too."""
+    """CRC-32 of its bytes."""
 
 
 def write(
@@ -180,8 +180,8 @@ def parse_header(data: bytes) -> tuple[Header, int]:
 class ContainerFile:
     """A file open for reading; each part is read and verified when it is asked for.
 
-    Header and directory are checked at once: afterwards every section is known to lie inside
-    the file. May be used from several threads.
+    Header and directory are verified at once, a plain file as a whole: afterwards every section
+    is known to lie inside the file. May be used from several threads.
 
     Args:
         file: seekable, from its first byte on.
@@ -254,9 +254,12 @@ class ContainerFile:
     def _parse_plain(self) -> None:
         if self.size < OVERHEAD:
             raise DamagedFileError(TRUNCATED)
-        trailer = self._read(self.size - _TRAILER.size, _TRAILER.size)
-        symbol_checksum, checksum = _TRAILER.unpack(trailer)
-        section = Section("tile 0", _HEADER.size, self.size - OVERHEAD, checksum)
+        data = self._read(0, self.size)
+        symbol_checksum, checksum = _TRAILER.unpack(data[-_TRAILER.size :])
+        if zlib.crc32(data[: -_CHECKSUM.size]) != checksum:
+            raise DamagedFileError(MISMATCH)
+        stream = data[_HEADER.size : -_TRAILER.size]
+        section = Section("tile 0", _HEADER.size, len(stream), zlib.crc32(stream))
         self._tiles.append((section, 0, symbol_checksum))
 
     def _parse_directory(self, head: bytes) -> None:
@@ -296,12 +299,8 @@ class ContainerFile:
             raise DamagedFileError("damaged: the file is shorter or longer than its parts")
 
     def _read_verified(self, section: Section) -> bytes:
-        if self.plain:
-            covered = self._read(0, self.size - _CHECKSUM.size)
-            data = covered[section.offset : section.offset + section.length]
-        else:
-            covered = data = self._read(section.offset, section.length)
-        if zlib.crc32(covered) != section.checksum:
+        data = self._read(section.offset, section.length)
+        if zlib.crc32(data) != section.checksum:
             raise DamagedFileError(MISMATCH)
         return data
 

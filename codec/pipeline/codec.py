@@ -62,7 +62,7 @@ class Codec:
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
         limits: on pixels and memory, for pictures in both directions.
-        threads: tiles in work at once; None for one per two CPU threads that torch may use.
+        threads: tiles in work at once; None for as many as torch may use threads.
 
     Raises:
         WeightsError: the weights are missing, damaged or unsound.
@@ -88,7 +88,7 @@ class Codec:
         loaded = model if isinstance(model, Weights) else load_weights(find_weights(str(model)))
         self.weights = loaded
         self.limits = limits or Limits()
-        self._threads = threads or default_threads()
+        self._threads = threads or torch.get_num_threads()
         self._coder = TileCoder(loaded, device, precision)
 
     def level_of(self, quality: float | None = None, lmbda: float | None = None) -> int:
@@ -256,11 +256,6 @@ class Codec:
     ) -> NDArray[np.uint8]:
         """As `decompress`, as samples [H, W] of a grey picture, else [H, W, 2..4]."""
         return np.asarray(self.decompress(data, region))
-
-
-def default_threads() -> int:
-    """Tiles in work at once, unless the caller says otherwise."""
-    return torch.get_num_threads()
 
 
 def metadata_of(image: Image.Image) -> Metadata:

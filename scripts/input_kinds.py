@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
-import sys
 import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import click
 from PIL import Image, ImageCms
+
+from codec.cli import main as vqcodec
 
 SIZE = (96, 64)
 
@@ -71,7 +73,10 @@ def kinds() -> list[tuple[str, Write, list[str]]]:
     """(what it is, what writes it, options of `compress`)."""
     tagged = {"exif": turned(), "xmp": b"<x/>"}
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    frames = {"save_all": True, "append_images": [photo(), photo("L").convert("RGB")]}
+
+    def frames() -> dict[str, object]:
+        return {"save_all": True, "append_images": [photo(), photo("L").convert("RGB")]}
+
     palette = photo().quantize(8)
     half = photo()
     half.putalpha(255)
@@ -99,14 +104,14 @@ def kinds() -> list[tuple[str, Write, list[str]]]:
             save(photo(), "JPEG", **tagged),
             ["--keep", "xmp"],
         ),
-        ("JPEG with a second picture (MPO)", save(photo(), "MPO", **frames), []),
+        ("JPEG with a second picture (MPO)", save(photo(), "MPO", **frames()), []),
         ("16-bit grey", save(Image.new("I;16", SIZE, 3000)), []),
         ("16-bit grey, --to-8bit", save(Image.new("I;16", SIZE, 3000)), ["--to-8bit"]),
         ("16-bit RGB", put(png_of_16_bits()), []),
         ("floating point", save(Image.new("F", SIZE, 0.5), "TIFF"), []),
-        ("animation, GIF", save(photo(), "GIF", **frames), []),
-        ("animation, --frame 1", save(photo(), "GIF", **frames), ["--frame", "1"]),
-        ("several pages, TIFF", save(photo(), "TIFF", **frames), []),
+        ("animation, GIF", save(photo(), "GIF", **frames()), []),
+        ("animation, --frame 1", save(photo(), "GIF", **frames()), ["--frame", "1"]),
+        ("several pages, TIFF", save(photo(), "TIFF", **frames()), []),
         ("1x1", save(photo().crop((0, 0, 1, 1))), []),
         ("above --max-pixels", save(photo()), ["--max-pixels", "1000"]),
         ("truncated", put(png_of_16_bits()[:40]), []),
@@ -117,21 +122,24 @@ def kinds() -> list[tuple[str, Write, list[str]]]:
     ]
 
 
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command line."""
+    out, err = StringIO(), StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            vqcodec([str(argument) for argument in arguments])
+    except SystemExit as exit_:
+        return int(exit_.code or 0), out.getvalue(), err.getvalue()
+    raise AssertionError("a command line ends by leaving")
+
+
 def outcome(source: Path, model: str, options: list[str]) -> str:
     """What compress, info and decompress say of a file."""
-    program = [sys.executable, "-m", "codec"]
     coded, shown = source.with_suffix(".vqc"), source.with_suffix(".out.png")
-
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*program, *map(str, arguments)], capture_output=True, text=True, check=False
-        )
-
-    done = run("compress", source, coded, "-Q", "--model", model, *options)
-    if done.returncode:
-        message = done.stderr.strip().split(f"{source}: ", 1)[-1]
-        return f"status {done.returncode}: {message}"
-    facts = json.loads(run("info", coded, "--json").stdout)
+    status, _, message = run("compress", source, coded, "-Q", "--model", model, *options)
+    if status:
+        return f"status {status}: {message.strip().split(f'{source}: ', 1)[-1]}"
+    facts = json.loads(run("info", coded, "--json")[1])
     run("decompress", coded, shown, "-Q", "--model", model)
     with Image.open(shown) as image:
         what = f"{image.mode} {image.width}x{image.height}"

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of everything that reads strangers' bytes, with a tiny model.
+"""Coverage-guided fuzzing of everything that reads strangers' bytes, with tiny models.
 
     pip install atheris
     python scripts/fuzz.py [CORPUS_FOLDER] [-max_total_time=1800] [other options of libFuzzer]
@@ -35,26 +35,41 @@ with atheris.instrument_imports(include=["codec"]):
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 LIMITS = Limits(max_pixels=1 << 15, max_memory=1 << 30)
-HEADER_SIZE, DIRECTORY_FLAG, ALPHA_FLAG = 18, 4, 8
+HEADER_SIZE, VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG = 18, 2, 4, 8
 
-weights = load_weights(DATA / "tiny.safetensors")
-codec = Codec(weights, limits=LIMITS, threads=1)
+
+class Kind:
+    """A tiny model of one rounding, and a file that it made."""
+
+    def __init__(self, model: str, folder: str, file: str) -> None:
+        self.weights = load_weights(DATA / f"{model}.safetensors")
+        self.codec = Codec(self.weights, limits=LIMITS, threads=1)
+        self.folder = DATA / folder
+        self.golden = (self.folder / f"{file}.vqc").read_bytes()
+
+
+KINDS = (Kind("tiny", "golden", "odd-q50"), Kind("tiny_vq", "golden_vq", "odd-2"))
 scratch = Path(tempfile.mkdtemp(), "fuzzed.safetensors")
-golden = (DATA / "golden" / "odd-q50.vqc").read_bytes()
+
+
+def kind_of(data: bytes) -> Kind:
+    """The model of a file, by its flags."""
+    return KINDS[bool(data[7:8] and data[7] & VQ_FLAG)]
 
 
 def decode(data: bytes) -> None:
     """As `decompress` and `info --check` do."""
     with suppress(CodecError):
         ContainerFile(BytesIO(data)).verify()
-    codec.decompress(data)
+    kind_of(data).codec.decompress(data)
 
 
 def decode_sealed(data: bytes) -> None:
     """With the right model and all checksums of bytes put right."""
-    body = bytearray(golden[:HEADER_SIZE] + data[8:])
+    kind = KINDS[bool(data[1:2] and data[1] & VQ_FLAG)]
+    body = bytearray(kind.golden[:HEADER_SIZE] + data[8:])
     body[7 : HEADER_SIZE - 4] = data[1:8].ljust(7, b"\0")
-    body[7] &= 0x0D
+    body[7] &= 0x0F
     if not body[7] & DIRECTORY_FLAG:
         decode(bytes(body) + struct.pack("<I", zlib.crc32(body)))
         return
@@ -98,9 +113,10 @@ def read_weights(data: bytes) -> None:
 
 
 def read_consistent_weights(data: bytes) -> None:
-    """The tiny model with some numbers or the configuration changed, and an id to match."""
+    """A tiny model with some numbers or the configuration changed, and an id to match."""
     provider = atheris.FuzzedDataProvider(data[1:])
-    tensors = dict(weights.tensors)
+    kind = KINDS[provider.ConsumeBool()]
+    tensors = dict(kind.weights.tensors)
     names = sorted(tensors)
     for _ in range(provider.ConsumeIntInRange(1, 4)):
         name = names[provider.ConsumeIntInRange(0, len(names) - 1)]
@@ -112,12 +128,12 @@ def read_consistent_weights(data: bytes) -> None:
             tensors[name] = array.reshape(tensors[name].shape)
         else:
             tensors[name] = array[: provider.ConsumeIntInRange(0, len(array))].copy()
-    config = weights.config_text
+    config = kind.weights.config_text
     if provider.ConsumeBool():
         config = provider.ConsumeUnicodeNoSurrogates(200)
     forged = Weights("forged", config, tensors, {})
     scratch.write_bytes(forged.to_bytes())
-    Codec(load_weights(scratch), limits=LIMITS, threads=1).decompress(golden)
+    Codec(load_weights(scratch), limits=LIMITS, threads=1).decompress(kind.golden)
 
 
 def read_picture(data: bytes) -> None:
@@ -151,13 +167,13 @@ def tiled(grey: bool) -> bytes:
     samples[:, :, -1] = np.arange(300) % 256
     image = from_image(samples).image
     image.info["xmp"] = b"<x/>"
-    return codec.compress(image, 10, tile_size=256)
+    return KINDS[grey].codec.compress(image, 10, tile_size=256)
 
 
 def seed(folder: Path) -> None:
-    """What a corpus starts from: the golden files, the tiny model, a few pictures."""
+    """What a corpus starts from: the golden files, a tiny model, a few pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (DATA / "golden").iterdir():
+    for file in (file for kind in KINDS for file in kind.folder.iterdir()):
         if file.suffix == ".vqc":
             content = file.read_bytes()
             (folder / f"raw-{file.name}").write_bytes(b"\0" + content)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -143,6 +144,8 @@ def main(picture: Path, model: str, threads: int, repeat: int, target: Path | No
     times = stages(picture, model, repeat) | whole_process(picture, model, 3)
     for name, value in times.items():
         print(f"{name:28s} {1000 * value:9.1f} ms")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(f"{'peak memory of a command':28s} {peak / 1024:9.1f} MiB")
     if target:
         target.write_text(json.dumps(times, indent=1) + "\n")
 

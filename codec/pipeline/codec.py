@@ -174,7 +174,8 @@ class Codec:
         count = self.limits.workers(grid, grid.whole, min(self._threads, len(grid)))
         with workers(count) as mapper:
             model_id = self.weights.short_id
-            yield PictureEncoder(self._coder, picture, grid, mapper, model_id, progress)
+            trials = options.has_target
+            yield PictureEncoder(self._coder, picture, grid, mapper, model_id, trials, progress)
 
     def decompress(
         self,
@@ -189,7 +190,7 @@ class Codec:
             data: the file's bytes, or the file open for reading; seekable.
             region: (x, y, width, height) in pixels, to show only that. Only the tiles that it
                 needs are read and decoded.
-            progress: told (windows done, windows in all) after each.
+            progress: told (pixels done, pixels in all) after each window.
             levels: show the first so many residual levels of a file rounded to centres.
 
         Returns:
@@ -205,6 +206,7 @@ class Codec:
             data = BytesIO(data)
         file = data if isinstance(data, ContainerFile) else ContainerFile(data, self.limits)
         header, grid = file.header, file.grid
+        self.limits.check_pixels(header.width, header.height)
         area = region_box(grid.whole, region)
         count = self.limits.workers(grid, area, min(self._threads, len(grid)))
         if header.model_id != self.weights.short_id:

@@ -35,7 +35,7 @@ SPAN_OF_PSNR = 12.0
 """What the whole ladder of the released model changes; first guesses of a search."""
 
 Progress = Callable[[int, int], None]
-"""Told how many of how many tiles are done."""
+"""Told how much of how much is done."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class PictureEncoder:
         grid: its tiles.
         mapper: runs the work on tiles.
         model_id: short id of the model.
+        trials: whether several levels will be tried, so that work on them is shared.
         progress: told after each tile of each trial.
     """
 
@@ -69,6 +70,7 @@ class PictureEncoder:
         grid: Grid,
         mapper: Mapper,
         model_id: bytes,
+        trials: bool,
         progress: Progress | None = None,
     ) -> None:
         self._coder = coder
@@ -76,6 +78,7 @@ class PictureEncoder:
         self._grid = grid
         self._mapper = mapper
         self._model_id = model_id
+        self._keeps = trials and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
         self._features: dict[int, Tensor] = {}
         self._alpha: dict[int, bytes] = {}
@@ -202,7 +205,7 @@ class PictureEncoder:
         if number in self._features:
             return self._features[number]
         features = self._coder.features(self._picture, self._grid.box(number))
-        if self._grid.whole.area <= KEPT_PIXELS:
+        if self._keeps:
             self._features[number] = features
         return features
 

@@ -159,8 +159,20 @@ def test_transforms_of_an_integer_model(tmp_path: Path, run: Run, photos: list[P
         "1",
     )
     assert refused[0] == 2
-    refused = run("train", DATA / "city.png", "--init", TINY_VQ, "--rounding", "vq", "--steps", "1")
-    assert refused[0] == 5
+
+
+def test_init_continues_a_model_of_centres(tmp_path: Path, run: Run) -> None:
+    start = ["train", FLOWERS, "--init", TINY_VQ, "--out", tmp_path / "run", "--steps", "2"]
+    start += ["--crop", "64", "--batch", "2", "--holdout", "0"]
+    assert run(*start, "--beta", "2", "--learning-rate", "1e-9")[0] == 0
+    trained, old = (load_weights(p) for p in (tmp_path / "run" / "model.safetensors", TINY_VQ))
+    assert trained.config == old.config
+    moved = trained.tensors["quantizer.centres"] - old.tensors["quantizer.centres"]
+    # A few that these crops do not use start again; the others stay where they are.
+    assert np.mean(np.abs(moved.astype(float)).max(-1) > 1e-2) < 0.5
+    for wrong in (["--rounding", "integer"], ["--centres", "9"]):
+        assert run(*start, "-f", *wrong)[0] == 2
+    assert run(*[TINY if a == TINY_VQ else a for a in start], "-f", "--beta", "2")[0] == 2
 
 
 def test_exported_weights_can_be_trained_further() -> None:

@@ -13,6 +13,8 @@ from click.core import ParameterSource
 from codec.errors import OutputError, OutputExistsError, TrainingError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from codec.model.config import ModelConfig
     from codec.training.schedule import TrainingConfig
 
@@ -139,7 +141,6 @@ def train(ctx: click.Context, /, **options: Any) -> None:
 
     from codec.training.checkpoint import load_checkpoint
     from codec.training.export import export_weights
-    from codec.training.initial import initial_state, with_transforms_of
     from codec.training.loop import LAST, Trainer, clear_run, resume_run
     from codec.training.loop import train as run_training
 
@@ -150,12 +151,6 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     if {"minutes", "steps"} <= given:
         raise click.UsageError("give --minutes or --steps, not both")
     has_state = (run / LAST).is_file()
-    foreign = given & (VQ_OPTIONS | {"vq_update", "beta", "eta"})
-    if foreign and not options["resume"] and options["rounding"] != "vq":
-        raise click.UsageError(f"{', '.join(sorted(foreign))}: for --rounding vq only")
-    low, high = options["lambdas"] or LAMBDAS[options["rounding"]]
-    if low == high and "levels" in given:
-        raise click.UsageError("one lambda makes one residual level; give LOW:HIGH for --levels")
     resume = initial = None
     if options["resume"]:
         fixed = given & (MODEL_OPTIONS | {"optimiser", "init"})
@@ -171,15 +166,10 @@ def train(ctx: click.Context, /, **options: Any) -> None:
                 f"{run} holds a run already; continue it with --resume, or replace it with -f"
             )
         training = _training_config(options)
-        model = _model_config(options)
-        if options["init"] and options["rounding"] == "vq":
-            if given & SHAPE_OPTIONS:
-                raise click.UsageError("--init brings the shape of its model's transforms")
-            model, initial = with_transforms_of(options["init"], model)
-        elif options["init"]:
-            if given & MODEL_OPTIONS:
-                raise click.UsageError("--init brings the shape and the lambdas of its model")
-            model, initial = initial_state(options["init"])
+        model, initial = _start(options, given)
+        foreign = given & (VQ_OPTIONS | {"vq_update", "beta", "eta"})
+        if foreign and model.rounding != "vq":
+            raise click.UsageError(f"{', '.join(sorted(foreign))}: for --rounding vq only")
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -201,6 +191,26 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         target = run / "model.safetensors"
         export_weights(load_checkpoint(run / LAST), target, options["name"])
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
+
+
+def _start(
+    options: dict[str, Any], given: set[str]
+) -> tuple[ModelConfig, dict[str, Tensor] | None]:
+    """Shape of a new model and, with --init, the state it starts from."""
+    if not options["init"]:
+        return _model_config(options, given), None
+
+    from codec.training.initial import initial_state, with_transforms_of
+
+    model, initial = initial_state(options["init"])
+    if options["rounding"] == "vq" and model.rounding == "integer":
+        if given & SHAPE_OPTIONS:
+            raise click.UsageError("--init brings the shape of its model's transforms")
+        return with_transforms_of(options["init"], _model_config(options, given))
+    same = "rounding" not in given or options["rounding"] == model.rounding
+    if given & (MODEL_OPTIONS - {"rounding"}) or not same:
+        raise click.UsageError("--init brings the shape, the lambdas and the rounding of its model")
+    return model, initial
 
 
 SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks"}
@@ -240,10 +250,12 @@ def _training_config(options: dict[str, Any]) -> TrainingConfig:
     return TrainingConfig(**_training_settings(options, set(options)))
 
 
-def _model_config(options: dict[str, Any]) -> ModelConfig:
+def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
     from codec.model.config import ModelConfig
 
     low, high = options["lambdas"] or LAMBDAS[options["rounding"]]
+    if low == high and "levels" in given:
+        raise click.UsageError("one lambda makes one residual level; give LOW:HIGH for --levels")
     try:
         blocks8, blocks16 = (int(n) for n in options["blocks"].split(","))
     except ValueError:

@@ -13,17 +13,25 @@ from PIL import Image
 from codec.evaluation.rate_distortion import measure
 from codec.picture.pixels import psnr
 from codec.pipeline import Codec
-from codec.runtime.released import find_weights
+from codec.runtime.released import find_weights, released_models
+from codec.runtime.weights import load_weights
 from tests.conftest import DATA
 
 QUALITIES = (0, 25, 50, 75, 100)
 
 
-def test_the_card_names_the_weights(released_codec: Codec) -> None:
-    path = find_weights("photo")
+@pytest.mark.parametrize("name", ["photo", "vq"])
+def test_the_card_names_the_weights(name: str) -> None:
+    path = find_weights(name)
+    weights = load_weights(path)
     card = path.with_suffix(".md").read_text()
-    assert released_codec.weights.short_id.hex() in card
-    assert str(released_codec.weights.training["steps"]) in card.replace(",", "")
+    assert weights.name == name
+    assert weights.short_id.hex() in card
+    assert str(weights.training["steps"]) in card.replace(",", "")
+
+
+def test_all_released_models_have_cards() -> None:
+    assert [path.stem for path in released_models()] == ["photo", "vq"]
 
 
 @pytest.mark.parametrize("name", ["flowers", "path"])

@@ -269,6 +269,7 @@ class Trainer:
     def close(self) -> None:
         self.pool.close()
         if self.world > 1:
+            self._forward = self.model  # lets go of what holds the process group
             torch.distributed.destroy_process_group()
 
 
@@ -288,6 +289,8 @@ def train(
         with RunLog(trainer.run) if trainer.rank == 0 else nullcontext() as log:
             _run(trainer, log, report, log_every, save_every_seconds, stop_at, signals)
         trainer.save()
+        if trainer.world > 1:
+            torch.distributed.barrier()  # no process leaves while another still needs it
 
 
 def _run(

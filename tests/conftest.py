@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,3 +121,16 @@ def check_damage_is_found(codec: Codec, data: bytes) -> None:
     for length in range(len(data)):
         with pytest.raises(CodecError):
             codec.decompress(data[:length])
+
+
+def run_in_two_processes(arguments: str) -> None:
+    """Run `python ARGUMENTS` under torchrun; it must succeed."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, *arguments.split()],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

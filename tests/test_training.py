@@ -25,7 +25,7 @@ from codec.training.initial import initial_state
 from codec.training.loop import LAST, TRUNK, Trainer, resume_run, train
 from codec.training.photos import TILE, TilePool, count_tiles, find_photos, hold_out, tiles_of
 from codec.training.schedule import TrainingConfig
-from tests.conftest import DATA, TINY
+from tests.conftest import DATA, TINY, run_in_two_processes
 
 CPU = torch.device("cpu")
 
@@ -310,15 +310,7 @@ def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = f"-m codec train {photos} --out {run} --steps 4 --width 8 --latent 8 --hyper 4"
     arguments += " --prior 8 --blocks 1,1 --batch 2 --crop 64 --holdout 0 --cache-mib 13"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launcher, "--master-port=29653", *arguments.split()],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_two_processes(arguments)
     assert load_checkpoint(run / LAST).position.step == 4
     assert (run / "model.safetensors").is_file()
 

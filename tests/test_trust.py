@@ -56,7 +56,10 @@ def test_killed_in_the_middle(large: Path, number: int) -> None:
         time.sleep(0.01)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == {2: 130, 15: 143}.get(number, -number)
+    # Python leaves by SIGINT itself if the interruption passed through an exec() of an import,
+    # as in dataclasses, though it was caught; shells show both as 130.
+    expected = {2: (130, -2), 15: (143,)}.get(number, (-number,))
+    assert process.returncode in expected
     assert "Traceback" not in err
     assert target.read_bytes() == b"precious"
     assert sorted(p.name for p in large.parent.iterdir()) == ["large.png", "large.vqc"]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +22,7 @@ from codec.training.export import export_model
 from codec.training.initial import initial_state, with_transforms_of
 from codec.training.loop import LAST, Trainer, resume_run, train
 from codec.training.schedule import TrainingConfig
-from tests.conftest import DATA, TINY, TINY_VQ, Run
+from tests.conftest import DATA, TINY, TINY_VQ, Run, run_in_two_processes
 
 FLOWERS = DATA / "flowers.png"
 SETTINGS = TrainingConfig(
@@ -190,15 +187,7 @@ def test_exported_weights_can_be_trained_further() -> None:
 def test_two_processes_watch_the_same_codebooks(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = f"-m codec train {FLOWERS} --out {out} --steps 12 {SHAPE}"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launcher, "--master-port=29655", *arguments.split()],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_two_processes(arguments)
     assert load_checkpoint(out / LAST).position.step == 12
     assert (out / "model.safetensors").is_file()
     assert json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"] == 12

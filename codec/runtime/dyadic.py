@@ -63,6 +63,29 @@ def check_bounds(weight: NDArray[np.int32], bias: NDArray[np.int32], name: str) 
         raise WeightsError(f"layer {name} of the prior exceeds the range of exact arithmetic")
 
 
+Shapes = dict[str, tuple[int, ...]]
+
+
+def block_shapes(name: str, width: int) -> Shapes:
+    """Shape of every tensor of a `Block`, by name."""
+    shapes: Shapes = {f"{name}.{part}.weight": (width, width) for part in ("w1", "w2")}
+    shapes |= {f"{name}.{part}.bias": (width,) for part in ("w1", "dw", "w2")}
+    return shapes | {f"{name}.dw.weight": (width, 3, 3)}
+
+
+def check_shapes(tensors: Mapping[str, NDArray[np.int32]], shapes: Shapes) -> None:
+    """Check that a prior has all the tensors that it needs.
+
+    Raises:
+        WeightsError: one is missing, no int32 array or of another shape.
+    """
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise WeightsError(f"the weights lack the prior's tensor {name}")
+        if tensors[name].dtype != np.int32 or tensors[name].shape != shape:
+            raise WeightsError(f"the prior's tensor {name} is not int32 of shape {shape}")
+
+
 def requantise(v: Exact, lowest: float) -> Exact:
     """Floor to whole units and clamp, in place; `lowest` 0 makes it a ReLU."""
     np.floor(v, out=v)

@@ -15,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.errors import WeightsError
 from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.runtime.dyadic import (
     HIGHEST,
@@ -25,8 +24,11 @@ from codec.runtime.dyadic import (
     Block,
     Exact,
     Pointwise,
+    Shapes,
     bias_in_units,
+    block_shapes,
     check_bounds,
+    check_shapes,
     interpolate,
     pixel_shuffle,
     requantise,
@@ -133,10 +135,10 @@ class _Head:
         return Prediction(mean, scale.astype(np.uint8))
 
 
-def prior_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def prior_shapes(config: ModelConfig) -> Shapes:
     """Shape of every tensor of the prior, by name."""
     width, latent = config.prior, config.latent
-    shapes: dict[str, tuple[int, ...]] = {
+    shapes: Shapes = {
         "stem.weight": (width, config.hyper),
         "stem.bias": (width,),
         "level_bias": (config.anchors, width),
@@ -146,9 +148,7 @@ def prior_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     for name in ("up64", "up32"):
         shapes |= {f"{name}.weight": (4 * width, width), f"{name}.bias": (4 * width,)}
     for name in ("block64", "block32", "block16", "context_block1", "context_block2"):
-        shapes |= {f"{name}.{part}.weight": (width, width) for part in ("w1", "w2")}
-        shapes |= {f"{name}.{part}.bias": (width,) for part in ("w1", "dw", "w2")}
-        shapes[f"{name}.dw.weight"] = (width, 3, 3)
+        shapes |= block_shapes(name, width)
     for name in ("first_head", "second_head"):
         shapes[f"{name}.weight"] = (2 * latent, width)
         shapes[f"{name}.level_bias"] = (config.anchors, 2 * latent)
@@ -167,12 +167,7 @@ class ExactPrior:
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[np.int32]], config: ModelConfig) -> None:
-        shapes = prior_shapes(config)
-        for name, shape in shapes.items():
-            if name not in tensors:
-                raise WeightsError(f"the weights lack the prior's tensor {name}")
-            if tensors[name].dtype != np.int32 or tensors[name].shape != shape:
-                raise WeightsError(f"the prior's tensor {name} is not int32 of shape {shape}")
+        check_shapes(tensors, prior_shapes(config))
         self._stem = Pointwise(tensors, "stem")
         self._level_bias = tensors["level_bias"]
         self._block64 = Block(tensors, "block64")

@@ -23,8 +23,11 @@ from codec.runtime.dyadic import (
     WEIGHT_BITS,
     Block,
     Exact,
+    Shapes,
     bias_in_units,
+    block_shapes,
     check_bounds,
+    check_shapes,
     requantise,
 )
 from codec.runtime.exact_prior import LatentGrid
@@ -52,12 +55,12 @@ def parts_of_pass(grid: LatentGrid, groups: int, number: int) -> list[Part]:
     return [Part(g, first if g < groups // 2 else second) for g in range(groups)]
 
 
-def index_prior_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def index_prior_shapes(config: ModelConfig) -> Shapes:
     """Shape of every tensor of the prior, by name; none if it is uniform."""
     if config.index_prior == "uniform":
         return {}
     width, symbols = config.prior, config.groups * config.centres
-    shapes: dict[str, tuple[int, ...]] = {
+    shapes: Shapes = {
         "embedding": (config.anchors, symbols, width),
         "pass_bias": (config.anchors, PASSES, width),
         "head_weight": (config.anchors, symbols, width),
@@ -65,9 +68,7 @@ def index_prior_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         "powers": (POWERS,),
     }
     for name in ("block1", "block2"):
-        shapes |= {f"{name}.{part}.weight": (width, width) for part in ("w1", "w2")}
-        shapes |= {f"{name}.{part}.bias": (width,) for part in ("w1", "dw", "w2")}
-        shapes[f"{name}.dw.weight"] = (width, 3, 3)
+        shapes |= block_shapes(name, width)
     return shapes
 
 
@@ -86,13 +87,8 @@ class ExactIndexPrior:
     def __init__(self, tensors: Mapping[str, NDArray[np.int32]], config: ModelConfig) -> None:
         self.config = config
         self.learned = config.index_prior == "learned"
-        shapes = index_prior_shapes(config)
-        for name, shape in shapes.items():
-            if name not in tensors:
-                raise WeightsError(f"the weights lack the prior's tensor {name}")
-            if tensors[name].dtype != np.int32 or tensors[name].shape != shape:
-                raise WeightsError(f"the prior's tensor {name} is not int32 of shape {shape}")
-        if not shapes:
+        check_shapes(tensors, index_prior_shapes(config))
+        if not self.learned:
             return
         powers = tensors["powers"].astype(np.int64)
         if powers[0] != TOTAL or powers[-1] < 0 or np.any(np.diff(powers) > 0):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -269,7 +270,8 @@ class Trainer:
     def close(self) -> None:
         self.pool.close()
         if self.world > 1:
-            self._forward = self.model  # lets go of what holds the process group
+            self._forward = self.model
+            gc.collect()  # the wrapper, in a cycle with its hooks, goes before its process group
             torch.distributed.destroy_process_group()
 
 

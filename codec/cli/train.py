@@ -87,7 +87,7 @@ def parse_lambdas(
     show_default=True,
     help="vq: gradients of latents and centres.",
 )
-@click.option("--beta", default=0.25, show_default=True, help="vq: weight of the commitment.")
+@click.option("--beta", default=1.0, show_default=True, help="vq: weight of the commitment.")
 @click.option("--eta", default=1.0, show_default=True, help="vq: factor of the centres' rate.")
 @click.option(
     "--index-prior",

@@ -38,8 +38,10 @@ class UpdateRule:
     """Which gradients latents and centres get; see the module's formulas."""
 
     name: Rule = "published"
-    beta: float = 0.25
-    """Commitment: pull of the latents towards their centres (VQ-VAE's value)."""
+    beta: float = 1.0
+    """Commitment: pull of the latents towards their centres. The straight-through gradient is
+    J^T J (L^ - L) for a decoder with the derivative J, so 1 is where latents scaled to their
+    effect on the samples stand still (`initialisation`); VQ-VAE used 0.25."""
     eta: float = 1.0
     """Factor of the centres' step under `published`."""
 

@@ -37,7 +37,7 @@ class TrainingConfig:
     """`adam`, or `muon` for the matrices inside the networks."""
     vq_update: Rule = "published"
     """Gradients of latents and centres, see `codec.model.vector_quantizer` ("vq" only)."""
-    beta: float = 0.25
+    beta: float = 1.0
     """Relative to the weight of 1/2 |x - x^|^2 under MSE, whatever the distortion is."""
     eta: float = 1.0
     seed: int = 0

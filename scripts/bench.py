@@ -131,6 +131,10 @@ def stages(picture: Path, model: str, repeat: int) -> dict[str, float]:
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Keep the numbers.")
 def main(picture: Path, model: str, threads: int, repeat: int, target: Path | None) -> None:
     """Time the codec on PICTURE."""
+    from codec.runtime.released import find_weights, read_config, read_metadata
+
+    if read_config(read_metadata(find_weights(model))).rounding != "integer":
+        raise click.UsageError("the stages are those of a model that rounds to integers")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     import torch

@@ -40,6 +40,17 @@ def test_stream_is_as_long_as_the_model_says(coder: LatentCoder, rng: np.random.
     assert abs(len(coded.stream) - coded.bits / 8) <= 0.0005 * coded.bits / 8 + 8
 
 
+def test_bits_by_position_add_up(coder: LatentCoder, rng: np.random.Generator) -> None:
+    y, z = latents(rng, 6, 9, spread=3)
+    calm = coder.round(y, z, 20_000)
+    assert calm.position_bits.shape == (6, 9)
+    assert calm.position_bits.sum() == pytest.approx(calm.bits)
+    y[:, 2, 5] += 40  # pass 2 sees pass 1 through two 3x3 convolutions
+    more = coder.round(y, z, 20_000).position_bits - calm.position_bits
+    assert more.argmax() == 2 * 9 + 5
+    assert not more[:, 8].any()
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e30, -1e30])
 def test_wild_latents_are_clamped_and_decode(coder: LatentCoder, value: float) -> None:
     y, z = np.full((16, 4, 4), value), np.full((8, 1, 1), value)

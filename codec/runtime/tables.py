@@ -108,7 +108,6 @@ class FrequencyTables:
     def _costs(self) -> NDArray[np.float64]:
         return PRECISION - np.log2(self.frequencies)
 
-    def bits(self, symbols: NDArray[np.int32], table: NDArray[np.integer]) -> float:
-        """-log2 P of all symbols, which must lie in the support of their tables."""
-        index = self._starts[table] + symbols - self.low[table]
-        return float(self._costs[index].sum())
+    def bits(self, symbols: NDArray[np.int32], table: NDArray[np.integer]) -> NDArray[np.float64]:
+        """-log2 P of each symbol, which must lie in the support of its table."""
+        return self._costs[self._starts[table] + symbols - self.low[table]]

@@ -1,0 +1,153 @@
+"""What an evaluation finds: plain records, kept as JSON and shown by the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelBits:
+    """What the model says of a file of ours, in bits."""
+
+    z: float
+    """-log2 P of the hyper-latents by the integer tables; 0 with rounding to centres."""
+    first: float
+    """Of pass 1 of y."""
+    second: float
+    """Of pass 2 of y."""
+    container: float
+    """Of the file beyond its coded streams."""
+    noisy: float | None
+    """-log2 of the density of noisy latents, which training minimises: in the mean an upper bound
+    on the mutual information of picture and noisy latents. None with rounding to centres."""
+
+    @property
+    def rounded(self) -> float:
+        """-log2 P of all rounded latents."""
+        return self.z + self.first + self.second
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One picture, encoded to a whole file by one codec at one setting, and decoded from it."""
+
+    picture: str
+    """Name of the picture, unique in the evaluation."""
+    codec: str
+    """Name of the codec."""
+    setting: float
+    """The codec's own scale: quality, distance or quantiser."""
+    pixels: int
+    size: int
+    """Bytes of the whole file."""
+    psnr: float
+    """Of the decoded 8-bit samples, dB over all visible colours; inf if they are equal."""
+    ms_ssim: float | None
+    """0..1, mean of the colours; None for pictures of less than 161 pixels a side."""
+    encode_seconds: float
+    """From samples to bytes."""
+    decode_seconds: float
+    """From bytes to samples."""
+    model: ModelBits | None = None
+    """Ours only."""
+
+    @property
+    def bpp(self) -> float:
+        return 8 * self.size / self.pixels
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Measurement:
+        """Inverse of `dataclasses.asdict`."""
+        model = values.get("model")
+        return cls(**{**values, "model": ModelBits(**model) if model else None})
+
+
+@dataclass(frozen=True)
+class RatePoint:
+    """Means over pictures at one setting of a codec, as the literature averages them."""
+
+    codec: str
+    setting: float
+    bpp: float
+    psnr: float
+    ms_ssim: float | None
+    """None if any picture has none."""
+    encode_seconds: float
+    decode_seconds: float
+
+
+def mean_points(measurements: Iterable[Measurement]) -> list[RatePoint]:
+    """One point per codec and setting, codecs as they come, each by rising rate."""
+    groups: dict[tuple[str, float], list[Measurement]] = {}
+    for measurement in measurements:
+        groups.setdefault((measurement.codec, measurement.setting), []).append(measurement)
+    order = {codec: number for number, codec in enumerate(dict(groups))}
+    points = [_mean(group) for group in groups.values()]
+    return sorted(points, key=lambda point: (order[point.codec, point.setting], point.bpp))
+
+
+def _mean(group: list[Measurement]) -> RatePoint:
+    similarities = [m.ms_ssim for m in group if m.ms_ssim is not None]
+    return RatePoint(
+        codec=group[0].codec,
+        setting=group[0].setting,
+        bpp=fmean(m.bpp for m in group),
+        psnr=fmean(m.psnr for m in group),
+        ms_ssim=fmean(similarities) if len(similarities) == len(group) else None,
+        encode_seconds=fmean(m.encode_seconds for m in group),
+        decode_seconds=fmean(m.decode_seconds for m in group),
+    )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A published or measured mean rate-distortion curve of some codec."""
+
+    name: str
+    source: str
+    """Where the points come from, for the reader."""
+    bpp: tuple[float, ...]
+    """Rising."""
+    psnr: tuple[float, ...]
+    ms_ssim: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that one run of `vqcodec evaluate` knows."""
+
+    command: str
+    """The command line that gives it."""
+    machine: str
+    """Processor, threads and versions of the libraries that matter."""
+    pictures: dict[str, tuple[int, int]]
+    """Width and height by name."""
+    measurements: list[Measurement]
+    missing: dict[str, str]
+    """Codecs that were asked for and left out, with the reason."""
+    published: list[Curve]
+    """Curves of others to plot beside; of the 24 Kodak pictures, empty for other pictures."""
+
+    @property
+    def codecs(self) -> list[str]:
+        """Names in order of first appearance; ours come first."""
+        return list(dict.fromkeys(m.codec for m in self.measurements))
+
+    def curve(self, codec: str) -> Curve:
+        """Mean curve of one of the codecs that were measured."""
+        points = [p for p in mean_points(self.measurements) if p.codec == codec]
+        similarities = [p.ms_ssim for p in points if p.ms_ssim is not None]
+        return Curve(
+            name=codec,
+            source="measured",
+            bpp=tuple(p.bpp for p in points),
+            psnr=tuple(p.psnr for p in points),
+            ms_ssim=tuple(similarities) if len(similarities) == len(points) else None,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)

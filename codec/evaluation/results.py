@@ -85,9 +85,9 @@ def mean_points(measurements: Iterable[Measurement]) -> list[RatePoint]:
     groups: dict[tuple[str, float], list[Measurement]] = {}
     for measurement in measurements:
         groups.setdefault((measurement.codec, measurement.setting), []).append(measurement)
-    order = {codec: number for number, codec in enumerate(dict(groups))}
+    codecs = list(dict.fromkeys(codec for codec, _ in groups))
     points = [_mean(group) for group in groups.values()]
-    return sorted(points, key=lambda point: (order[point.codec, point.setting], point.bpp))
+    return sorted(points, key=lambda point: (codecs.index(point.codec), point.bpp))
 
 
 def _mean(group: list[Measurement]) -> RatePoint:

@@ -32,7 +32,7 @@ def test_tables(run: Run, pictures: Path, options: list[object]) -> None:
     assert "2 pictures; " in out
     assert "| vqcodec tiny | 20 |" in out
     assert "| vqcodec tiny | jpeg |" in out
-    assert out.count("| jpeg | ") == 10
+    assert out.count("\n| jpeg | ") == 10
     assert "-log2 P" in out
     assert "vtm" not in out
 

@@ -24,6 +24,9 @@ CODING_BYTES = 60
 """Per pixel of a tile while its latents are coded."""
 TRANSFORM_BYTES = 250
 """Per pixel of the window that goes through a transform."""
+SEARCH_BYTES = 600
+"""More, per pixel of that window, while better symbols are searched for: derivatives need what the
+layers of the synthesis have computed."""
 HALO = 128
 """Pixels around a window; the released model needs 128 for analysis and 64 for synthesis."""
 WINDOW = 1024
@@ -54,13 +57,14 @@ class Limits:
                 f"{self.max_pixels}; raise it with --max-pixels"
             )
 
-    def workers(self, grid: Grid, region: Box, wanted: int = 1) -> int:
+    def workers(self, grid: Grid, region: Box, wanted: int = 1, searching: bool = False) -> int:
         """Number of tiles, at most `wanted`, that may be in work at once.
 
         Args:
             grid: the picture's tiles.
             region: what is to be shown of it.
             wanted: upper bound of the answer.
+            searching: whether the encoder looks for better symbols.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
@@ -70,10 +74,12 @@ class Limits:
         tile = grid.box(0).area
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
         fixed = BASE_BYTES + region.area * PICTURE_BYTES + held * HELD_BYTES
-        each = tile * CODING_BYTES + window * TRANSFORM_BYTES
+        each = tile * CODING_BYTES + window * (TRANSFORM_BYTES + SEARCH_BYTES * searching)
         if fixed + each > self.max_memory:
             raise LimitError(
                 f"needs about {(fixed + each) >> 20} MiB of memory, above the limit of "
                 f"{self.max_memory >> 20} MiB; raise it with --max-memory"
+                + ", or lower --effort"
+                * searching
             )
         return max(1, min(wanted, (self.max_memory - fixed) // each))

@@ -11,8 +11,8 @@
 before anything is decoded. The pixels come with `load()`.
 
 `save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`;
-`tile_size`; `icc_profile`, `exif` and `xmp` (kept from `info` unless given; b"" drops one); and
-`model`.
+`effort` (0..9); `tile_size`; `icc_profile`, `exif` and `xmp` (kept from `info` unless given; b""
+drops one); and `model`.
 
 >>> from io import BytesIO
 >>> import codec.pillow_plugin
@@ -45,7 +45,8 @@ DEVICE = "cpu"
 LIMITS = Limits()
 """On the pictures that are decoded and encoded."""
 
-_OPTIONS = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr", "tile_size")
+_RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
+_OPTIONS = (*_RATES, "effort", "tile_size")
 
 
 class VqcImageFile(ImageFile.ImageFile):
@@ -112,7 +113,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         content = given.get(name, image.info.get(name))
         described.info[name] = content.tobytes() if isinstance(content, Image.Exif) else content
     described.info = {name: content for name, content in described.info.items() if content}
-    options: dict[str, Any] = {name: given.get(name) for name in _OPTIONS}
+    options: dict[str, Any] = {name: given[name] for name in _OPTIONS if name in given}
     try:
         codec = cached_codec(find_weights(model), DEVICE, LIMITS)
         file.write(codec.compress(described, **options))

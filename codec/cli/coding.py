@@ -35,6 +35,11 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--target-bpp", type=POSITIVE, help="Bits per pixel of the file, never exceeded.")
 @click.option("--target-size", type=Bytes(), help="Bytes of the file, never exceeded.")
 @click.option("--target-psnr", type=POSITIVE, help="dB, reached or exceeded.")
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 9),
+    help="0 to 9: how long to search for a better file of the same quality; default 0.",
+)
 @click.option("--strip", is_flag=True, help="Leave out profile, EXIF and XMP.")
 @click.option("--keep", type=Kinds(), help="Keep only these; all are kept by default.")
 @click.option("--to-8bit", is_flag=True, help="Accept pictures of 16 bits, cut to 8.")
@@ -67,7 +72,8 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
         machine=_machine(options),
         writing=_writing(options),
         options={name: options[name] for name in (*RATES, "tile_size", "to_8bit")}
-        | {"keep": () if options["strip"] else options["keep"] or KINDS},
+        | {"keep": () if options["strip"] else options["keep"] or KINDS}
+        | ({} if options["effort"] is None else {"effort": options["effort"]}),
         frame=options["frame"],
         measure=options["as_json"] or not options["quiet"],
         bar=len(jobs) == 1 and not options["quiet"],

@@ -23,8 +23,9 @@ from codec.picture.alpha import Plane, decode_alpha
 from codec.picture.metadata import Metadata
 from codec.picture.pixels import Picture, from_image, to_image
 from codec.pipeline.decoding import windows
-from codec.pipeline.encoding import Encoded, PictureEncoder, Progress
+from codec.pipeline.encoding import Encoded, PictureEncoder, Progress, Wanted
 from codec.pipeline.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
+from codec.pipeline.targets import meet
 from codec.pipeline.tile_coder import TileCoder
 from codec.pipeline.workers import workers
 from codec.runtime.released import DEFAULT_MODEL, find_by_id, find_weights
@@ -112,7 +113,7 @@ class Codec:
             image: of 8 bits: grey, RGB, CMYK, Lab, palette; alpha is kept, without loss.
             quality: 0..100, log-linear in lambda; 50 if nothing is given.
             lmbda: slope of the objective bits/pixel + lambda 255^2 MSE.
-            options: targets and more, see `codec.pipeline.options.EncoderOptions`.
+            options: targets, effort and more, see `codec.pipeline.options.EncoderOptions`.
 
         Raises:
             InputError: the picture or a value is not supported, or a target out of reach.
@@ -137,13 +138,13 @@ class Codec:
             quality: likewise.
             lmbda: likewise.
             measure: find the PSNR, which takes the synthesis of the whole picture.
-            progress: told (tiles done, tiles in all) after each.
+            progress: told how much of the present trial is done: a round of search, or a tile.
             options: as for `compress`.
         """
         wanted = EncoderOptions(quality, lmbda, **options)
         picture = from_image(image, wanted.keep, wanted.to_8bit)
         with self._encoder(picture, wanted, progress) as encoder:
-            return encoder.meet(wanted, self.weights.config, measure)
+            return meet(encoder, wanted, self.weights.config, Wanted(psnr=measure))
 
     def encode(
         self,
@@ -156,12 +157,9 @@ class Codec:
         wanted = EncoderOptions(quality, lmbda, **options)
         picture = from_image(image, wanted.keep, wanted.to_8bit)
         with self._encoder(picture, wanted) as encoder:
-            if wanted.has_target:
-                level = encoder.meet(wanted, self.weights.config, measure=False).header.level
-            else:
-                level = wanted.level(self.weights.config)
-            encoded, shown = encoder.show(level)
-        return Compressed(encoded.data, encoded.bits, shown, encoded.psnr)
+            encoded = meet(encoder, wanted, self.weights.config, Wanted(psnr=True, image=True))
+        assert encoded.image is not None
+        return Compressed(encoded.data, encoded.bits, encoded.image, encoded.psnr)
 
     @contextmanager
     def _encoder(
@@ -171,11 +169,20 @@ class Codec:
             raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
         self.limits.check_pixels(picture.width, picture.height)
         grid = options.grid(picture.height, picture.width)
-        count = self.limits.workers(grid, grid.whole, min(self._threads, len(grid)))
+        rounds = 0 if self._coder.to_centres else options.rounds
+        wanted = min(self._threads, len(grid))
+        count = self.limits.workers(grid, grid.whole, wanted, searching=rounds > 0)
         with workers(count) as mapper:
-            model_id = self.weights.short_id
-            trials = options.has_target
-            yield PictureEncoder(self._coder, picture, grid, mapper, model_id, trials, progress)
+            yield PictureEncoder(
+                self._coder,
+                picture,
+                grid,
+                mapper,
+                self.weights.short_id,
+                rounds,
+                options.has_target,
+                progress,
+            )
 
     def decompress(
         self,

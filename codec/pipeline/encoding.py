@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +13,18 @@ from PIL import Image
 from torch import Tensor
 
 from codec.bitstream.container import Header, Tile, write
-from codec.errors import InputError
-from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.picture.alpha import encode_alpha
 from codec.picture.pixels import Picture, psnr_of, squared_error, to_image
 from codec.pipeline.decoding import windows
-from codec.pipeline.options import EncoderOptions
-from codec.pipeline.rate_target import Search
-from codec.pipeline.tile_coder import TileCoder
+from codec.pipeline.tile_coder import Rounded, TileCoder
 from codec.pipeline.workers import Mapper
 from codec.tiles import Grid
 
 KEPT_PIXELS = 1 << 23
 """Up to this, what g_a makes of a picture before the rate enters is kept between trials of a
 search: 12 bytes per pixel with the released model."""
-SIZE_TOLERANCE = 0.005
-"""Of the logarithm of a file's size."""
-PSNR_TOLERANCE = 0.02
-"""dB."""
-DECADES_OF_BYTES = 1.0
-SPAN_OF_PSNR = 12.0
-"""What the whole ladder of the released model changes; first guesses of a search."""
+STREAM_BYTES = 4.0
+"""What a stream is longer than -log2 P, about."""
 
 Progress = Callable[[int, int], None]
 """Told how much of how much is done."""
@@ -48,6 +40,46 @@ class Encoded:
     """-log2 P of the rounded latents by the model."""
     psnr: float
     """Of what the decoder will show, in dB over all visible colours; nan if not measured."""
+    image: Image.Image | None = None
+    """What the decoder will show, if that was wanted."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be known of a file beside its bytes."""
+
+    psnr: bool = False
+    """Takes the synthesis of the whole picture."""
+    image: bool = False
+    """What the decoder will show; takes that synthesis too."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a file would be, without coding it."""
+
+    size: float
+    """Bytes of the whole file, within a few of each tile."""
+    psnr: float
+    """As that of `Encoded`."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What comes of all tiles at one level."""
+
+    tiles: list[Tile]
+    bits: float
+    error: float
+    """Sum of squared differences of the visible samples; nan if not measured."""
+    samples: int
+    """How many there are."""
+    image: Image.Image | None
+    """What the decoder will show, if that was wanted."""
+
+    @property
+    def psnr(self) -> float:
+        return psnr_of(self.error, self.samples)
 
 
 class PictureEncoder:
@@ -59,8 +91,9 @@ class PictureEncoder:
         grid: its tiles.
         mapper: runs the work on tiles.
         model_id: short id of the model.
+        rounds: of the search for better symbols, see `codec.pipeline.refinement`; 0 for none.
         trials: whether several levels will be tried, so that work on them is shared.
-        progress: told after each tile of each trial.
+        progress: told after each round of each tile.
     """
 
     def __init__(
@@ -70,112 +103,112 @@ class PictureEncoder:
         grid: Grid,
         mapper: Mapper,
         model_id: bytes,
+        rounds: int,
         trials: bool,
         progress: Progress | None = None,
     ) -> None:
         self._coder = coder
         self._picture = picture
-        self._grid = grid
+        self.grid = grid
         self._mapper = mapper
         self._model_id = model_id
+        self.rounds = 0 if coder.to_centres else rounds
         self._keeps = trials and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
         self._features: dict[int, Tensor] = {}
         self._alpha: dict[int, bytes] = {}
 
-    def meet(self, options: EncoderOptions, config: ModelConfig, measure: bool) -> Encoded:
-        """The file that the options ask for; a target takes some trials.
+    def estimate(self, level: int, wanted: Wanted) -> Estimate:
+        """What the file of a level would be with the nearest symbols, whose costs are exact."""
+        done = self._pass(level, 0, wanted, coded=False)
+        streams = done.bits / 8 + STREAM_BYTES * len(self.grid)
+        return Estimate(len(self._file(level, done)) + streams, done.psnr)
 
-        Raises:
-            InputError: the model cannot meet the target, or a value is out of its range.
-        """
-        size = options.target_size
-        if options.target_bpp is not None:
-            size = math.floor(options.target_bpp * self._grid.whole.area / 8)
-        highest = (config.anchors - 1) << LEVEL_BITS
-        step = config.level_step
-        if size is not None:
-            return self._meet_size(size, highest // step, step, measure)
-        if options.target_psnr is not None:
-            return self._meet_psnr(options.target_psnr, highest // step, step)
-        return self.encode(options.level(config), measure)
-
-    def _meet_size(self, size: int, steps: int, step: int, measure: bool) -> Encoded:
-        def trial(number: int) -> tuple[Encoded, float]:
-            encoded = self.encode(number * step)
-            return encoded, math.log(len(encoded.data))
-
-        slope = DECADES_OF_BYTES * math.log(10) / max(steps, 1)
-        search = Search(trial, 0, steps, slope, SIZE_TOLERANCE)
-        found = search.greatest_below(math.log(max(size, 1)))
-        if found is None:
-            least = len(self.encode(0).data)
-            raise InputError(f"no file of {size} bytes: the smallest with this model has {least}")
-        return self.encode(found.header.level, measure=True) if measure else found
-
-    def _meet_psnr(self, target: float, steps: int, step: int) -> Encoded:
-        def trial(number: int) -> tuple[Encoded, float]:
-            encoded = self.encode(number * step, measure=True)
-            return encoded, encoded.psnr
-
-        slope = SPAN_OF_PSNR / max(steps, 1)
-        found = Search(trial, 0, steps, slope, PSNR_TOLERANCE).least_above(target)
-        if found is None:
-            _, greatest = trial(steps)
-            raise InputError(f"no file of {target} dB: the most with this model is {greatest:.2f}")
-        return found
-
-    def show(self, level: int) -> tuple[Encoded, Image.Image]:
-        """Code at one level, and what the decoder will show."""
-        mode = self._header(level).mode
-        shown = Image.new(mode, (self._picture.width, self._picture.height))
-        return self.encode(level, True, shown), shown
-
-    def encode(
-        self, level: int, measure: bool = False, shown: Image.Image | None = None
-    ) -> Encoded:
+    def encode(self, level: int, wanted: Wanted, refined: bool = True) -> Encoded:
         """Code at one level.
 
         Args:
             level: position on the ladder of lambdas in units of 2^-12.
-            measure: find the PSNR, which takes the synthesis of the whole picture.
-            shown: where to paste what the decoder will show, when it is measured.
+            wanted: what else to find.
+            refined: whether to search for better symbols, if this encoder does at all. What is
+                found never has a greater true cost than the nearest symbols. A search compares
+                with them itself where a tile is the whole picture; elsewhere it does not know what
+                becomes of the tiles around, and both are measured.
         """
+        rounds = self.rounds if refined else 0
+        if not rounds or len(self.grid) == 1:
+            best = self._pass(level, rounds, wanted)
+        else:
+            measured = Wanted(psnr=True, image=wanted.image)
+            weight = self._coder.error_weight(level)
+            passes = [self._pass(level, count, measured) for count in (0, rounds)]
+            best = min(passes, key=lambda done: done.bits + weight * done.error)
+        return Encoded(
+            self._file(level, best), self._header(level), best.bits, best.psnr, best.image
+        )
+
+    def _pass(self, level: int, rounds: int, wanted: Wanted, coded: bool = True) -> _Pass:
+        """All tiles at one level, after so many rounds of search."""
         tiles: dict[int, Tile] = {}
         bits: dict[int, float] = {}
+        errors: dict[int, float] = {}
+        finished = dict.fromkeys(range(len(self.grid)), 0)
+
+        def report(number: int, count: int) -> None:
+            finished[number] = count
+            if self._progress:
+                self._progress(sum(finished.values()), len(finished) * (rounds + 1))
 
         def code(number: int) -> NDArray[np.float32]:
-            box = self._grid.box(number)
-            latents = self._coder.latents(self._picture, box, self._features_of(number), level)
-            coded = self._coder.encode(latents, level)
-            tiles[number] = Tile(coded.stream, coded.checksum, self._alpha_of(number))
-            bits[number] = coded.bits
-            if self._progress:
-                self._progress(len(tiles), len(self._grid))
-            return coded.y_hat
+            features = self._features_of(number)
+            box = self.grid.box(number)
+            rounded: Rounded
+            if rounds:
+                found = self._coder.refine(
+                    self._picture, box, features, level, rounds, lambda n: report(number, n)
+                )
+                rounded, errors[number] = found.rounded, found.error
+            else:
+                latents = self._coder.latents(self._picture, box, features, level)
+                rounded = self._coder.round(latents, level)
+            stream, checksum = self._coder.write(rounded) if coded else (b"", 0)
+            tiles[number] = Tile(stream, checksum, self._alpha_of(number))
+            bits[number] = rounded.bits
+            report(number, rounds + 1)
+            return rounded.y_hat
 
-        psnr = math.nan
-        if measure:
-            psnr = self._measure(level, code, shown)
+        image: Image.Image | None = None
+        error, samples = math.nan, 1
+        if wanted.psnr and rounds and len(self.grid) == 1 and not wanted.image:
+            code(0)
+            error, samples = errors[0], self._samples
+        elif wanted.psnr or wanted.image:
+            if wanted.image:
+                image = Image.new(self._header(level).mode, self._picture.image.size)
+            error, samples = self._measure(level, code, image)
         else:
-            for _ in self._mapper(code, range(len(self._grid))):
+            for _ in self._mapper(code, range(len(self.grid))):
                 pass
-        ordered = [tiles[number] for number in range(len(self._grid))]
-        header = self._header(level)
-        data = write(header, ordered, self._grid.side, self._picture.metadata)
-        return Encoded(data, header, sum(bits.values()), psnr)
+        ordered = [tiles[number] for number in range(len(self.grid))]
+        return _Pass(ordered, sum(bits.values()), error, samples, image)
+
+    @cached_property
+    def _samples(self) -> int:
+        """Number of visible samples, of three colours."""
+        _, alpha = self._picture.crop(self._picture.whole)
+        return 3 * (self.grid.whole.area if alpha is None else int(np.count_nonzero(alpha)))
 
     def _measure(
         self,
         level: int,
         code: Callable[[int], NDArray[np.float32]],
         shown: Image.Image | None,
-    ) -> float:
-        """PSNR of what `code` makes of the tiles."""
+    ) -> tuple[float, int]:
+        """Squared error of what `code` makes of the tiles, and over how many samples."""
         error, count = 0.0, 0
         for box, samples in windows(
-            self._grid,
-            self._grid.whole,
+            self.grid,
+            self.grid.whole,
             self._coder.synthesis_halo,
             code,
             lambda y_hat: self._coder.synthesise(y_hat, level),
@@ -187,7 +220,10 @@ class PictureEncoder:
             error, count = error + part[0], count + part[1]
             if shown:
                 shown.paste(to_image(samples, self._picture.grey, alpha), (box.left, box.top))
-        return psnr_of(error, count)
+        return error, count
+
+    def _file(self, level: int, done: _Pass) -> bytes:
+        return write(self._header(level), done.tiles, self.grid.side, self._picture.metadata)
 
     def _header(self, level: int) -> Header:
         picture = self._picture
@@ -204,7 +240,7 @@ class PictureEncoder:
     def _features_of(self, number: int) -> Tensor:
         if number in self._features:
             return self._features[number]
-        features = self._coder.features(self._picture, self._grid.box(number))
+        features = self._coder.features(self._picture, self.grid.box(number))
         if self._keeps:
             self._features[number] = features
         return features
@@ -213,6 +249,6 @@ class PictureEncoder:
         if not self._picture.alpha:
             return b""
         if number not in self._alpha:
-            _, plane = self._picture.crop(self._grid.box(number))
+            _, plane = self._picture.crop(self.grid.box(number))
             self._alpha[number] = b"" if plane is None else encode_alpha(plane)
         return self._alpha[number]

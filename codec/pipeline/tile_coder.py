@@ -1,6 +1,6 @@
 """One tile: the one place where pixels become a stream, and a stream pixels.
 
-pixels of a tile and its halo -> engine -> y, z of the tile -> coder.encode -> stream
+pixels of a tile and its halo -> engine -> y, z of the tile -> coder: round, write -> stream
 stream -> coder.decode -> y^ of the tile;  y^ of a window and its halo -> engine -> pixels
 
 The coder is a `LatentCoder`, or an `IndexCoder` if the model rounds to centres.
@@ -11,16 +11,20 @@ tiles or windows changes no latent and no sample (but for the order of float add
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.bitstream.container import Tile
 from codec.bitstream.indices import CodedIndices, IndexCoder
-from codec.bitstream.latents import CodedLatents, LatentCoder
-from codec.errors import DamagedFileError
+from codec.bitstream.latents import LatentCoder, RoundedLatents
+from codec.errors import DamagedFileError, InputError
 from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.picture.pixels import Picture, pad_to_stride
+from codec.pipeline.refinement import Refined, refine
+from codec.runtime.distortion import Distortion, Original
 from codec.runtime.torch_engine import Precision, TorchEngine
 from codec.runtime.weights import Weights
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box, latent_size
@@ -32,8 +36,12 @@ GDN_SYNTHESIS_RADIUS = 3
 HYPER_RADIUS = 3
 """Latents that h_a sees around those of its own z: one 3x3 at 1/16, one at 1/32."""
 
+COLOURS = 3
+
 Latents = tuple[NDArray[np.float32], NDArray[np.float32]]
 """(y, z) before rounding."""
+Rounded = RoundedLatents | CodedIndices
+"""Rounded latents and their exact cost; indices are chosen while they are coded."""
 
 
 def analysis_halo(config: ModelConfig) -> int:
@@ -83,9 +91,69 @@ class TileCoder:
         hyper_rows, hyper_columns = _within(box, window, TILE_UNIT).slices
         return y[:, rows, columns], z[:, hyper_rows, hyper_columns]
 
-    def encode(self, latents: Latents, level: int) -> CodedLatents | CodedIndices:
-        """Round and code."""
-        return self._coder.encode(*latents, level)
+    def round(self, latents: Latents, level: int) -> Rounded:
+        """To the nearest points of the lattice; or to centres, which codes them too."""
+        if isinstance(self._coder, IndexCoder):
+            return self._coder.encode(*latents, level)
+        return self._coder.round(*latents, level)
+
+    def refine(
+        self,
+        picture: Picture,
+        box: Box,
+        features: Tensor,
+        level: int,
+        rounds: int,
+        progress: Callable[[int], None],
+    ) -> Refined:
+        """Better symbols than the nearest for a tile, see `codec.pipeline.refinement`.
+
+        Latents around the tile are taken as they are before rounding, and only its own pixels
+        count.
+
+        Args:
+            picture: of the tile.
+            box: where it lies.
+            features: as `features` gives them.
+            level: in units of 2^-12.
+            rounds: of the search, at most.
+            progress: told the number of rounds done after each.
+
+        Raises:
+            InputError: the model rounds to centres.
+        """
+        if isinstance(self._coder, IndexCoder):
+            raise InputError("symbols of models that round to centres cannot be refined")
+        y, _ = self._engine.latents(features, level)
+        known = self._window(picture, box).shrunk(LATENT_STRIDE)
+        tile = box.shrunk(LATENT_STRIDE)
+        window = tile.grown(self.synthesis_halo, within=known)
+        rows, columns = window.relative_to(known).slices
+        samples, alpha = picture.crop(box)
+        original = Original(samples, None if alpha is None else alpha > 0, picture.grey)
+        surroundings = y[:, rows, columns]
+        distortion = Distortion(
+            self._engine, level, original, surroundings, tile.relative_to(window)
+        )
+        latents = self.latents(picture, box, features, level)
+        return refine(
+            self._coder, latents, level, distortion, self.error_weight(level), rounds, progress
+        )
+
+    def error_weight(self, level: int) -> float:
+        """Bits that a unit of squared error is worth at a level.
+
+        bits/pixel + lambda 255^2 MSE of samples in 0..1, times pixels, is
+        bits + lambda / 3 times the sum of squares of samples in 0..255 of three colours.
+        """
+        return self._config.lambda_of(level / (1 << LEVEL_BITS)) / COLOURS
+
+    def write(self, rounded: Rounded) -> tuple[bytes, int]:
+        """Stream of what was rounded, and CRC-32 of its symbols."""
+        if isinstance(rounded, CodedIndices):
+            return rounded.stream, rounded.checksum
+        assert isinstance(self._coder, LatentCoder)
+        return self._coder.write(rounded).stream, rounded.checksum
 
     def decode(
         self, tile: Tile, box: Box, level: int, shown: int | None = None

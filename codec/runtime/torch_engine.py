@@ -7,7 +7,7 @@ at most a grey level, never a symbol.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -100,14 +100,21 @@ class TorchEngine:
 
     def synthesise(self, y_hat: NDArray[np.float32], level: int) -> NDArray[np.float32]:
         """Rounded latents [M, H/16, W/16] to samples [3, H, W], about 0..1."""
-        with torch.inference_mode(), self._autocast():
-            y = torch.from_numpy(y_hat).to(self._device)[None]
-            position = self._position(level)
+        with torch.inference_mode():
+            samples: NDArray[np.float32] = self.show(self.tensor(y_hat), level).cpu().numpy()
+            return samples
+
+    def tensor(self, array: NDArray[Any]) -> Tensor:
+        """A tensor on the device where the transforms run."""
+        return torch.from_numpy(array).to(self._device)
+
+    def show(self, y_hat: Tensor, level: int) -> Tensor:
+        """As `synthesise`, on tensors, and differentiable."""
+        with self._autocast():
+            y, position = y_hat[None], self._position(level)
             if not self._to_centres:
                 y = self._modules["gain"].inverse(y, position)  # type: ignore[operator]
-            x_hat = self._run(self._modules["g_s"], y, position)
-            samples: NDArray[np.float32] = x_hat[0].float().cpu().numpy()
-            return samples
+            return self._run(self._modules["g_s"], y, position)[0].float()
 
     def _run(self, part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

@@ -1,0 +1,141 @@
+"""Meeting a size or a PSNR: levels are tried by exact costs, and only what fits is coded.
+
+A file differs from its estimate: by a few bytes, since a stream is a whole number of words, and by
+what the search for better symbols gains. So a level is looked for among estimates, the file of that
+level is made, and if it misses, the same is done with all estimates moved by the difference. Only a
+file on the right side of the target is given out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from codec.errors import InputError
+from codec.model.config import LEVEL_BITS, ModelConfig
+from codec.pipeline.encoding import Encoded, PictureEncoder, Wanted
+from codec.pipeline.options import EncoderOptions
+from codec.pipeline.rate_target import Search
+
+SIZE_TOLERANCE = 0.005
+"""Of the logarithm of a file's size."""
+PSNR_TOLERANCE = 0.02
+"""dB."""
+DECADES_OF_BYTES = 1.0
+SPAN_OF_PSNR = 12.0
+"""What the whole ladder of the released model changes; first guesses of a search."""
+ATTEMPTS = 5
+"""Files that are made at most, with better symbols and without."""
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A quantity that rises with the level, and where it shall end."""
+
+    value: float
+    sign: int
+    """1 if it is never to be above the value, -1 if never below."""
+    tolerance: float
+    """Distance to the value that is close enough."""
+    span: float
+    """What the whole ladder changes, about."""
+    expect: Callable[[int], float]
+    """The quantity at a level by exact costs alone."""
+    measure: Callable[[Encoded], float]
+    """That of a file."""
+
+    def gap(self, encoded: Encoded) -> float:
+        """Distance of a file to the value; negative on the wrong side."""
+        return self.sign * (self.value - self.measure(encoded))
+
+
+def meet(
+    encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig, wanted: Wanted
+) -> Encoded:
+    """The file that the options ask for; a target takes some trials.
+
+    Raises:
+        InputError: the model cannot meet the target, or a value is out of its range.
+    """
+    levels = range(0, ((config.anchors - 1) << LEVEL_BITS) + 1, config.level_step)
+    size, psnr = options.target_size, options.target_psnr
+    if options.target_bpp is not None:
+        size = math.floor(options.target_bpp * encoder.grid.whole.area / 8)
+    if size is not None:
+        encoded = _closest(encoder, _size_target(encoder, size), levels, wanted)
+        if len(encoded.data) > size:
+            least = len(encoded.data)
+            raise InputError(f"no file of {size} bytes: the smallest with this model has {least}")
+        return encoded
+    if psnr is not None:
+        wanted = Wanted(psnr=True, image=wanted.image)
+        encoded = _closest(encoder, _psnr_target(encoder, psnr), levels, wanted)
+        if encoded.psnr < psnr:
+            most = encoded.psnr
+            raise InputError(f"no file of {psnr} dB: the most with this model is {most:.2f}")
+        return encoded
+    return encoder.encode(options.level(config), wanted)
+
+
+def _size_target(encoder: PictureEncoder, size: int) -> _Target:
+    return _Target(
+        value=math.log(max(size, 1)),
+        sign=1,
+        tolerance=SIZE_TOLERANCE,
+        span=DECADES_OF_BYTES * math.log(10),
+        expect=cache(lambda level: math.log(encoder.estimate(level, Wanted()).size)),
+        measure=lambda encoded: math.log(len(encoded.data)),
+    )
+
+
+def _psnr_target(encoder: PictureEncoder, psnr: float) -> _Target:
+    return _Target(
+        value=psnr,
+        sign=-1,
+        tolerance=PSNR_TOLERANCE,
+        span=SPAN_OF_PSNR,
+        expect=cache(lambda level: encoder.estimate(level, Wanted(psnr=True)).psnr),
+        measure=lambda encoded: encoded.psnr,
+    )
+
+
+def _closest(encoder: PictureEncoder, target: _Target, levels: range, wanted: Wanted) -> Encoded:
+    """The file that comes closest from the right side; the last one of the ladder if none does."""
+    for refined in (True, False) if encoder.rounds else (False,):
+        best = _try(encoder, target, levels, wanted, refined)
+        if best:
+            return best
+    return encoder.encode(levels[0 if target.sign > 0 else -1], wanted, refined=False)
+
+
+def _try(
+    encoder: PictureEncoder, target: _Target, levels: range, wanted: Wanted, refined: bool
+) -> Encoded | None:
+    """The closest of some files on the right side, with better symbols or without."""
+
+    def trial(number: int) -> tuple[int, float]:
+        return number, target.expect(levels[number])
+
+    top = len(levels) - 1
+    search = Search(trial, 0, top, target.span / max(top, 1), target.tolerance)
+    best: Encoded | None = None
+    moved, tried = 0.0, set[int]()
+    for _ in range(ATTEMPTS):
+        aim = target.value - moved
+        number = search.greatest_below(aim) if target.sign > 0 else search.least_above(aim)
+        if number is None:
+            number = 0 if target.sign > 0 else top
+        if number in tried:
+            break
+        tried.add(number)
+        encoded = encoder.encode(levels[number], wanted, refined)
+        gap = target.gap(encoded)
+        if gap >= 0 and (best is None or gap < target.gap(best)):
+            best = encoded
+        if 0 <= gap <= target.tolerance:
+            break
+        difference = target.measure(encoded) - target.expect(levels[number])
+        moved = difference + target.sign * max(0.0, -gap)
+    return best

@@ -5,8 +5,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 PICTURE ?= tests/data/flowers.png
 KODAK ?= ../shared/data/kodak
+MODEL ?= photo
 
-.PHONY: help demo test lint bench bench-large kinds targets man kodak vq theory train-smoke clean
+.PHONY: help demo test lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +46,9 @@ man: $(READY) ## manual pages, into build/man
 
 kodak: $(READY) ## rate-distortion with real files (KODAK=folder of the 24 pictures)
 	$(BIN)/python scripts/kodak.py $(KODAK)
+
+weights-check: $(READY) ## measure again what a model's card claims (MODEL=photo, KODAK=folder)
+	$(BIN)/python scripts/weights_check.py $(KODAK) --model $(MODEL)
 
 vq: $(READY) ## the vector-quantised model level by level, beside the other (KODAK=folder)
 	$(BIN)/python scripts/vq.py $(KODAK)

@@ -6,6 +6,7 @@ READY := .venv/.ready
 PICTURE ?= tests/data/flowers.png
 KODAK ?= ../shared/data/kodak
 MODEL ?= photo
+SIZES ?= 0.4,4
 
 .PHONY: help demo test lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke clean
 
@@ -29,11 +30,11 @@ lint: $(READY) ## style, types and the layer contract alone
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## seconds of each stage and peak memory for one picture (PICTURE=...)
-	$(BIN)/python scripts/bench.py $(PICTURE)
+bench: $(READY) ## speed and memory by stage, size and threads, against 5x5 + GDN (SIZES=0.4,4)
+	$(BIN)/python -m scripts.bench --sizes $(SIZES) $(PICTURE)
 
 bench-large: $(READY) ## time and peak memory of 100 megapixels, whole and a region
-	$(BIN)/python scripts/large.py
+	$(BIN)/python -m scripts.bench --sizes 100 --no-classic $(PICTURE)
 
 kinds: $(READY) ## a table of what becomes of each kind of input
 	$(BIN)/python scripts/input_kinds.py

@@ -8,7 +8,7 @@ KODAK ?= ../shared/data/kodak
 MODEL ?= photo
 SIZES ?= 0.4,4
 
-.PHONY: help demo test lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke clean
+.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check vq theory train-smoke clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ bench: $(READY) ## speed and memory by stage, size and threads, against 5x5 + GD
 
 bench-large: $(READY) ## time and peak memory of 100 megapixels, whole and a region
 	$(BIN)/python -m scripts.bench --sizes 100 --no-classic $(PICTURE)
+
+compressai: $(READY) ## our times beside CompressAI's, which it installs (KODAK=folder)
+	$(BIN)/python -m scripts.compressai_side_by_side $(wildcard $(KODAK)/*.png)
 
 kinds: $(READY) ## a table of what becomes of each kind of input
 	$(BIN)/python scripts/input_kinds.py

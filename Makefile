@@ -8,7 +8,7 @@ KODAK ?= ../shared/data/kodak
 MODEL ?= photo
 SIZES ?= 0.4,4
 
-.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check vq theory train-smoke clean
+.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check vq theory training-speed train-smoke clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ vq: $(READY) ## the vector-quantised model level by level, beside the other (KOD
 
 theory: $(READY) ## the statements of the theory, a table each (KODAK=folder)
 	$(BIN)/python scripts/theory.py $(KODAK)
+
+training-speed: $(READY) ## steps per second on the CPU, with one thing changed at a time
+	$(BIN)/python scripts/training_speed.py
 
 train-smoke: $(READY) ## train a tiny model on the test pictures in under a minute
 	$(BIN)/vqcodec train tests/data --out runs/smoke --force --steps 60 --holdout 0 \

@@ -68,4 +68,4 @@ train-smoke: $(READY) ## train a tiny model on the test pictures in under a minu
 		--width 32 --latent 32 --hyper 16 --prior 16 --blocks 1,1 --cache-mib 64
 
 clean: ## remove the environment and all caches, but no runs
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -131,6 +131,8 @@ class Evaluation:
     """Codecs that were asked for and left out, with the reason."""
     published: list[Curve]
     """Curves of others to plot beside; of the 24 Kodak pictures, empty for other pictures."""
+    descriptions: dict[str, str] = field(default_factory=dict)
+    """What each codec is, by name: its `Coder.description`; ours with the model's name and id."""
 
     @property
     def codecs(self) -> list[str]:

@@ -1,0 +1,106 @@
+"""A picture as our codec shows it, and as others do at the same file size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pytorch_msssim import ms_ssim
+
+from codec.evaluation.coders import Coder, match_size
+from codec.picture.alpha import Plane
+from codec.picture.pixels import Samples, from_image, psnr_of, squared_error
+
+MS_SSIM_SIDE = 161
+"""Pixels a side from which on five scales fit the window of 11."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture decoded from a whole file."""
+
+    codec: str
+    setting: float
+    size: int
+    """Bytes of the whole file."""
+    bpp: float
+    psnr: float
+    """Against the original, dB over all visible colours; inf if they are equal."""
+    ms_ssim: float | None
+    """0..1, mean of the colours; None for pictures of less than 161 pixels a side."""
+    image: Image.Image
+    """Of mode L, LA, RGB or RGBA."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One picture of the gallery."""
+
+    name: str
+    original: Image.Image
+    """Of mode L, LA, RGB or RGBA."""
+    ours: Shown
+    peers: list[Shown]
+    """Each with the largest file that is no larger than ours, or its smallest."""
+    bit_map: NDArray[np.float64] | None
+    """Bits that ours spent on each block of 16x16 pixels, [ceil(H/16), ceil(W/16)]."""
+
+
+def compare(
+    name: str,
+    image: Image.Image,
+    ours: Coder,
+    setting: float,
+    peers: Sequence[Coder],
+    bit_map: NDArray[np.float64] | None,
+) -> Comparison:
+    """Encode a picture with ours, and with each peer to at most the same size.
+
+    Args:
+        name: of the picture, for the reader.
+        image: of mode L, LA, RGB or RGBA.
+        ours: our codec.
+        setting: of ours.
+        peers: others.
+        bit_map: as in `Comparison`, of the same picture and setting.
+    """
+    data = ours.encode(image, setting)
+    matches = [(peer, match_size(peer, image, len(data))) for peer in peers]
+    return Comparison(
+        name=name,
+        original=image,
+        ours=_show(image, ours, setting, data),
+        peers=[_show(image, peer, match.setting, match.data) for peer, match in matches],
+        bit_map=bit_map,
+    )
+
+
+def _show(original: Image.Image, coder: Coder, setting: float, data: bytes) -> Shown:
+    decoded = coder.decode(data)
+    before, alpha = _samples(original)
+    after, _ = _samples(decoded)
+    return Shown(
+        codec=coder.name,
+        setting=setting,
+        size=len(data),
+        bpp=8 * len(data) / (original.width * original.height),
+        psnr=psnr_of(*squared_error(before, after, alpha)),
+        ms_ssim=_ms_ssim(before, after),
+        image=decoded,
+    )
+
+
+def _samples(image: Image.Image) -> tuple[Samples, Plane | None]:
+    picture = from_image(image)
+    return picture.crop(picture.whole)
+
+
+def _ms_ssim(before: Samples, after: Samples) -> float | None:
+    if min(before.shape[:2]) < MS_SSIM_SIDE:
+        return None
+    one, other = (torch.from_numpy(s.copy()).permute(2, 0, 1)[None] for s in (before, after))
+    return float(ms_ssim(one.float(), other.float(), data_range=255.0))

@@ -1,0 +1,223 @@
+"""The numbers of the report's tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from codec.evaluation.bd_rate import bd_rate
+from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
+
+Points = Sequence[tuple[float, float]]
+"""(bits per pixel, quality in dB) by rising rate."""
+
+
+def decibels(similarity: float) -> float:
+    """MS-SSIM on a scale on which equal steps look alike: -10 log10(1 - MS-SSIM); inf for 1."""
+    return -10 * math.log10(1 - similarity) if similarity < 1 else math.inf
+
+
+def psnr_points(curve: Curve) -> Points:
+    """Points of a curve, without lossless ones."""
+    return _finite(curve.bpp, curve.psnr)
+
+
+def ms_ssim_points(curve: Curve) -> Points:
+    """Points of a curve with MS-SSIM in dB; none if it has no MS-SSIM."""
+    return _finite(curve.bpp, [decibels(value) for value in curve.ms_ssim or ()])
+
+
+def _finite(bpp: Sequence[float], quality: Sequence[float]) -> Points:
+    pairs = zip(bpp, quality, strict=False) if quality else ()
+    return [(rate, value) for rate, value in pairs if math.isfinite(value)]
+
+
+def our_codec(evaluation: Evaluation) -> str | None:
+    """The first codec whose files come with the model's bits, or the first of all."""
+    modelled = [m.codec for m in evaluation.measurements if m.model is not None]
+    return next(iter(modelled or evaluation.codecs), None)
+
+
+def all_curves(evaluation: Evaluation) -> list[Curve]:
+    """Measured ones, ours first, then published ones."""
+    ours = our_codec(evaluation)
+    names = sorted(evaluation.codecs, key=lambda name: name != ours)
+    return [evaluation.curve(name) for name in names] + evaluation.published
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Difference in rate at equal quality."""
+
+    rate: float | None
+    """Per cent; negative where ours needs fewer bits. None if it cannot be told."""
+    low: float
+    high: float
+    """Range of quality in dB that both curves cover."""
+    reason: str
+    """Why there is no rate."""
+
+
+def gap(anchor: Points, test: Points) -> Gap:
+    """Bjontegaard difference in rate of `test` against `anchor`, or why there is none."""
+
+    def none(reason: str) -> Gap:
+        return Gap(None, math.nan, math.nan, reason)
+
+    if len(anchor) < 2 or len(test) < 2:
+        return none("a curve needs two points at least")
+    ranges = []
+    for points in (anchor, test):
+        values = [quality for _, quality in sorted(points)]
+        if any(b <= a for a, b in pairwise(values)):
+            return none("quality does not rise with rate")
+        ranges.append((values[0], values[-1]))
+    (low, high), (our_low, our_high) = ranges
+    if min(high, our_high) <= max(low, our_low):
+        return none(
+            f"no quality in common: {low:.1f} to {high:.1f} dB, "
+            f"ours {our_low:.1f} to {our_high:.1f} dB"
+        )
+    return Gap(bd_rate(anchor, test), max(low, our_low), min(high, our_high), "")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Ours against one other curve."""
+
+    name: str
+    source: str
+    """What was measured, or where the points were published."""
+    measured: bool
+    psnr: Gap
+    ms_ssim: Gap | None
+    """None if one of the two has no MS-SSIM."""
+
+
+def differences(evaluation: Evaluation) -> list[Difference]:
+    """Ours against all other curves, measured ones first."""
+    name = our_codec(evaluation)
+    if name is None:
+        return []
+    ours = evaluation.curve(name)
+    others = [
+        (evaluation.curve(codec), True, evaluation.descriptions.get(codec, "measured"))
+        for codec in evaluation.codecs
+        if codec != name
+    ]
+    others += [(curve, False, curve.source) for curve in evaluation.published]
+    found = []
+    for curve, measured, source in others:
+        similar, our_similar = ms_ssim_points(curve), ms_ssim_points(ours)
+        found.append(
+            Difference(
+                name=curve.name,
+                source=source,
+                measured=measured,
+                psnr=gap(psnr_points(curve), psnr_points(ours)),
+                ms_ssim=gap(similar, our_similar) if similar and our_similar else None,
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one codec over all its files."""
+
+    codec: str
+    files: int
+    encode: float
+    """Per picture, mean."""
+    decode: float
+    encode_megapixel: float
+    """Per million pixels."""
+    decode_megapixel: float
+
+
+def times(evaluation: Evaluation) -> list[Times]:
+    """One row per codec."""
+    rows = []
+    for codec in evaluation.codecs:
+        group = [m for m in evaluation.measurements if m.codec == codec]
+        files, megapixels = len(group), sum(m.pixels for m in group) / 1e6
+        encode = sum(m.encode_seconds for m in group)
+        decode = sum(m.decode_seconds for m in group)
+        rows.append(
+            Times(
+                codec,
+                files,
+                encode=encode / files,
+                decode=decode / files,
+                encode_megapixel=encode / megapixels,
+                decode_megapixel=decode / megapixels,
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class TheoryRow:
+    """Bytes per picture at one setting against what the model says; means over pictures."""
+
+    setting: float
+    z: float
+    """-log2 P of the hyper-latents, in bytes, as are all below."""
+    first: float
+    second: float
+    container: float
+    size: float
+    """Of the files."""
+    rounded_bpp: float
+    """-log2 P of all rounded latents, in bits per pixel."""
+    noisy_bpp: float | None
+    """Of noisy latents, an upper bound on the mutual information."""
+
+    @property
+    def rounded(self) -> float:
+        return self.z + self.first + self.second
+
+    @property
+    def coder(self) -> float:
+        """Bytes that are neither -log2 P nor container: what coding costs beyond theory."""
+        return self.size - self.rounded - self.container
+
+    @property
+    def excess(self) -> float:
+        """Of the file over -log2 P, in per cent."""
+        return 100 * (self.size / self.rounded - 1) if self.rounded else math.nan
+
+    @property
+    def noise_gap(self) -> float | None:
+        """Of the noisy rate over the rounded one, in per cent."""
+        if self.noisy_bpp is None or not self.rounded_bpp:
+            return None
+        return 100 * (self.noisy_bpp / self.rounded_bpp - 1)
+
+
+def theory(evaluation: Evaluation) -> list[TheoryRow]:
+    """One row per setting of ours, by rising size; none without the model's bits."""
+    ours = our_codec(evaluation)
+    groups: dict[float, list[tuple[Measurement, ModelBits]]] = {}
+    for m in evaluation.measurements:
+        if m.codec == ours and m.model is not None:
+            groups.setdefault(m.setting, []).append((m, m.model))
+    rows = [_theory_row(setting, group) for setting, group in groups.items()]
+    return sorted(rows, key=lambda row: row.size)
+
+
+def _theory_row(setting: float, group: list[tuple[Measurement, ModelBits]]) -> TheoryRow:
+    noisy = [bits.noisy / m.pixels for m, bits in group if bits.noisy is not None]
+    return TheoryRow(
+        setting=setting,
+        z=fmean(bits.z for _, bits in group) / 8,
+        first=fmean(bits.first for _, bits in group) / 8,
+        second=fmean(bits.second for _, bits in group) / 8,
+        container=fmean(bits.container for _, bits in group) / 8,
+        size=fmean(m.size for m, _ in group),
+        rounded_bpp=fmean(bits.rounded / m.pixels for m, bits in group),
+        noisy_bpp=fmean(noisy) if len(noisy) == len(group) else None,
+    )

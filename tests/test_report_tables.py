@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from codec.evaluation.report.pictures import heat_map, window_of
+from codec.evaluation.report.plots import NARROW, WIDE, Layout, PlottedCurve, draw, spread
+from codec.evaluation.report.tables import decibels, differences, gap, theory, times
+from tests.test_report import evaluation_of
+
+OURS = [(0.1, 28.0), (0.2, 30.5), (0.4, 33.0), (0.8, 36.0)]
+
+
+def test_gap_is_the_scale_of_the_rates_over_the_common_range() -> None:
+    anchor = [(rate * 2, quality) for rate, quality in OURS]
+    found = gap(anchor, OURS)
+    assert found.rate == pytest.approx(-50.0)
+    assert (found.low, found.high) == (28.0, 36.0)
+    part = gap(anchor[1:], OURS)
+    assert (part.low, part.high) == (30.5, 36.0)
+
+
+def test_why_there_is_no_gap() -> None:
+    assert "two points" in gap(OURS[:1], OURS).reason
+    assert "does not rise" in gap([(0.1, 30.0), (0.2, 29.0)], OURS).reason
+    apart = gap([(0.1, 40.0), (0.2, 45.0)], OURS)
+    assert apart.rate is None
+    assert apart.reason == "no quality in common: 40.0 to 45.0 dB, ours 28.0 to 36.0 dB"
+
+
+def test_differences_to_measured_and_published_curves() -> None:
+    jpeg, avif, paper = differences(evaluation_of({"a": (1600, 1200)}))
+    assert jpeg.psnr.rate == pytest.approx(-20.0, abs=0.01)
+    assert avif.psnr.rate == pytest.approx(100 * (1 / 1.5 - 1), abs=0.01)
+    assert jpeg.ms_ssim is not None
+    assert jpeg.ms_ssim.rate == pytest.approx(-20.0, abs=0.01)
+    assert [d.measured for d in (jpeg, avif, paper)] == [True, True, False]
+    assert paper.ms_ssim is None
+    assert (jpeg.source, avif.source) == ("libjpeg-turbo <3.1>", "measured")
+
+
+def test_differences_follow_the_modelled_codec_wherever_it_stands() -> None:
+    evaluation = evaluation_of({"a": (160, 120)}, published=False)
+    turned = dataclasses.replace(evaluation, measurements=evaluation.measurements[::-1])
+    assert [d.name for d in differences(turned)] == ["avif", "jpeg"]
+
+
+def test_times_are_per_picture_and_per_megapixel() -> None:
+    ours, jpeg, _ = times(evaluation_of({"a": (1000, 500), "b": (1000, 1500)}))
+    assert (ours.codec, ours.files) == ("vqcodec", 10)
+    assert ours.encode == pytest.approx(0.2)
+    assert ours.encode_megapixel == pytest.approx(0.2)
+    assert jpeg.decode == pytest.approx(0.05)
+
+
+def test_theory_adds_up() -> None:
+    rows = theory(evaluation_of({"a": (160, 120), "b": (80, 60)}))
+    assert [row.setting for row in rows] == [10, 30, 50, 70, 90]
+    for row in rows:
+        assert row.rounded + row.container + row.coder == pytest.approx(row.size)
+        assert row.coder == pytest.approx(4)
+        assert row.noise_gap == pytest.approx(2.0)
+        assert row.excess == pytest.approx(100 * 30 / row.rounded)
+
+
+def test_decibels_of_ms_ssim() -> None:
+    assert decibels(0.99) == pytest.approx(20)
+    assert math.isinf(decibels(1.0))
+
+
+def test_windows_lie_on_blocks() -> None:
+    assert window_of(768, 512).box == (0, 0, 768, 512)
+    window = window_of(3001, 1000)
+    assert (window.width, window.height) == (768, 768)
+    assert window.left % 16 == window.top % 16 == 0
+    assert abs(window.left - (3001 - 768) / 2) < 16
+
+
+def test_heat_maps_keep_the_total_and_clip_the_top() -> None:
+    bits = np.full((40, 40), 10.0)
+    bits[0, 0] = 1000
+    _, scale = heat_map(bits, window_of(640, 633))
+    assert scale.top == 10
+    assert scale.most == 1000
+    assert scale.total == bits.sum()
+    assert heat_map(np.zeros((1, 1)), window_of(3, 5))[1].top > 0
+
+
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_plots_are_elements_with_the_colours_of_the_page(layout: Layout, logarithmic: bool) -> None:
+    names = ["ours", "a $x_1$ & <b>", "single"]
+    points = [OURS, [(0.3, 29.0), (9.0, 44.0)], [(0.5, 30.0)]]
+    curves = [
+        PlottedCurve(name, curve, number == 1, number)
+        for number, (name, curve) in enumerate(zip(names, points, strict=True))
+    ]
+    svg = draw(curves, "PSNR", "dB", logarithmic, layout)
+    assert svg.startswith("<svg ")
+    assert svg.rstrip().endswith("</svg>")
+    assert "a $x_1$ &amp; &lt;b&gt;</text>" in svg
+    assert "var(--curve-0)" in svg
+    assert "#5e" not in svg
+    assert "<style" not in svg
+
+
+def test_labels_are_spread_about_where_they_belong() -> None:
+    assert spread([], 10.0) == []
+    assert spread([5.0], 10.0) == [5.0]
+    places = spread([0.0, 1.0, 2.0, 50.0, 51.0], 10.0)
+    assert places == [-9.0, 1.0, 11.0, 45.5, 55.5]
+    # Two pairs that would collide once spread.
+    assert spread([0.0, 1.0, 12.0, 13.0], 10.0) == [-8.5, 1.5, 11.5, 21.5]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec.errors import OutputError, OutputExistsError
+from codec.errors import InputError, OutputError, OutputExistsError
 from codec.evaluation.report import Comparison, Shown, compare, write_report
 from codec.evaluation.report.page import percent, render
 from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
@@ -129,6 +129,10 @@ def test_the_page_needs_no_other_file(page: str) -> None:
 
 
 def test_ids_are_unique_and_references_lead_somewhere(page: str) -> None:
+    check_ids(page)
+
+
+def check_ids(page: str) -> None:
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     wanted = re.findall(r'(?:href="#|url\(#|for="|aria-labelledby=")([^")]*)', page)
@@ -152,6 +156,31 @@ def test_a_codec_without_peers_and_without_ms_ssim() -> None:
     assert 'id="bd-rates"' not in page
     assert page.count("<h3>MS-SSIM</h3>") == 0
     assert page.count("<h3>PSNR</h3>") == 1
+
+
+def test_two_models_of_ours_and_what_was_left_out() -> None:
+    evaluation = evaluation_of({"a.png": (80, 60)})
+    second = [
+        dataclasses.replace(m, codec="vqcodec vq")
+        for m in evaluation.measurements
+        if m.codec == "vqcodec"
+    ]
+    evaluation = dataclasses.replace(
+        evaluation,
+        measurements=[*second, *evaluation.measurements],
+        failed={"<b>.png": "no picture"},
+    )
+    comparison = dataclasses.replace(
+        comparison_of("a.png", 80, 60), left_out={"webp": "keeps no such picture"}
+    )
+    page = render(evaluation, [comparison])
+    text = text_of(page)
+    assert "vqcodec vq and vqcodec measured on 1 picture" in text
+    assert "Files of vqcodec vq against" in text
+    assert "Files of vqcodec against" in text
+    assert "webp is left out: keeps no such picture" in text
+    assert "Pictures left out &lt;b&gt;.pngno picture" in text
+    check_ids(page)
 
 
 def test_nothing_measured_is_said() -> None:
@@ -240,6 +269,15 @@ class Jpeg:
         return image
 
 
+class NoJpeg(Jpeg):
+    """Keeps no picture."""
+
+    name = "none"
+
+    def encode(self, image: Image.Image, setting: float) -> bytes:
+        raise InputError("keeps nothing")
+
+
 class BestJpeg(Jpeg):
     """Makes no small files."""
 
@@ -248,8 +286,9 @@ class BestJpeg(Jpeg):
 
 
 def test_peers_get_the_bytes_of_ours(city: Image.Image) -> None:
-    found = compare("city", city, Jpeg(), 50.0, [Jpeg(), BestJpeg()], None)
+    found = compare("city", city, Jpeg(), 50.0, [Jpeg(), NoJpeg(), BestJpeg()], None)
     assert found.ours.size == len(Jpeg().encode(city, 50))
+    assert found.left_out == {"none": "keeps nothing"}
     same, larger = found.peers
     assert same == dataclasses.replace(found.ours, image=same.image)
     assert larger.size > found.ours.size

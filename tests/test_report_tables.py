@@ -8,7 +8,15 @@ import pytest
 
 from codec.evaluation.report.pictures import heat_map, window_of
 from codec.evaluation.report.plots import NARROW, WIDE, Layout, PlottedCurve, draw, spread
-from codec.evaluation.report.tables import decibels, differences, gap, theory, times
+from codec.evaluation.report.tables import (
+    all_curves,
+    decibels,
+    differences,
+    gap,
+    our_codecs,
+    theory,
+    times,
+)
 from tests.test_report import evaluation_of
 
 OURS = [(0.1, 28.0), (0.2, 30.5), (0.4, 33.0), (0.8, 36.0)]
@@ -32,20 +40,38 @@ def test_why_there_is_no_gap() -> None:
 
 
 def test_differences_to_measured_and_published_curves() -> None:
-    jpeg, avif, paper = differences(evaluation_of({"a": (1600, 1200)}))
+    jpeg, avif, paper = differences(evaluation_of({"a": (1600, 1200)}), "vqcodec")
     assert jpeg.psnr.rate == pytest.approx(-20.0, abs=0.01)
     assert avif.psnr.rate == pytest.approx(100 * (1 / 1.5 - 1), abs=0.01)
     assert jpeg.ms_ssim is not None
     assert jpeg.ms_ssim.rate == pytest.approx(-20.0, abs=0.01)
-    assert [d.measured for d in (jpeg, avif, paper)] == [True, True, False]
+    assert [d.peer for d in (jpeg, avif, paper)] == [True, True, False]
     assert paper.ms_ssim is None
     assert (jpeg.source, avif.source) == ("libjpeg-turbo <3.1>", "measured")
 
 
-def test_differences_follow_the_modelled_codec_wherever_it_stands() -> None:
-    evaluation = evaluation_of({"a": (160, 120)}, published=False)
+def test_ours_are_those_with_a_model() -> None:
+    evaluation = evaluation_of({"a": (160, 120)})
+    assert our_codecs(evaluation) == ["vqcodec"]
     turned = dataclasses.replace(evaluation, measurements=evaluation.measurements[::-1])
-    assert [d.name for d in differences(turned)] == ["avif", "jpeg"]
+    assert our_codecs(turned) == ["vqcodec"]
+    assert all_curves(turned)[0].name == "vqcodec"
+    plain = [dataclasses.replace(m, model=None) for m in evaluation.measurements]
+    assert our_codecs(dataclasses.replace(evaluation, measurements=plain)) == ["vqcodec"]
+    assert our_codecs(dataclasses.replace(evaluation, measurements=[])) == []
+
+
+def test_another_model_of_ours_is_no_peer() -> None:
+    evaluation = evaluation_of({"a": (160, 120)}, published=False)
+    second = [
+        dataclasses.replace(m, codec="vqcodec vq")
+        for m in evaluation.measurements
+        if m.codec == "vqcodec"
+    ]
+    both = dataclasses.replace(evaluation, measurements=[*evaluation.measurements, *second])
+    found = {d.name: d.peer for d in differences(both, "vqcodec")}
+    assert found == {"jpeg": True, "avif": True, "vqcodec vq": False}
+    assert len(theory(both, "vqcodec vq")) == 5
 
 
 def test_times_are_per_picture_and_per_megapixel() -> None:
@@ -57,7 +83,7 @@ def test_times_are_per_picture_and_per_megapixel() -> None:
 
 
 def test_theory_adds_up() -> None:
-    rows = theory(evaluation_of({"a": (160, 120), "b": (80, 60)}))
+    rows = theory(evaluation_of({"a": (160, 120), "b": (80, 60)}), "vqcodec")
     assert [row.setting for row in rows] == [10, 30, 50, 70, 90]
     for row in rows:
         assert row.rounded + row.container + row.coder == pytest.approx(row.size)

@@ -131,8 +131,10 @@ class Evaluation:
     """Codecs that were asked for and left out, with the reason."""
     published: list[Curve]
     """Curves of others to plot beside; of the 24 Kodak pictures, empty for other pictures."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Pictures that were left out, with the reason."""
     descriptions: dict[str, str] = field(default_factory=dict)
-    """What each codec is, by name: its `Coder.description`; ours with the model's name and id."""
+    """Encoder, version and choices of each codec."""
 
     @property
     def codecs(self) -> list[str]:

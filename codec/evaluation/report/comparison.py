@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pytorch_msssim import ms_ssim
 
+from codec.errors import CodecError
 from codec.evaluation.coders import Coder, match_size
 from codec.picture.alpha import Plane
 from codec.picture.pixels import Samples, from_image, psnr_of, squared_error
@@ -48,6 +49,8 @@ class Comparison:
     """Each with the largest file that is no larger than ours, or its smallest."""
     bit_map: NDArray[np.float64] | None
     """Bits that ours spent on each block of 16x16 pixels, [ceil(H/16), ceil(W/16)]."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Peers that cannot keep the picture as it is, with the reason."""
 
 
 def compare(
@@ -67,15 +70,25 @@ def compare(
         setting: of ours.
         peers: others.
         bit_map: as in `Comparison`, of the same picture and setting.
+
+    Raises:
+        CodecError: ours cannot code the picture.
     """
     data = ours.encode(image, setting)
-    matches = [(peer, match_size(peer, image, len(data))) for peer in peers]
+    shown, left_out = [], {}
+    for peer in peers:
+        try:
+            match = match_size(peer, image, len(data))
+            shown.append(_show(image, peer, match.setting, match.data))
+        except CodecError as error:
+            left_out[peer.name] = str(error)
     return Comparison(
         name=name,
         original=image,
         ours=_show(image, ours, setting, data),
-        peers=[_show(image, peer, match.setting, match.data) for peer, match in matches],
+        peers=shown,
         bit_map=bit_map,
+        left_out=left_out,
     )
 
 

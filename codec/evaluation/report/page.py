@@ -53,31 +53,41 @@ def write_report(
 def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
     """The page."""
     panels = [panel(comparison) for comparison in gallery]
-    differences = tables.differences(evaluation)
-    sizes = set(evaluation.pictures.values())
+    ours = tables.our_codecs(evaluation)
+    differences = {name: tables.differences(evaluation, name) for name in ours}
+    theory = {name: tables.theory(evaluation, name) for name in ours}
     return (
         _environment()
         .get_template("page.html")
         .render(
             evaluation=evaluation,
-            ours=tables.our_codec(evaluation),
-            sizes=sizes,
+            ours=ours,
+            sizes=set(evaluation.pictures.values()),
             megapixels=sum(width * height for width, height in evaluation.pictures.values()) / 1e6,
-            headline=[d for d in differences if d.measured and d.psnr.rate is not None]
-            or [d for d in differences if d.psnr.rate is not None],
-            differences=differences,
-            widest=max(
-                (abs(d.psnr.rate) for d in differences if d.psnr.rate is not None), default=1
-            ),
+            headline=_headline(differences[ours[0]]) if ours else [],
+            differences={name: rows for name, rows in differences.items() if rows},
+            widest=_widest(differences),
             plots=_plots(evaluation),
             points=_points_by_codec(evaluation),
             times=tables.times(evaluation),
-            theory=tables.theory(evaluation),
+            theory={name: rows for name, rows in theory.items() if rows},
             panels=panels,
             fidelity=min((p.fidelity for p in panels), default=math.inf),
             copy_quality=COPY_QUALITY,
         )
     )
+
+
+def _headline(differences: list[tables.Difference]) -> list[tables.Difference]:
+    """Those to peers; to anything if there are none."""
+    known = [d for d in differences if d.psnr.rate is not None]
+    return [d for d in known if d.peer] or known
+
+
+def _widest(differences: dict[str, list[tables.Difference]]) -> float:
+    """Largest BD-rate in per cent, which fills half a bar."""
+    rates = [d.psnr.rate for rows in differences.values() for d in rows]
+    return max((abs(rate) for rate in rates if rate is not None), default=1.0)
 
 
 def _points_by_codec(evaluation: Evaluation) -> dict[str, list[RatePoint]]:
@@ -133,7 +143,7 @@ def _environment() -> Environment:
         "percent": percent,
         "count": lambda value: f"{value:,.0f}",
         "seconds": seconds,
-        "plain": lambda value: f"{value:g}",
+        "plain": lambda value: f"{value:.4g}",
         "decibels": lambda value: None if value is None else tables.decibels(value),
     }
     return environment

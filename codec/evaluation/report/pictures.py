@@ -98,6 +98,8 @@ class Panel:
     rival: int
     """Number of the version to show beside ours at first: the peer of the highest PSNR."""
     scale: Scale | None
+    left_out: dict[str, str]
+    """Peers that cannot keep the picture as it is, with the reason."""
     fidelity: float
     """Lowest PSNR in dB of the copies on the page against what they show."""
 
@@ -128,6 +130,7 @@ def panel(comparison: Comparison) -> Panel:
         versions=versions,
         rival=_strongest(versions),
         scale=scale,
+        left_out=comparison.left_out,
         fidelity=min(quality for _, quality in copies),
     )
 

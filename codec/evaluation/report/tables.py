@@ -35,16 +35,16 @@ def _finite(bpp: Sequence[float], quality: Sequence[float]) -> Points:
     return [(rate, value) for rate, value in pairs if math.isfinite(value)]
 
 
-def our_codec(evaluation: Evaluation) -> str | None:
-    """The first codec whose files come with the model's bits, or the first of all."""
-    modelled = [m.codec for m in evaluation.measurements if m.model is not None]
-    return next(iter(modelled or evaluation.codecs), None)
+def our_codecs(evaluation: Evaluation) -> list[str]:
+    """Those whose files come with the model's bits; the first of all if there are none."""
+    modelled = {m.codec for m in evaluation.measurements if m.model is not None}
+    return [codec for codec in evaluation.codecs if codec in modelled] or evaluation.codecs[:1]
 
 
 def all_curves(evaluation: Evaluation) -> list[Curve]:
     """Measured ones, ours first, then published ones."""
-    ours = our_codec(evaluation)
-    names = sorted(evaluation.codecs, key=lambda name: name != ours)
+    ours = our_codecs(evaluation)
+    names = sorted(evaluation.codecs, key=lambda name: name not in ours)
     return [evaluation.curve(name) for name in names] + evaluation.published
 
 
@@ -86,22 +86,21 @@ def gap(anchor: Points, test: Points) -> Gap:
 
 @dataclass(frozen=True)
 class Difference:
-    """Ours against one other curve."""
+    """One of ours against one other curve."""
 
     name: str
     source: str
     """What was measured, or where the points were published."""
     measured: bool
+    peer: bool
+    """Whether it was measured and is not of ours."""
     psnr: Gap
     ms_ssim: Gap | None
     """None if one of the two has no MS-SSIM."""
 
 
-def differences(evaluation: Evaluation) -> list[Difference]:
-    """Ours against all other curves, measured ones first."""
-    name = our_codec(evaluation)
-    if name is None:
-        return []
+def differences(evaluation: Evaluation, name: str) -> list[Difference]:
+    """One of ours against all other curves, measured ones first."""
     ours = evaluation.curve(name)
     others = [
         (evaluation.curve(codec), True, evaluation.descriptions.get(codec, "measured"))
@@ -109,6 +108,7 @@ def differences(evaluation: Evaluation) -> list[Difference]:
         if codec != name
     ]
     others += [(curve, False, curve.source) for curve in evaluation.published]
+    own = our_codecs(evaluation)
     found = []
     for curve, measured, source in others:
         similar, our_similar = ms_ssim_points(curve), ms_ssim_points(ours)
@@ -117,6 +117,7 @@ def differences(evaluation: Evaluation) -> list[Difference]:
                 name=curve.name,
                 source=source,
                 measured=measured,
+                peer=measured and curve.name not in own,
                 psnr=gap(psnr_points(curve), psnr_points(ours)),
                 ms_ssim=gap(similar, our_similar) if similar and our_similar else None,
             )
@@ -198,12 +199,11 @@ class TheoryRow:
         return 100 * (self.noisy_bpp / self.rounded_bpp - 1)
 
 
-def theory(evaluation: Evaluation) -> list[TheoryRow]:
-    """One row per setting of ours, by rising size; none without the model's bits."""
-    ours = our_codec(evaluation)
+def theory(evaluation: Evaluation, name: str) -> list[TheoryRow]:
+    """One row per setting of one of ours, by rising size; none without the model's bits."""
     groups: dict[float, list[tuple[Measurement, ModelBits]]] = {}
     for m in evaluation.measurements:
-        if m.codec == ours and m.model is not None:
+        if m.codec == name and m.model is not None:
             groups.setdefault(m.setting, []).append((m, m.model))
     rows = [_theory_row(setting, group) for setting, group in groups.items()]
     return sorted(rows, key=lambda row: row.size)

@@ -9,10 +9,11 @@ for (const comparison of document.querySelectorAll(".comparison")) {
 
   const place = () => {
     stage.style.setProperty("--at", `${slider.value}%`);
+    const share = Math.round(slider.value);
     const name = (select) => select.selectedOptions[0].text;
     slider.setAttribute(
       "aria-valuetext",
-      `${slider.value} % ${name(left)}, ${100 - slider.value} % ${name(right)}`,
+      `${share} % ${name(left)}, ${100 - share} % ${name(right)}`,
     );
   };
 

@@ -44,7 +44,7 @@ man: $(READY) ## manual pages, into build/man
 	$(BIN)/python scripts/man.py build/man
 
 kodak: $(READY) ## rate-distortion with real files (KODAK=folder of the 24 pictures)
-	$(BIN)/python scripts/kodak.py $(KODAK)
+	$(BIN)/vqcodec evaluate $(KODAK) --against none
 
 vq: $(READY) ## the vector-quantised model level by level, beside the other (KODAK=folder)
 	$(BIN)/python scripts/vq.py $(KODAK)

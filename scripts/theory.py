@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from codec.evaluation.rate_distortion import measure
+from codec.evaluation.measuring import measure
+from codec.evaluation.ours import ModelCoder
+from codec.evaluation.subjects import Reading, read_subject
 from codec.evaluation.theory import (
     discretisation,
     encoder_gradient,
@@ -104,18 +106,20 @@ def stationary_points() -> None:
 
 def file_sizes(folder: Path, models: tuple[str, ...]) -> None:
     """Statement 5."""
-    pictures = sorted(folder.glob("*.png"))
+    pictures = [read_subject(p.stem, p, Reading()) for p in sorted(folder.glob("*.png"))]
     text = f"5. Real files of {len(pictures)} pictures against -log2 P(z)"
     heading(text, "model|rounding|quality|bytes|-log2 P|file - model, bytes|at most %")
     for model in models:
-        codec = Codec(model)
+        coder = ModelCoder(Codec(model))
+        weights = coder.codec.weights
         for quality in (0.0, 50.0, 100.0):
-            found = [measure(codec, picture, quality) for picture in pictures]
-            excess = [m.size - m.model_bytes for m in found]
-            relative = max(e / m.model_bytes for e, m in zip(excess, found, strict=True))
+            found = [measure(coder, picture, quality) for picture in pictures]
+            excess = [m.excess for m in found]
+            expected = sum(m.size for m in found) - sum(excess)
+            relative = max(m.excess / (m.size - m.excess) for m in found)
             print(
-                f"| {codec.weights.name} | {codec.weights.config.rounding} | {quality:g} | "
-                f"{sum(m.size for m in found)} | {sum(m.model_bytes for m in found):.0f} | "
+                f"| {weights.name} | {weights.config.rounding} | {quality:g} | "
+                f"{sum(m.size for m in found)} | {expected:.0f} | "
                 f"{min(excess):.1f} to {max(excess):.1f} | {100 * relative:.2f} |",
                 flush=True,
             )

@@ -15,19 +15,24 @@ from PIL import Image
 
 from codec.evaluation.bd_rate import bd_rate
 from codec.evaluation.codebooks import report_levels
-from codec.evaluation.rate_distortion import RatePoint, curve, mean_points, measure
+from codec.evaluation.measuring import measure
+from codec.evaluation.ours import ModelCoder
+from codec.evaluation.results import Curve, Measurement, curve_of
+from codec.evaluation.subjects import Reading, read_subject
+from codec.evaluation.tables import per_cent
 from codec.pipeline import Codec
 from codec.runtime.released import find_weights
 from codec.runtime.weights import load_weights
 
-SETTINGS = 8
 
-
-def points_of(model: str, pictures: list[Path]) -> list[RatePoint]:
+def curve_of_model(model: str, pictures: list[Path]) -> Curve:
     """Mean bpp and PSNR of real files at qualities spread over the model's range."""
-    codec = Codec(model)
-    qualities = [100 * step / (SETTINGS - 1) for step in range(SETTINGS)]
-    return mean_points(measure(codec, p, quality) for p in pictures for quality in qualities)
+    coder = ModelCoder(Codec(model))
+    found: list[Measurement] = []
+    for path in pictures:
+        subject = read_subject(path.stem, path, Reading())
+        found += [measure(coder, subject, quality) for quality in coder.settings]
+    return curve_of(coder.name, found)
 
 
 @click.command()
@@ -56,10 +61,10 @@ def main(folder: Path, model: str, beside: str) -> None:
     print(f"\nCentres in use, all levels: {100 * usage:.1f} %\n")
 
     print(f"| {model}: bpp | PSNR | {beside}: bpp | PSNR |\n|---|---|---|---|")
-    ours, theirs = points_of(model, paths), points_of(beside, paths)
-    for one, other in zip(ours, theirs, strict=True):
-        print(f"| {one.bpp:.4f} | {one.psnr:.2f} | {other.bpp:.4f} | {other.psnr:.2f} |")
-    print(f"\nBD-rate of {model} against {beside}: {bd_rate(curve(theirs), curve(ours)):+.1f} %")
+    ours, theirs = curve_of_model(model, paths), curve_of_model(beside, paths)
+    for row in zip(ours.bpp, ours.psnr, theirs.bpp, theirs.psnr, strict=True):
+        print("| {:.4f} | {:.2f} | {:.4f} | {:.2f} |".format(*row))
+    print(f"\nBD-rate of {model} against {beside}: {per_cent(bd_rate(theirs, ours))}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def test_wheel_holds_modules_format_and_weights(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "codec").rglob("*.py")}
     assert modules <= names
-    data = {"codec/py.typed", "codec/FORMAT.md", "codec/evaluation/peers.json"}
+    data = {"codec/py.typed", "codec/FORMAT.md", "codec/evaluation/published.json"}
     assert data <= names
     assert {"codec/weights/photo.safetensors", "codec/weights/photo.md"} <= names
     assert not [name for name in names if name.startswith(("tests", "scripts"))]

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from codec.evaluation.rate_distortion import measure
+from codec.evaluation.measuring import measure
+from codec.evaluation.ours import ModelCoder
+from codec.evaluation.subjects import Reading, read_subject
 from codec.evaluation.theory import (
     discretisation,
     encoder_gradient,
@@ -94,7 +96,8 @@ def test_centres_are_class_means_under_the_published_rule_only(rule: Rule) -> No
 
 @pytest.mark.parametrize("model", ["photo", "vq"])
 def test_files_are_as_long_as_the_model_says(model: str, kodak: list[Path]) -> None:
-    codec = Codec(model)
+    coder = ModelCoder(Codec(model))
     for picture in (DATA / "flowers.png", *kodak[::8]):
+        subject = read_subject(picture.stem, picture, Reading())
         for quality in (0.0, 100.0):
-            assert measure(codec, picture, quality).honest_size
+            assert measure(coder, subject, quality).honest_size

@@ -5,6 +5,7 @@ Encoder and decoder walk the same exact prior; the encoder feeds it its own roun
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,8 @@ from codec.runtime.exact_prior import LatentGrid, Prediction
 from codec.runtime.tables import FrequencyTables
 from codec.runtime.weights import Weights
 
+Table = NDArray[np.integer]
+
 
 @dataclass(frozen=True)
 class Symbols:
@@ -25,10 +28,18 @@ class Symbols:
 
     values: NDArray[np.int32]
     """[n], inside the support of their tables."""
-    table: NDArray[np.integer]
-    """[n]."""
-    bits: NDArray[np.float64]
-    """-log2 P of each by the integer tables, [n]."""
+    table: Table
+    """Numbers of their tables, [n]."""
+    tables: FrequencyTables
+
+    @cached_property
+    def bits(self) -> NDArray[np.float64]:
+        """-log2 P of each by the integer tables, [n]."""
+        return self.tables.bits(self.values, self.table)
+
+
+Choose = Callable[[Prediction], Symbols]
+"""Symbols of a pass from their prediction: rounded by the encoder, read by the decoder."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,14 @@ class RoundedLatents:
     def groups(self) -> tuple[Symbols, Symbols, Symbols]:
         """In coding order."""
         return self.z, self.first, self.second
+
+    @cached_property
+    def checksum(self) -> int:
+        """CRC-32 of all symbols in coding order, as little-endian int16."""
+        checksum = SymbolChecksum()
+        for group in self.groups:
+            checksum.add(group.values)
+        return checksum.value
 
     @property
     def bits(self) -> float:
@@ -74,9 +93,12 @@ class CodedLatents:
     """What the encoder made of a picture's latents."""
 
     stream: bytes
-    checksum: int
-    """CRC-32 of all symbols in coding order, as little-endian int16."""
     rounded: RoundedLatents
+
+    @property
+    def checksum(self) -> int:
+        """CRC-32 of all symbols in coding order, as little-endian int16."""
+        return self.rounded.checksum
 
     @property
     def y_hat(self) -> NDArray[np.float32]:
@@ -95,6 +117,11 @@ class LatentCoder:
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
 
+    @property
+    def _coders(self) -> tuple[CoderTables, CoderTables, CoderTables]:
+        """Of the three groups."""
+        return self._z_coder, self._y_coder, self._y_coder
+
     @cached_property
     def _y_coder(self) -> CoderTables:
         return CoderTables(self._weights.y_tables)
@@ -112,67 +139,84 @@ class LatentCoder:
         return self.write(self.round(y, z, level))
 
     def round(self, y: NDArray[np.floating], z: NDArray[np.floating], level: int) -> RoundedLatents:
-        """Round, and find the exact cost of what comes of it.
+        """Round, so that the exact cost is known before anything is coded.
 
         Args:
             y: latents after the gain, [M, H, W].
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)].
             level: position on the ladder of lambdas in units of 2^-12.
         """
-        prior, grid = self._weights.prior, LatentGrid(*y.shape[1:])
-        z_symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32).reshape(-1)
-        z_group = _symbols(self._weights.z_tables, z_symbols, self._z_table(grid))
-        features = prior.features(z_group.values.reshape(z.shape), level, grid)
-
-        def round_pass(
-            prediction: Prediction, packed: NDArray[np.float64]
-        ) -> tuple[Symbols, NDArray[np.float64]]:
-            table = prediction.table
-            residual = prediction.residual(packed)
-            group = _symbols(self._weights.y_tables, residual.reshape(-1), table.reshape(-1))
-            return group, prediction.reconstruct(group.values.reshape(table.shape))
-
+        grid = LatentGrid(*y.shape[1:])
         first_y, second_y = grid.pack(np.nan_to_num(y))
-        first, first_hat = round_pass(prior.first_pass(features, level, grid), first_y)
+        z_symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32).reshape(-1)
+
+        def clamped(values: NDArray[np.int32], table: Table, tables: FrequencyTables) -> Symbols:
+            return Symbols(tables.clamp(values, table), table, tables)
+
+        def rounding(packed: NDArray[np.float64]) -> Choose:
+            def choose(prediction: Prediction) -> Symbols:
+                residual = prediction.residual(packed).reshape(-1)
+                return clamped(residual, prediction.table.reshape(-1), self._weights.y_tables)
+
+            return choose
+
+        z_group = clamped(z_symbols, self._z_table(grid), self._weights.z_tables)
+        return self._walk(grid, level, z_group, rounding(first_y), rounding(second_y))
+
+    def _walk(
+        self, grid: LatentGrid, level: int, z: Symbols, first: Choose, second: Choose
+    ) -> RoundedLatents:
+        """Walk the exact prior, which encoder and decoder do alike.
+
+        Args:
+            first: gives the symbols of pass 1, once their prediction is known.
+            second: likewise of pass 2.
+        """
+        prior = self._weights.prior
+        features = prior.features(z.values.reshape(-1, *grid.hyper_shape), level, grid)
+
+        def follow(prediction: Prediction, choose: Choose) -> tuple[Symbols, NDArray[np.float64]]:
+            group = choose(prediction)
+            return group, prediction.reconstruct(group.values.reshape(prediction.table.shape))
+
+        first_group, first_hat = follow(prior.first_pass(features, level, grid), first)
         prediction = prior.second_pass(features, first_hat, level, grid)
-        second, second_hat = round_pass(prediction, second_y)
-        return RoundedLatents(grid, z_group, first, second, _to_float(grid, first_hat, second_hat))
+        second_group, second_hat = follow(prediction, second)
+        y_hat = _to_float(grid, first_hat, second_hat)
+        return RoundedLatents(grid, z, first_group, second_group, y_hat)
 
     def write(self, rounded: RoundedLatents) -> CodedLatents:
         """Code what `round` gave."""
-        encoder, checksum = RangeEncoder(), SymbolChecksum()
-        coders = (self._z_coder, self._y_coder, self._y_coder)
-        for group, coder in zip(rounded.groups, coders, strict=True):
+        encoder = RangeEncoder()
+        for group, coder in zip(rounded.groups, self._coders, strict=True):
             encoder.encode(group.values, group.table, coder)
-            checksum.add(group.values)
-        return CodedLatents(encoder.finish(), checksum.value, rounded)
+        return CodedLatents(encoder.finish(), rounded)
 
-    def decode(
-        self, stream: bytes, height: int, width: int, level: int
-    ) -> tuple[NDArray[np.float32], int]:
+    def read(self, stream: bytes, height: int, width: int, level: int) -> RoundedLatents:
         """Decode latents of a given size.
-
-        Returns:
-            (y^ [M, height, width], CRC-32 of the symbols).
 
         Raises:
             DamagedFileError: the stream is impossible.
         """
-        prior, grid = self._weights.prior, LatentGrid(height, width)
-        decoder, checksum = RangeDecoder(stream), SymbolChecksum()
-        z_symbols = decoder.decode(self._z_table(grid), self._z_coder)
-        checksum.add(z_symbols)
-        features = prior.features(z_symbols.reshape(-1, *grid.hyper_shape), level, grid)
+        grid, decoder = LatentGrid(height, width), RangeDecoder(stream)
 
-        def code(prediction: Prediction) -> NDArray[np.float64]:
-            symbols = decoder.decode(prediction.table.reshape(-1), self._y_coder)
-            checksum.add(symbols)
-            return prediction.reconstruct(symbols.reshape(prediction.table.shape))
+        def decode(table: Table, coder: CoderTables) -> Symbols:
+            return Symbols(decoder.decode(table, coder), table, coder.tables)
 
-        first = code(prior.first_pass(features, level, grid))
-        second = code(prior.second_pass(features, first, level, grid))
+        def choose(prediction: Prediction) -> Symbols:
+            return decode(prediction.table.reshape(-1), self._y_coder)
+
+        z_group = decode(self._z_table(grid), self._z_coder)
+        rounded = self._walk(grid, level, z_group, choose, choose)
         decoder.finish()
-        return _to_float(grid, first, second), checksum.value
+        return rounded
+
+    def decode(
+        self, stream: bytes, height: int, width: int, level: int
+    ) -> tuple[NDArray[np.float32], int]:
+        """`read`, as (y^ [M, height, width], CRC-32 of the symbols)."""
+        rounded = self.read(stream, height, width, level)
+        return rounded.y_hat, rounded.checksum
 
 
 def _to_float(
@@ -180,10 +224,3 @@ def _to_float(
 ) -> NDArray[np.float32]:
     plain: NDArray[np.float32] = (grid.unpack(first, second) / UNIT).astype(np.float32)
     return plain
-
-
-def _symbols(
-    tables: FrequencyTables, values: NDArray[np.int32], table: NDArray[np.integer]
-) -> Symbols:
-    clamped = tables.clamp(values, table)
-    return Symbols(clamped, table, tables.bits(clamped, table))

@@ -17,6 +17,7 @@ COMMANDS = {
     "decompress": ("codec.cli.coding", "decompress"),
     "info": ("codec.cli.inspection", "info"),
     "models": ("codec.cli.inspection", "models"),
+    "evaluate": ("codec.cli.evaluate", "evaluate"),
     "train": ("codec.cli.train", "train"),
 }
 INTERRUPTED = 130

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +65,32 @@ class Kinds(click.ParamType[tuple[str, ...]]):
 
 
 model_option = click.option("--model", metavar="NAME|FILE", help="Released model or weights file.")
+_DEVICE = [
+    click.option("--device", default="cpu", show_default=True, help="Device of the transforms."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="Of the transforms; never affects whether a file decodes.",
+    ),
+]
+_LIMITS = [
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        default=DEFAULT_MAX_PIXELS,
+        show_default=True,
+        help="Refuse larger pictures.",
+    ),
+    click.option(
+        "--max-memory",
+        type=Bytes(),
+        default=DEFAULT_MAX_MEMORY,
+        show_default="2Gi",
+        help="Refuse what would need more, for each of the jobs.",
+    ),
+]
 _SHARED = [
     click.option(
         "-d", "--output-dir", type=PATH, metavar="DIR", help="Write into DIR; any number of IN."
@@ -83,28 +109,8 @@ _SHARED = [
         help="Files in work at once, each in a process with its share of the CPU's threads.",
     ),
     model_option,
-    click.option("--device", default="cpu", show_default=True, help="Device of the transforms."),
-    click.option(
-        "--precision",
-        type=click.Choice(["float32", "bfloat16"]),
-        default="float32",
-        show_default=True,
-        help="Of the transforms; never affects whether a file decodes.",
-    ),
-    click.option(
-        "--max-pixels",
-        type=click.IntRange(min=1),
-        default=DEFAULT_MAX_PIXELS,
-        show_default=True,
-        help="Refuse larger pictures.",
-    ),
-    click.option(
-        "--max-memory",
-        type=Bytes(),
-        default=DEFAULT_MAX_MEMORY,
-        show_default="2Gi",
-        help="Refuse what would need more, for each of the jobs.",
-    ),
+    *_DEVICE,
+    *_LIMITS,
     click.option("--json", "as_json", is_flag=True, help="A JSON line per file on stdout."),
     click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors."),
 ]
@@ -112,6 +118,15 @@ _SHARED = [
 
 def with_shared_options(command: F) -> F:
     """Add the options that `compress` and `decompress` share."""
-    for option in reversed(_SHARED):
+    return _with(_SHARED, command)
+
+
+def with_machine_options(command: F) -> F:
+    """Add the options on device and limits."""
+    return _with([*_DEVICE, *_LIMITS], command)
+
+
+def _with(options: Sequence[Callable[[F], F]], command: F) -> F:
+    for option in reversed(options):
         command = option(command)
     return command

@@ -1,7 +1,11 @@
 """Measuring the real thing: bytes of real files, pictures decoded from them.
 
-rate_distortion   files, bits and PSNR of pictures at given qualities
-codebooks         rate, PSNR and usage of vector-quantised models, level by level
-theory            both sides of the statements of the theory
-bd_rate           Bjontegaard difference against peers (peers.json: Kodak means)
+results      records: a measurement, mean points, curves, a whole evaluation
+subjects     pictures, as every codec gets them       metrics    PSNR, MS-SSIM
+coders       what a codec is here                     ours       models of ours, and their bits
+peers        JPEG, WebP, AVIF, JPEG 2000, JPEG XL     measuring  the run, resumable
+bd_rate      Bjontegaard differences, and published curves (published.json: Kodak means)
+tables       an evaluation in Markdown
+codebooks    rate, PSNR and usage of vector-quantised models, level by level
+theory       both sides of the statements of the theory
 """

@@ -11,14 +11,21 @@ from PIL import Image
 class Coder(Protocol):
     """A codec whose files are measured."""
 
-    name: str
-    """Short and unique, such as "vqcodec" or "avif"."""
-    description: str
-    """The encoder, its version and its settings, for the reader."""
-    settings: tuple[float, ...]
-    """What is measured by default, from the lowest rate to the highest."""
-    finer: tuple[float, ...]
-    """All settings that a search for a size may choose from, likewise by rising rate."""
+    @property
+    def name(self) -> str:
+        """Short and unique, such as "vqcodec photo" or "avif"."""
+
+    @property
+    def description(self) -> str:
+        """The encoder, its version and its choices: results are kept under it."""
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """What is measured by default, from the lowest rate to the highest."""
+
+    @property
+    def finer(self) -> tuple[float, ...]:
+        """All settings that a search for a size may choose from, likewise by rising rate."""
 
     def encode(self, image: Image.Image, setting: float) -> bytes:
         """A whole file of a picture.
@@ -26,6 +33,9 @@ class Coder(Protocol):
         Args:
             image: of mode L, LA, RGB or RGBA.
             setting: of the codec's own scale.
+
+        Raises:
+            CodecError: the codec cannot keep the picture as it is.
         """
 
     def decode(self, data: bytes) -> Image.Image:

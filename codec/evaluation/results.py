@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
+
+SIZE_TOLERANCE = 0.003
+STREAM_SLACK_BYTES = 16
+"""Coded streams may exceed -log2 P by 0.3 % + 16 bytes: the last words, table precision."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,29 @@ class Measurement:
     def bpp(self) -> float:
         return 8 * self.size / self.pixels
 
+    @property
+    def excess(self) -> float:
+        """Bytes of the file beyond -log2 P, whose part the container is; nan for others."""
+        return self.size - self.model.rounded / 8 if self.model else math.nan
+
+    @property
+    def honest_size(self) -> bool:
+        """Whether a file of ours is as long as the model says, within the documented slack."""
+        if self.model is None:
+            return True
+        coded = self.size - self.model.container / 8
+        expected = self.model.rounded / 8
+        return abs(coded - expected) <= SIZE_TOLERANCE * expected + STREAM_SLACK_BYTES
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Measurement:
-        """Inverse of `dataclasses.asdict`."""
+    def from_dict(cls, values: Any) -> Measurement:
+        """Inverse of `dataclasses.asdict`.
+
+        Raises:
+            TypeError: the values are others.
+        """
+        if not isinstance(values, dict):
+            raise TypeError("a measurement is an object")
         model = values.get("model")
         return cls(**{**values, "model": ModelBits(**model) if model else None})
 
@@ -116,6 +141,19 @@ class Curve:
     ms_ssim: tuple[float, ...] | None
 
 
+def curve_of(codec: str, measurements: Iterable[Measurement]) -> Curve:
+    """Mean curve of one of the codecs that were measured."""
+    points = [point for point in mean_points(measurements) if point.codec == codec]
+    similarities = [point.ms_ssim for point in points if point.ms_ssim is not None]
+    return Curve(
+        name=codec,
+        source="measured",
+        bpp=tuple(point.bpp for point in points),
+        psnr=tuple(point.psnr for point in points),
+        ms_ssim=tuple(similarities) if len(similarities) == len(points) else None,
+    )
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Everything that one run of `vqcodec evaluate` knows."""
@@ -143,15 +181,7 @@ class Evaluation:
 
     def curve(self, codec: str) -> Curve:
         """Mean curve of one of the codecs that were measured."""
-        points = [p for p in mean_points(self.measurements) if p.codec == codec]
-        similarities = [p.ms_ssim for p in points if p.ms_ssim is not None]
-        return Curve(
-            name=codec,
-            source="measured",
-            bpp=tuple(p.bpp for p in points),
-            psnr=tuple(p.psnr for p in points),
-            ms_ssim=tuple(similarities) if len(similarities) == len(points) else None,
-        )
+        return curve_of(codec, self.measurements)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -65,13 +65,22 @@ class RoundingAutoencoder(nn.Module):
         Convolutions may run under autocast; latents, heads and rate are always float32.
         """
         y = self.gain(self.g_a(x, level).float(), level)
-        y_hat, y_bits, z_bits = self._prior(y, level, surrogate)
+        y_hat, y_bits, z_bits = self.prior_bits(y, level, surrogate)
         x_hat = self.g_s(self.gain.inverse(y_hat, level), level)
-        return Forward(x_hat.float(), y_bits, z_bits)
+        return Forward(x_hat.float(), y_bits.sum((1, 2, 3)), z_bits.sum((1, 2, 3)))
 
-    def _prior(
+    def prior_bits(
         self, y: Tensor, level: Tensor, surrogate: Surrogate
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents as the synthesis sees them, and the bits of each.
+
+        Args:
+            y: latents after the gain, [B, M, H, W]; H and W multiples of 4.
+            level: as in `forward`, like `surrogate`.
+
+        Returns:
+            (y^ [B, M, H, W], -log2 P of y [B, M, H, W] and of z [B, hyper, H/4, W/4]).
+        """
         z = self.h_a(y).float()
         with torch.autocast(y.device.type, enabled=False):
             z_cells = self.z_density.cell_probability(for_rate(z, 0.0, surrogate))
@@ -86,4 +95,4 @@ class RoundingAutoencoder(nn.Module):
         sigma = sigma_of_level(torch.where(first, level_first, level_second))
         y_hat = torch.where(first, y_hat_first, for_synthesis(y, mu_second, surrogate))
         y_cells = gaussian_cell_probability(for_rate(y, mu, surrogate), sigma)
-        return y_hat, bits(y_cells).sum((1, 2, 3)), bits(z_cells).sum((1, 2, 3))
+        return y_hat, bits(y_cells), bits(z_cells)

@@ -13,7 +13,7 @@ from codec.model.config import ModelConfig
 from codec.model.rate import interpolate
 from codec.runtime.dyadic import WEIGHT_BITS
 from codec.runtime.released import find_weights
-from codec.runtime.weights import load_weights
+from codec.runtime.weights import Weights, load_weights
 from codec.training.export import FOLDED_UNITS
 
 TRANSFORM_SHAPE = ("transform", "channels8", "channels16", "blocks8", "blocks16", "latent")
@@ -29,6 +29,11 @@ def initial_state(model: str) -> tuple[ModelConfig, dict[str, Tensor]]:
         WeightsError: the weights are missing or unsound.
     """
     weights = load_weights(find_weights(model))
+    return weights.config, state_of(weights)
+
+
+def state_of(weights: Weights) -> dict[str, Tensor]:
+    """Parameters of the autoencoder, in floats, of exported weights."""
     state: dict[str, Tensor] = {}
     for name, array in weights.tensors.items():
         part, _, rest = name.partition(".")
@@ -41,7 +46,7 @@ def initial_state(model: str) -> tuple[ModelConfig, dict[str, Tensor]]:
         state[name] = values
     if "quantizer.centres" in state:
         state["quantizer.usage"] = torch.zeros(state["quantizer.centres"].shape[:3])
-    return weights.config, state
+    return state
 
 
 def with_transforms_of(model: str, config: ModelConfig) -> tuple[ModelConfig, dict[str, Tensor]]:

@@ -1,0 +1,190 @@
+"""`vqcodec evaluate`: real files of ours and of others, measured."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codec.cli.options import with_machine_options
+from codec.errors import InputError
+from codec.limits import Limits
+
+if TYPE_CHECKING:
+    from codec.evaluation.measuring import Plan
+    from codec.evaluation.results import Evaluation
+    from codec.pipeline.encoding import Progress
+
+DEFAULT_PEERS = "jpeg,webp,avif,jpeg2000,jxl"
+INCOMPLETE = 1
+
+
+def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(name for name in text.lower().split(",") if name not in ("", "none"))
+    )
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-q",
+    "--quality",
+    "qualities",
+    type=click.FloatRange(0, 100),
+    multiple=True,
+    help="Of ours; may be given several times.  [default: 8 over the range]",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("photo",),
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Released model or weights file; may be given several times.",
+)
+@click.option(
+    "--against",
+    "peers",
+    default=DEFAULT_PEERS,
+    show_default=True,
+    callback=_names,
+    metavar="NAMES",
+    help="Codecs to compare with, of jpeg, webp, avif, jpeg2000, jxl, avifenc; or none.",
+)
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write a page with curves, tables and pictures to DIR/index.html.",
+)
+@click.option(
+    "--gallery",
+    type=click.IntRange(min=0),
+    default=6,
+    show_default=True,
+    help="Pictures that the page shows.",
+)
+@click.option(
+    "--published",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Curves to show beside, as JSON; those of the 24 Kodak pictures are built in.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where measurements are kept, by content.  [default: the user's cache folder]",
+)
+@click.option("--fresh", is_flag=True, help="Measure anew what has been measured before.")
+@click.option("--frame", type=click.IntRange(min=0), help="Of animations, counted from 0.")
+@click.option("--to-8bit", is_flag=True, help="Accept pictures of 16 bits, cut to 8.")
+@with_machine_options
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing page.")
+@click.option("--json", "as_json", is_flag=True, help="All measurements as JSON on stdout.")
+@click.option("-Q", "--quiet", is_flag=True, help="No progress.")
+def evaluate(**options: Any) -> int:
+    """Measure rate and distortion on PHOTOS (files and folders of pictures).
+
+    Every picture is compressed to a whole file and decompressed from it, by ours and by the
+    codecs it is compared with. Tables go to standard output: means over the pictures, BD-rates
+    (negative: ours needs fewer bits), and file sizes beside what the model says. A run that was
+    cut off goes on where it ended: measurements are kept and looked up by content.
+    """
+    from codec.evaluation.bd_rate import KODAK, published_curves
+    from codec.evaluation.measuring import Cache
+    from codec.evaluation.measuring import evaluate as run
+
+    plan = _plan(options)
+    curves = []
+    if options["published"] or set(plan.pictures) == KODAK:
+        measured = {peer.name for peer in plan.peers}
+        curves = [c for c, peer in published_curves(options["published"]) if peer not in measured]
+    cache = Cache(options["cache"] or _user_cache(), options["fresh"])
+    command = shlex.join(["vqcodec", *sys.argv[1:]])
+    with _progress(options["quiet"]) as progress:
+        evaluation = run(plan, cache, command, curves, progress)
+    if not evaluation.measurements:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
+        raise InputError(f"nothing could be measured ({reasons})")
+    _print(evaluation, options["as_json"])
+    return _warn(evaluation)
+
+
+def _plan(options: dict[str, Any]) -> Plan:
+    from codec.evaluation.measuring import Plan
+    from codec.evaluation.ours import ModelCoder
+    from codec.evaluation.peers import find_peers
+    from codec.evaluation.subjects import Reading, find_pictures
+    from codec.pipeline import Codec
+
+    limits = Limits(options["max_pixels"], options["max_memory"])
+    peers, missing = find_peers(options["peers"])
+    ours = [
+        ModelCoder(Codec(model, options["device"], options["precision"], limits))
+        for model in dict.fromkeys(options["models"])
+    ]
+    if len({coder.name for coder in ours}) < len(ours):
+        ours = [
+            ModelCoder(coder.codec, f"{coder.name} {coder.codec.weights.short_id.hex()}")
+            for coder in ours
+        ]
+    qualities = tuple(sorted(set(options["qualities"])))
+    reading = Reading(limits, options["frame"], options["to_8bit"])
+    return Plan(find_pictures(options["photos"]), reading, ours, peers, missing, qualities)
+
+
+def _user_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("vqcodec") / "evaluate"
+
+
+def _print(evaluation: Evaluation, as_json: bool) -> None:
+    from codec.evaluation.tables import bd_table, comparisons, points_table, theory_table
+
+    if as_json:
+        rates = [
+            {"codec": name, "against": anchor.name, "psnr": by_psnr, "ms_ssim": by_similarity}
+            for name, anchor, by_psnr, by_similarity in comparisons(evaluation)
+        ]
+        click.echo(json.dumps(evaluation.to_dict() | {"bd_rates": rates}))
+        return
+    click.echo(f"{evaluation.command}\n\n{len(evaluation.pictures)} pictures; {evaluation.machine}")
+    for make in (points_table, bd_table, theory_table):
+        click.echo(f"\n{make(evaluation)}")
+
+
+def _warn(evaluation: Evaluation) -> int:
+    """Tell what is missing; returns the exit status."""
+    for name, reason in evaluation.missing.items():
+        click.echo(f"vqcodec: {name} is left out: {reason}", err=True)
+    for name, reason in evaluation.failed.items():
+        click.echo(f"vqcodec: {name}: {reason}", err=True)
+    dishonest = [m for m in evaluation.measurements if not m.honest_size]
+    for m in dishonest:
+        message = f"{m.picture}, {m.codec} at {m.setting:g}: {m.excess:.0f} bytes above -log2 P"
+        click.echo(f"vqcodec: {message}", err=True)
+    return INCOMPLETE if evaluation.failed or dishonest else 0
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1, file=sys.stderr, label="measuring") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield show

@@ -1,0 +1,91 @@
+"""PSNR and MS-SSIM of decoded pictures, in memory that hardly grows with the picture."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+import numpy as np
+from PIL import Image
+
+from codec.errors import InputError
+from codec.picture.pixels import Samples, psnr_of, squared_error
+from codec.tiles import Box, Grid
+
+STRIP = 1024
+"""Rows that are compared at once."""
+MIN_SIDE = 161
+"""Pixels: five scales, each half of the one before, and a window of 11."""
+WINDOW = 2048
+WHOLE_PIXELS = 1 << 24
+"""Pictures of more pixels get the mean MS-SSIM of windows of 2048x2048."""
+
+
+def psnr(original: Image.Image, decoded: Image.Image) -> float:
+    """Peak signal-to-noise ratio in dB over all visible colours; inf if they are equal.
+
+    Args:
+        original: of mode L, LA, RGB or RGBA.
+        decoded: of the same size.
+    """
+    _check_sizes(original, decoded)
+    error, count = 0.0, 0
+    for top in range(0, original.height, STRIP):
+        bottom = min(top + STRIP, original.height)
+        box = Box(0, top, original.width, bottom)
+        alpha = _alpha(original, box)
+        part = squared_error(_colours(original, box), _colours(decoded, box), alpha)
+        error, count = error + part[0], count + part[1]
+    return psnr_of(error, count)
+
+
+def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
+    """MS-SSIM (Wang et al. 2003), mean over three colours; of 8-bit samples, 0..1.
+
+    What cannot be seen is taken to be equal. Pictures above 16 megapixels get the mean over
+    windows of 2048x2048 pixels, weighted by their size.
+
+    Returns:
+        None if a side is shorter than 161 pixels.
+    """
+    _check_sizes(original, decoded)
+    if min(original.size) < MIN_SIDE:
+        return None
+    large = original.width * original.height > WHOLE_PIXELS
+    grid = Grid(original.height, original.width, WINDOW if large else 0)
+    boxes = [grid.box(number) for number in range(len(grid))]
+    boxes = [box for box in boxes if min(box.width, box.height) >= MIN_SIDE]
+    values = [_ms_ssim_of(original, decoded, box) for box in boxes]
+    return fmean(values, [box.area for box in boxes])
+
+
+def _ms_ssim_of(original: Image.Image, decoded: Image.Image, box: Box) -> float:
+    import torch
+
+    try:
+        from pytorch_msssim import ms_ssim as measure
+    except ImportError as error:
+        raise InputError("MS-SSIM needs: pip install 'vqcodec[evaluate]'") from error
+    one, other, alpha = _colours(original, box), _colours(decoded, box), _alpha(original, box)
+    if alpha is not None:
+        other = np.where(alpha[..., None] > 0, other, one)
+    x, y = (torch.from_numpy(s.copy()).permute(2, 0, 1)[None].float() for s in (one, other))
+    with torch.inference_mode():
+        return float(measure(x, y, data_range=255.0))
+
+
+def _check_sizes(original: Image.Image, decoded: Image.Image) -> None:
+    if original.size != decoded.size:
+        raise InputError(f"decoded to {decoded.size}, but the picture has {original.size}")
+
+
+def _colours(image: Image.Image, box: Box) -> Samples:
+    """Samples [height, width, 3] of a box."""
+    part = image.crop((box.left, box.top, box.right, box.bottom))
+    return np.asarray(part.convert("RGB"))
+
+
+def _alpha(image: Image.Image, box: Box) -> Samples | None:
+    if "A" not in image.mode:
+        return None
+    part = image.getchannel("A").crop((box.left, box.top, box.right, box.bottom))
+    return np.asarray(part)

@@ -1,0 +1,145 @@
+"""Our own codec as one of those that are measured, and what the model says of its files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache, cached_property
+from importlib import resources
+from importlib.metadata import version
+from io import BytesIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional as F
+
+from codec.bitstream.container import ContainerFile
+from codec.bitstream.latents import LatentCoder, RoundedLatents
+from codec.evaluation.results import ModelBits
+from codec.limits import WINDOW
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import LEVEL_BITS
+from codec.picture.pixels import from_image, pad_to_stride
+from codec.pipeline import Codec
+from codec.tiles import LATENT_STRIDE, Box, Grid, latent_size
+from codec.training.initial import state_of
+
+FINEST = 0.5
+"""Step of the qualities that a search for a size may choose from."""
+CODING = ("bitstream", "model", "picture", "pipeline", "runtime")
+"""Packages that decide what a file of ours is."""
+
+
+class ModelCoder:
+    """A model of ours; see `codec.evaluation.coders.Coder`.
+
+    Args:
+        codec: the model, loaded.
+        name: how to call it; "vqcodec" and the model's name by default.
+    """
+
+    def __init__(self, codec: Codec, name: str = "") -> None:
+        self.codec = codec
+        weights, config = codec.weights, codec.weights.config
+        self.name = name or f"vqcodec {weights.name}"
+        self.description = (
+            f"vqcodec {version('vqcodec')} (source {source_digest()}), "
+            f"model {weights.name} ({weights.short_id.hex()})"
+        )
+        top = config.anchors - 1
+        steps = top if config.rounding == "vq" else round(100 / FINEST)
+        self.settings = tuple(100 * n / top for n in range(top + 1)) if top else (50.0,)
+        self.finer = tuple(100 * n / steps for n in range(steps + 1)) if top else (50.0,)
+
+    def encode(self, image: Image.Image, setting: float) -> bytes:
+        return self.codec.encode_only(image, setting).data
+
+    def decode(self, data: bytes) -> Image.Image:
+        return self.codec.decompress(data)
+
+    def model_bits(self, image: Image.Image, setting: float, data: bytes) -> ModelBits:
+        """What the model says of the file that `encode` made."""
+        if self.codec.weights.config.rounding == "vq":
+            bits = self.codec.encode_only(image, setting).bits
+            streams = sum(len(stream) for stream, _, _ in self._streams(data))
+            return ModelBits(0.0, bits, 0.0, 8.0 * (len(data) - streams), None)
+        z = first = second = 0.0
+        streams = 0
+        for rounded, _, length in self._rounded(data):
+            z += float(rounded.z.bits.sum())
+            first += float(rounded.first.bits.sum())
+            second += float(rounded.second.bits.sum())
+            streams += length
+        level = self.codec.level_of(setting)
+        return ModelBits(z, first, second, 8.0 * (len(data) - streams), self._noisy(image, level))
+
+    def position_bits(self, data: bytes) -> NDArray[np.float64] | None:
+        """-log2 P of a file by latent position, [ceil(H/16), ceil(W/16)].
+
+        None with rounding to centres.
+        """
+        if self.codec.weights.config.rounding == "vq":
+            return None
+        header = ContainerFile(BytesIO(data), self.codec.limits).header
+        whole = np.zeros(latent_size(header.height, header.width))
+        for rounded, box, _ in self._rounded(data):
+            whole[box.shrunk(LATENT_STRIDE).slices] = rounded.position_bits
+        return whole
+
+    def _streams(self, data: bytes) -> Iterator[tuple[bytes, Box, int]]:
+        """(coded latents, pixels, level) of each tile of a file."""
+        file = ContainerFile(BytesIO(data), self.codec.limits)
+        for number in range(len(file.grid)):
+            yield file.read_tile(number).stream, file.grid.box(number), file.header.level
+
+    def _rounded(self, data: bytes) -> Iterator[tuple[RoundedLatents, Box, int]]:
+        """(latents, pixels, bytes of its stream) of each tile of a file."""
+        for stream, box, level in self._streams(data):
+            rows, columns = latent_size(box.height, box.width)
+            yield self._reader.read(stream, rows, columns, level), box, len(stream)
+
+    @cached_property
+    def _reader(self) -> LatentCoder:
+        return LatentCoder(self.codec.weights)
+
+    @cached_property
+    def _training_model(self) -> RoundingAutoencoder:
+        model = RoundingAutoencoder(self.codec.weights.config)
+        model.load_state_dict(state_of(self.codec.weights))
+        return model.eval().requires_grad_(False)
+
+    def _noisy(self, image: Image.Image, level: int) -> float:
+        """-log2 of the density of the latents with one draw of noise, as in training.
+
+        The prior sees noise too (training lets it see rounded latents by default): then it is
+        an upper bound, in the mean, on the mutual information of picture and noisy latents.
+        """
+        picture, model = from_image(image), self._training_model
+        side = WINDOW if picture.whole.area > 2 * WINDOW**2 else 0
+        grid = Grid(picture.height, picture.width, side)
+        position = torch.tensor([level / (1 << LEVEL_BITS)])
+        total = 0.0
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for number in range(len(grid)):
+                samples = pad_to_stride(picture.crop(grid.box(number))[0])
+                x = torch.from_numpy(samples.copy()).permute(2, 0, 1)[None].float() / 255
+                y = model.gain(model.g_a(x, position), position)
+                rows, columns = y.shape[2:]
+                padded = F.pad(y, (0, -columns % 4, 0, -rows % 4), mode="replicate")
+                _, y_bits, z_bits = model.prior_bits(padded, position, "noise")
+                total += float(y_bits[..., :rows, :columns].sum() + z_bits.sum())
+        return total
+
+
+@cache
+def source_digest() -> str:
+    """Eight digits that change with the source of what codes pictures."""
+    content = hashlib.sha256()
+    for package in CODING:
+        for file in sorted(resources.files(f"codec.{package}").iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".py"):
+                content.update(file.read_bytes())
+    return content.hexdigest()[:8]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from codec.evaluation.bd_rate import KODAK
+from tests.conftest import DATA, TINY, TINY_VQ, Run
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, city: Image.Image) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    city.crop((0, 0, 64, 64)).save(folder / "a.png")
+    city.crop((64, 0, 164, 70)).convert("L").save(folder / "b.webp", lossless=True)
+    return folder
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> list[object]:
+    return ["--model", TINY, "--cache", tmp_path / "cache"]
+
+
+def test_tables(run: Run, pictures: Path, options: list[object]) -> None:
+    status, out, err = run("evaluate", pictures, "-q", 20, "-q", 80, "--against", "jpeg", *options)
+    assert status == 0
+    assert not err
+    assert "2 pictures; " in out
+    assert "| vqcodec tiny | 20 |" in out
+    assert "| vqcodec tiny | jpeg |" in out
+    assert out.count("\n| jpeg | ") == 10
+    assert "-log2 P" in out
+    assert "vtm" not in out
+
+
+def test_json(run: Run, pictures: Path, options: list[object]) -> None:
+    peers = ["--against", "webp,jpeg"]
+    status, out, _ = run("evaluate", pictures, "-q", 20, *peers, "--json", *options)
+    assert status == 0
+    found = json.loads(out)
+    assert found["pictures"] == {"a": [64, 64], "b": [100, 70]}
+    assert {m["codec"] for m in found["measurements"]} == {"vqcodec tiny", "webp", "jpeg"}
+    ours = [m for m in found["measurements"] if m["model"]]
+    assert [m["setting"] for m in ours] == [20, 20]
+    assert {rate["against"] for rate in found["bd_rates"]} == {"webp", "jpeg"}
+
+
+def test_several_models(run: Run, pictures: Path, options: list[object]) -> None:
+    models = [*options, "--model", TINY_VQ]
+    status, out, _ = run("evaluate", pictures, "--against", "none", *models)
+    assert status == 0
+    assert "| vqcodec tiny-vq | vqcodec tiny |" in out
+    assert "| vqcodec tiny | vqcodec tiny-vq |" in out
+
+
+def test_what_fails_is_told_and_the_rest_measured(
+    run: Run, pictures: Path, options: list[object], city: Image.Image
+) -> None:
+    (pictures / "c.png").write_text("no picture")
+    clear = city.copy()
+    clear.putalpha(Image.linear_gradient("L").resize(city.size))
+    clear.save(pictures / "d.png")
+    status, out, err = run("evaluate", pictures, "-q", 20, "--against", "jpeg,webp", *options)
+    assert status == 1
+    assert "vqcodec: jpeg is left out: d: keeps no transparency\n" in err
+    assert "vqcodec: c: not a picture" in err
+    assert "| webp | " in out
+    assert "3 pictures; " in out
+
+
+def test_nothing_to_measure_is_an_error(run: Run, tmp_path: Path, options: list[object]) -> None:
+    (tmp_path / "x.png").write_text("no picture")
+    status, out, err = run("evaluate", tmp_path / "x.png", "--against", "none", *options)
+    assert status == 1
+    assert not out
+    assert "nothing could be measured (x: not a picture" in err
+    assert run("evaluate", tmp_path / "missing", *options)[0] == 2
+    status, _, err = run("evaluate", DATA / "city.png", "--against", "bpg", *options)
+    assert status == 1
+    assert "unknown codec 'bpg'" in err
+
+
+def test_published_curves(run: Run, tmp_path: Path, options: list[object]) -> None:
+    folder = tmp_path / "kodak"
+    folder.mkdir()
+    with Image.open(DATA / "city.png") as image:
+        image.convert("RGB").crop((0, 0, 32, 32)).save(folder / "kodim01.png")
+    for name in KODAK - {"kodim01"}:
+        shutil.copy(folder / "kodim01.png", folder / f"{name}.png")
+    command = ["evaluate", folder, "-q", 0, "-q", 100, *options, "--against"]
+    _, out, _ = run(*command, "none")
+    assert "| vqcodec tiny | vtm |" in out
+    assert "| vqcodec tiny | jpeg, reference |" in out
+    _, out, _ = run(*command, "jpeg")  # measured, so that its reference is of no use
+    assert "| vqcodec tiny | jpeg |" in out
+    assert "jpeg, reference" not in out
+
+    curves = tmp_path / "curves.json"
+    curves.write_text(json.dumps([{"name": "x", "source": "", "bpp": [1, 2], "psnr": [9, 30]}]))
+    _, out, _ = run(*command, "none", "--published", curves)
+    assert "| vqcodec tiny | x |" in out
+    assert "vtm" not in out

@@ -10,13 +10,15 @@ from codec.evaluation.report.pictures import heat_map, window_of
 from codec.evaluation.report.plots import NARROW, WIDE, Layout, PlottedCurve, draw, spread
 from codec.evaluation.report.tables import (
     all_curves,
-    decibels,
     differences,
     gap,
+    ms_ssim_points,
     our_codecs,
+    psnr_points,
     theory,
     times,
 )
+from codec.evaluation.results import Curve
 from tests.test_report import evaluation_of
 
 OURS = [(0.1, 28.0), (0.2, 30.5), (0.4, 33.0), (0.8, 36.0)]
@@ -33,7 +35,7 @@ def test_gap_is_the_scale_of_the_rates_over_the_common_range() -> None:
 
 def test_why_there_is_no_gap() -> None:
     assert "two points" in gap(OURS[:1], OURS).reason
-    assert "does not rise" in gap([(0.1, 30.0), (0.2, 29.0)], OURS).reason
+    assert "same quality" in gap([(0.1, 30.0), (0.2, 30.0)], OURS).reason
     apart = gap([(0.1, 40.0), (0.2, 45.0)], OURS)
     assert apart.rate is None
     assert apart.reason == "no quality in common: 40.0 to 45.0 dB, ours 28.0 to 36.0 dB"
@@ -92,9 +94,10 @@ def test_theory_adds_up() -> None:
         assert row.excess == pytest.approx(100 * 30 / row.rounded)
 
 
-def test_decibels_of_ms_ssim() -> None:
-    assert decibels(0.99) == pytest.approx(20)
-    assert math.isinf(decibels(1.0))
+def test_lossless_points_are_no_points_of_a_curve() -> None:
+    curve = Curve("", "", (1.0, 2.0), (40.0, math.inf), (0.99, 1.0))
+    assert psnr_points(curve) == [(1.0, 40.0)]
+    assert [round(quality, 6) for _, quality in ms_ssim_points(curve)] == [20]
 
 
 def test_windows_lie_on_blocks() -> None:

@@ -6,18 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pytorch_msssim import ms_ssim
 
 from codec.errors import CodecError
 from codec.evaluation.coders import Coder, match_size
-from codec.picture.alpha import Plane
-from codec.picture.pixels import Samples, from_image, psnr_of, squared_error
-
-MS_SSIM_SIDE = 161
-"""Pixels a side from which on five scales fit the window of 11."""
+from codec.evaluation.metrics import ms_ssim, psnr
 
 
 @dataclass(frozen=True)
@@ -94,26 +88,12 @@ def compare(
 
 def _show(original: Image.Image, coder: Coder, setting: float, data: bytes) -> Shown:
     decoded = coder.decode(data)
-    before, alpha = _samples(original)
-    after, _ = _samples(decoded)
     return Shown(
         codec=coder.name,
         setting=setting,
         size=len(data),
         bpp=8 * len(data) / (original.width * original.height),
-        psnr=psnr_of(*squared_error(before, after, alpha)),
-        ms_ssim=_ms_ssim(before, after),
+        psnr=psnr(original, decoded),
+        ms_ssim=ms_ssim(original, decoded),
         image=decoded,
     )
-
-
-def _samples(image: Image.Image) -> tuple[Samples, Plane | None]:
-    picture = from_image(image)
-    return picture.crop(picture.whole)
-
-
-def _ms_ssim(before: Samples, after: Samples) -> float | None:
-    if min(before.shape[:2]) < MS_SSIM_SIDE:
-        return None
-    one, other = (torch.from_numpy(s.copy()).permute(2, 0, 1)[None] for s in (before, after))
-    return float(ms_ssim(one.float(), other.float(), data_range=255.0))

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from codec.errors import OutputError
+from codec.evaluation.bd_rate import decibels
 from codec.evaluation.report import tables
 from codec.evaluation.report.comparison import Comparison
 from codec.evaluation.report.pictures import COPY_QUALITY, panel
@@ -144,7 +145,7 @@ def _environment() -> Environment:
         "count": lambda value: f"{value:,.0f}",
         "seconds": seconds,
         "plain": lambda value: f"{value:.4g}",
-        "decibels": lambda value: None if value is None else tables.decibels(value),
+        "decibels": similarity,
     }
     return environment
 
@@ -161,6 +162,13 @@ def fixed(value: float | None, digits: int) -> str:
     if math.isinf(value):
         return INFINITY
     return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def similarity(value: float | None) -> float | None:
+    """MS-SSIM in dB for `fixed`: inf for equal pictures."""
+    if value is None:
+        return None
+    return decibels(value) if value < 1 else math.inf
 
 
 def percent(value: float | None, signed: bool = True, digits: int = 1) -> str:

@@ -8,31 +8,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from codec.evaluation.bd_rate import bd_rate
+from codec.evaluation.bd_rate import bd_rate, decibels
 from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
 
 Points = Sequence[tuple[float, float]]
 """(bits per pixel, quality in dB) by rising rate."""
 
 
-def decibels(similarity: float) -> float:
-    """MS-SSIM on a scale on which equal steps look alike: -10 log10(1 - MS-SSIM); inf for 1."""
-    return -10 * math.log10(1 - similarity) if similarity < 1 else math.inf
-
-
 def psnr_points(curve: Curve) -> Points:
     """Points of a curve, without lossless ones."""
-    return _finite(curve.bpp, curve.psnr)
+    return [point for point in zip(curve.bpp, curve.psnr, strict=True) if point[1] < math.inf]
 
 
 def ms_ssim_points(curve: Curve) -> Points:
-    """Points of a curve with MS-SSIM in dB; none if it has no MS-SSIM."""
-    return _finite(curve.bpp, [decibels(value) for value in curve.ms_ssim or ()])
-
-
-def _finite(bpp: Sequence[float], quality: Sequence[float]) -> Points:
-    pairs = zip(bpp, quality, strict=False) if quality else ()
-    return [(rate, value) for rate, value in pairs if math.isfinite(value)]
+    """Points of a curve with MS-SSIM in dB, without lossless ones; none if it has no MS-SSIM."""
+    similar = zip(curve.bpp, curve.ms_ssim, strict=True) if curve.ms_ssim else ()
+    return [(bpp, decibels(similarity)) for bpp, similarity in similar if similarity < 1]
 
 
 def our_codecs(evaluation: Evaluation) -> list[str]:
@@ -71,17 +62,24 @@ def gap(anchor: Points, test: Points) -> Gap:
         return none("a curve needs two points at least")
     ranges = []
     for points in (anchor, test):
-        values = [quality for _, quality in sorted(points)]
-        if any(b <= a for a, b in pairwise(values)):
-            return none("quality does not rise with rate")
+        values = sorted(quality for _, quality in points)
+        if any(one == other for one, other in pairwise(values)):
+            return none("two points of a curve have the same quality")
         ranges.append((values[0], values[-1]))
     (low, high), (our_low, our_high) = ranges
-    if min(high, our_high) <= max(low, our_low):
+    rate = bd_rate(_curve(anchor), _curve(test))
+    if rate is None:
         return none(
             f"no quality in common: {low:.1f} to {high:.1f} dB, "
             f"ours {our_low:.1f} to {our_high:.1f} dB"
         )
-    return Gap(bd_rate(anchor, test), max(low, our_low), min(high, our_high), "")
+    return Gap(rate, max(low, our_low), min(high, our_high), "")
+
+
+def _curve(points: Points) -> Curve:
+    """Points as `bd_rate` takes them, whatever their quality is."""
+    bpp, quality = zip(*points, strict=True)
+    return Curve("", "", bpp, quality, None)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ text stays text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,6 +33,10 @@ BEYOND_OURS = 1.15
 """How far the rate axis goes on beyond the last point of ours."""
 LABEL_GAP = 18.0
 """Units of the drawing between lines of labels."""
+LONGEST_NAME = 22
+"""Characters of a name in a drawing."""
+NEAR = 0.8
+"""Of the width of the axes: curves that end before are not joined to their labels."""
 DPI = 72
 """Of SVG as matplotlib writes it: a unit is a point."""
 
@@ -79,7 +83,9 @@ class Layout:
 
 
 WIDE = Layout("wide", 1040, 540, 13, True)
-NARROW = Layout("narrow", 360, 380, 11, False)
+NARROW = Layout("narrow", 360, 300, 11, False)
+LEGEND_ROW = 17.0
+"""Units of the drawing; a legend has two columns and makes the drawing higher."""
 
 
 def draw(
@@ -106,18 +112,17 @@ def draw(
             "text.color": INK,
         }
     ):
-        figure = Figure(figsize=(layout.width / DPI, layout.height / DPI), dpi=DPI)
-        axes = figure.add_axes(_frame(layout, len(curves)))
-        limits = _limits(curves, logarithmic)
+        figure, axes = _axes(layout, len(curves))
+        limits = Limits.of(curves, logarithmic)
         _prepare(axes, limits, unit, logarithmic)
         lines = [
-            axes.plot(*zip(*curve.points, strict=True), label=curve.name, **curve.style)[0]
+            axes.plot(*zip(*curve.points, strict=True), label=_short(curve.name), **curve.style)[0]
             for curve in curves
         ]
         for number, line in enumerate(lines):
             line.set_gid(f"line-{number}")
         if layout.labelled:
-            _label(axes, curves, limits[1])
+            _label(axes, curves, limits)
         else:
             figure.legend(
                 handles=lines,
@@ -137,55 +142,72 @@ def draw(
     return _inline(file.getvalue(), [c.name for c in curves], summary, layout.name, prefix)
 
 
-def _frame(layout: Layout, count: int) -> tuple[float, float, float, float]:
-    """Left, bottom, width and height of the axes as parts of the drawing."""
+def _axes(layout: Layout, count: int) -> tuple[Figure, Axes]:
+    """An empty drawing with room for the names of so many curves."""
     if layout.labelled:
-        left, right, bottom, top = 46.0, 190.0, 44.0, 30.0
+        left, right, bottom, top, height = 46.0, 190.0, 44.0, 30.0, float(layout.height)
     else:
-        left, right, top = 34.0, 8.0, 26.0
-        bottom = 40.0 + 17.0 * -(-count // 2)
-    width, height = layout.width, layout.height
+        rows = LEGEND_ROW * -(-count // 2)
+        left, right, bottom, top, height = 34.0, 8.0, 40.0 + rows, 26.0, layout.height + rows
+    width = layout.width
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    inner = (width - left - right) / width, (height - bottom - top) / height
+    return figure, figure.add_axes((left / width, bottom / height, *inner))
+
+
+def _short(name: str) -> str:
     return (
-        left / width,
-        bottom / height,
-        (width - left - right) / width,
-        (height - bottom - top) / height,
+        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
     )
 
 
-def _limits(curves: Sequence[PlottedCurve], logarithmic: bool) -> tuple[float, float, float, float]:
-    """(least rate, most rate, least quality, most quality) of what is shown.
+@dataclass(frozen=True)
+class Limits:
+    """What is shown: where ours lies and a little beyond, and a point of every other curve."""
 
-    Shown is the range of rates of ours and a little more, with all that others do there.
-    """
-    first = min(curves, key=lambda curve: curve.number)
-    most = BEYOND_OURS * max(rate for rate, _ in first.points)
-    shown = [list(_inside(curve.points, most)) for curve in curves]
-    points = [point for part in shown for point in part]
-    least = 0.9 * min(rate for rate, _ in points) if logarithmic else 0.0
-    qualities = [value for _, value in points]
-    margin = 0.04 * (max(qualities) - min(qualities)) or 1.0
-    return least, most, min(qualities) - margin, max(qualities) + margin
+    least_rate: float
+    most_rate: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, curves: Sequence[PlottedCurve], logarithmic: bool) -> Limits:
+        """Limits for curves with a point each; the first by number counts as ours."""
+        first = min(curves, key=lambda curve: curve.number)
+        rates, qualities = zip(*first.points, strict=True)
+        starts = [min(curve.points) for curve in curves]
+        most = max(BEYOND_OURS * max(rates), *(1.05 * rate for rate, _ in starts))
+        inside = [[q for rate, q in curve.points if rate <= most] for curve in curves]
+        span = (max(qualities) - min(qualities)) or 10.0
+        low = max(min(qualities) - 0.3 * span, min(map(min, inside)) - 0.04 * span)
+        high = min(max(qualities) + 0.15 * span, max(map(max, inside)) + 0.04 * span)
+        return cls(
+            least_rate=0.9 * min(rate for rate, _ in starts) if logarithmic else 0.0,
+            most_rate=most,
+            low=min(low, min(map(max, inside)) - 0.04 * span),
+            high=max(high, max(map(min, inside)) + 0.04 * span),
+        )
+
+    def end(self, points: Points) -> tuple[float, float]:
+        """Where a curve ends or leaves what is shown."""
+        ordered = sorted(points)
+        for (rate, quality), (next_rate, next_quality) in pairwise(ordered):
+            if next_rate <= self.most_rate and next_quality <= self.high:
+                continue
+            part = (self.most_rate - rate) / (next_rate - rate) if next_rate > rate else 1.0
+            if next_quality > quality:
+                part = min(part, (self.high - quality) / (next_quality - quality))
+            part = min(max(part, 0.0), 1.0)
+            return rate + part * (next_rate - rate), quality + part * (next_quality - quality)
+        return ordered[-1]
 
 
-def _inside(points: Points, most: float) -> Iterator[tuple[float, float]]:
-    """The part of a curve up to a rate, and where it crosses it."""
-    ordered = sorted(points)
-    yield from (point for point in ordered if point[0] <= most)
-    rates, values = zip(*ordered, strict=True)
-    if rates[0] < most < rates[-1]:
-        yield most, float(np.interp(most, rates, values))
-
-
-def _prepare(
-    axes: Axes, limits: tuple[float, float, float, float], title: str, logarithmic: bool
-) -> None:
-    least, most, low, high = limits
+def _prepare(axes: Axes, limits: Limits, title: str, logarithmic: bool) -> None:
+    least, most = limits.least_rate, limits.most_rate
+    axes.set_xscale("log" if logarithmic else "linear")
     axes.set_xlim(least, most)
-    axes.set_ylim(low, high)
+    axes.set_ylim(limits.low, limits.high)
     if logarithmic:
-        axes.set_xscale("log")
-        axes.set_xlim(least, most)
         axes.xaxis.set_major_locator(FixedLocator([t for t in RATE_TICKS if least <= t <= most]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -202,22 +224,27 @@ def _prepare(
     axes.set_facecolor("none")
 
 
-def _label(axes: Axes, curves: Sequence[PlottedCurve], most: float) -> None:
-    """Names at the right of the axes, each joined to the end of its curve."""
-    ends = [list(_inside(curve.points, most))[-1] for curve in curves]
+def _label(axes: Axes, curves: Sequence[PlottedCurve], limits: Limits) -> None:
+    """Names at the right of the axes, joined to curves that end near by."""
+    ends = [limits.end(curve.points) for curve in curves]
     places = axes.transData.transform(ends)  # in units of the drawing
     order = sorted(range(len(curves)), key=lambda number: float(places[number][1]))
-    heights = spread([float(places[number][1]) for number in order], LABEL_GAP)
-    start, end = axes.bbox.x1 + 16, axes.bbox.x1 + 44
+    frame = axes.bbox
+    wanted = [float(places[number][1]) for number in order]
+    heights = spread(wanted, LABEL_GAP, frame.y0, frame.y1)
+    start, end = frame.x1 + 16, frame.x1 + 44
+    near = frame.x0 + NEAR * frame.width
     free: dict[str, Any] = {"transform": None, "clip_on": False}
     for number, height in zip(order, heights, strict=True):
         curve, (x, y) = curves[number], places[number]
         style = curve.style | free
-        axes.plot([x, start], [y, height], color=style["color"], linewidth=0.7, zorder=1, **free)
+        if x > near:
+            thin = {"color": style["color"], "linewidth": 0.7, "zorder": 1}
+            axes.plot([x, start], [y, height], **thin | free)
         axes.plot([start, end], [height, height], **style | {"marker": ""})
         axes.plot([(start + end) / 2], [height], **style)
         axes.annotate(
-            curve.name,
+            _short(curve.name),
             (end + 7, height),
             xycoords="figure pixels",
             annotation_clip=False,
@@ -226,21 +253,32 @@ def _label(axes: Axes, curves: Sequence[PlottedCurve], most: float) -> None:
         )
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Rising positions moved as little as need be to lie a gap apart, about their mean.
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Rising positions moved as little as need be to lie a gap apart between two bounds.
+
+    If there is no room for all, the gap is smaller.
 
     Example:
-        >>> spread([0.0, 1.0, 9.0], 2.0)
+        >>> spread([0.0, 1.0, 9.0], 2.0, -5.0, 9.0)
         [-0.5, 1.5, 9.0]
+        >>> spread([0.0, 1.0, 9.0], 2.0, 0.0, 9.0)
+        [0.0, 2.0, 9.0]
     """
+    gap = min(gap, (high - low) / max(len(positions) - 1, 1))
     groups: list[tuple[float, int]] = []  # (middle, how many) of labels that touch
+
+    def bounded(middle: float, count: int) -> float:
+        half = gap * (count - 1) / 2
+        return min(max(middle, low + half), high - half)
+
     for position in positions:
-        groups.append((position, 1))
+        groups.append((bounded(position, 1), 1))
         while len(groups) > 1:
             (one, few), (other, more) = groups[-2:]
             if other - one >= gap * (few + more) / 2:
                 break
-            groups[-2:] = [((one * few + other * more) / (few + more), few + more)]
+            middle = (one * few + other * more) / (few + more)
+            groups[-2:] = [(bounded(middle, few + more), few + more)]
     return [
         middle + gap * (index - (count - 1) / 2)
         for middle, count in groups

@@ -286,7 +286,7 @@ class BestJpeg(Jpeg):
 
 
 def test_peers_get_the_bytes_of_ours(city: Image.Image) -> None:
-    found = compare("city", city, Jpeg(), 50.0, [Jpeg(), NoJpeg(), BestJpeg()], None)
+    found = compare("city", city, Jpeg(), 50.0, [Jpeg(), NoJpeg(), BestJpeg()], lambda data: None)
     assert found.ours.size == len(Jpeg().encode(city, 50))
     assert found.left_out == {"none": "keeps nothing"}
     same, larger = found.peers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,17 @@ from PIL import Image
 
 from codec.errors import CodecError
 from codec.evaluation.coders import Coder, match_size
+from codec.evaluation.measuring import Plan
 from codec.evaluation.metrics import ms_ssim, psnr
+from codec.evaluation.results import Evaluation, mean_points
+from codec.evaluation.subjects import read_subject
+from codec.pipeline.encoding import Progress
+
+BitMap = Callable[[bytes], NDArray[np.float64] | None]
+GALLERY_BPP = 0.3
+"""The gallery shows ours at the setting whose mean rate is nearest: low enough to see something."""
+GALLERY_SIDE = 1024
+"""Of larger pictures the gallery shows the middle, coded by itself."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ def compare(
     ours: Coder,
     setting: float,
     peers: Sequence[Coder],
-    bit_map: NDArray[np.float64] | None,
+    bit_map: BitMap,
 ) -> Comparison:
     """Encode a picture with ours, and with each peer to at most the same size.
 
@@ -63,7 +73,7 @@ def compare(
         ours: our codec.
         setting: of ours.
         peers: others.
-        bit_map: as in `Comparison`, of the same picture and setting.
+        bit_map: gives that of `Comparison` for a file of ours.
 
     Raises:
         CodecError: ours cannot code the picture.
@@ -81,9 +91,44 @@ def compare(
         original=image,
         ours=_show(image, ours, setting, data),
         peers=shown,
-        bit_map=bit_map,
+        bit_map=bit_map(data),
         left_out=left_out,
     )
+
+
+def gallery_of(
+    evaluation: Evaluation, plan: Plan, count: int, progress: Progress | None = None
+) -> list[Comparison]:
+    """Comparisons of some of the pictures of an evaluation, evenly spread.
+
+    Args:
+        evaluation: what was found.
+        plan: what it was made by; the first of ours is shown.
+        count: how many pictures at most.
+        progress: told (pictures done, pictures in all).
+    """
+    ours = plan.ours[0]
+    peers = [peer for peer in plan.peers if peer.name not in evaluation.missing]
+    points = [p for p in mean_points(evaluation.measurements) if p.codec == ours.name]
+    setting = min(points, key=lambda point: abs(point.bpp - GALLERY_BPP)).setting
+    names = list(evaluation.pictures)
+    count = min(count, len(names))
+    found = []
+    for number in range(count):
+        name = names[number * len(names) // count]
+        image = read_subject(name, plan.pictures[name], plan.reading).image
+        if image.width * image.height > 2 * GALLERY_SIDE**2:
+            image, name = _middle(image), f"{name} (middle)"
+        found.append(compare(name, image, ours, setting, peers, ours.position_bits))
+        if progress:
+            progress(number + 1, count)
+    return found
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    width, height = (min(side, GALLERY_SIDE) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _show(original: Image.Image, coder: Coder, setting: float, data: bytes) -> Shown:

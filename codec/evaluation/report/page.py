@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from codec.errors import OutputError
+from codec.evaluation import summary
 from codec.evaluation.bd_rate import decibels
-from codec.evaluation.report import tables
 from codec.evaluation.report.comparison import Comparison
 from codec.evaluation.report.pictures import COPY_QUALITY, panel
 from codec.evaluation.report.plots import NARROW, WIDE, PlottedCurve, draw
@@ -54,9 +54,9 @@ def write_report(
 def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
     """The page."""
     panels = [panel(comparison) for comparison in gallery]
-    ours = tables.our_codecs(evaluation)
-    differences = {name: tables.differences(evaluation, name) for name in ours}
-    theory = {name: tables.theory(evaluation, name) for name in ours}
+    ours = summary.our_codecs(evaluation)
+    differences = {name: summary.differences(evaluation, name) for name in ours}
+    theory = {name: summary.theory(evaluation, name) for name in ours}
     return (
         _environment()
         .get_template("page.html")
@@ -70,7 +70,7 @@ def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
             widest=_widest(differences),
             plots=_plots(evaluation),
             points=_points_by_codec(evaluation),
-            times=tables.times(evaluation),
+            times=summary.times(evaluation),
             theory={name: rows for name, rows in theory.items() if rows},
             panels=panels,
             fidelity=min((p.fidelity for p in panels), default=math.inf),
@@ -79,13 +79,13 @@ def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
     )
 
 
-def _headline(differences: list[tables.Difference]) -> list[tables.Difference]:
+def _headline(differences: list[summary.Difference]) -> list[summary.Difference]:
     """Those to peers; to anything if there are none."""
     known = [d for d in differences if d.psnr.rate is not None]
     return [d for d in known if d.peer] or known
 
 
-def _widest(differences: dict[str, list[tables.Difference]]) -> float:
+def _widest(differences: dict[str, list[summary.Difference]]) -> float:
     """Largest BD-rate in per cent, which fills half a bar."""
     rates = [d.psnr.rate for rows in differences.values() for d in rows]
     return max((abs(rate) for rate in rates if rate is not None), default=1.0)
@@ -110,11 +110,11 @@ class Plot:
 def _plots(evaluation: Evaluation) -> list[Plot]:
     """What can be drawn: no MS-SSIM where there is none."""
     published = {id(curve) for curve in evaluation.published}
-    curves = list(enumerate(tables.all_curves(evaluation)))
+    curves = list(enumerate(summary.all_curves(evaluation)))
     found = []
     for quality, unit, points_of in (
-        ("PSNR", "dB", tables.psnr_points),
-        ("MS-SSIM", f"dB: {MINUS}10 log10(1 {MINUS} MS-SSIM)", tables.ms_ssim_points),
+        ("PSNR", "dB", summary.psnr_points),
+        ("MS-SSIM", f"dB: {MINUS}10 log10(1 {MINUS} MS-SSIM)", summary.ms_ssim_points),
     ):
         plotted = [
             PlottedCurve(curve.name, points_of(curve), id(curve) in published, number)

@@ -190,7 +190,9 @@ def test_without_scripts_all_versions_are_there(browser: Browser, report: Path) 
 def test_print_shows_all_versions(browser: Browser, report: Path) -> None:
     with browser.new_context() as context:
         page, _ = opened(context, report)
+        page.set_viewport_size({"width": 720, "height": 1000})
         page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("document.documentElement.scrollWidth") == 720
         assert page.locator(".comparison figure:visible").count() == 2 * (4 + 1)
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") in (
             "rgb(255, 255, 255)"

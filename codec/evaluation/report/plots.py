@@ -36,7 +36,7 @@ LABEL_GAP = 18.0
 LONGEST_NAME = 22
 """Characters of a name in a drawing."""
 NEAR = 0.8
-"""Of the width of the axes: curves that end before are not joined to their labels."""
+"""Of the highest rate shown: curves that end before are not joined to their labels."""
 DPI = 72
 """Of SVG as matplotlib writes it: a unit is a point."""
 
@@ -145,7 +145,7 @@ def draw(
 def _axes(layout: Layout, count: int) -> tuple[Figure, Axes]:
     """An empty drawing with room for the names of so many curves."""
     if layout.labelled:
-        left, right, bottom, top, height = 46.0, 190.0, 44.0, 30.0, float(layout.height)
+        left, right, bottom, top, height = 46.0, 204.0, 44.0, 30.0, float(layout.height)
     else:
         rows = LEGEND_ROW * -(-count // 2)
         left, right, bottom, top, height = 34.0, 8.0, 40.0 + rows, 26.0, layout.height + rows
@@ -233,12 +233,11 @@ def _label(axes: Axes, curves: Sequence[PlottedCurve], limits: Limits) -> None:
     wanted = [float(places[number][1]) for number in order]
     heights = spread(wanted, LABEL_GAP, frame.y0, frame.y1)
     start, end = frame.x1 + 16, frame.x1 + 44
-    near = frame.x0 + NEAR * frame.width
     free: dict[str, Any] = {"transform": None, "clip_on": False}
     for number, height in zip(order, heights, strict=True):
         curve, (x, y) = curves[number], places[number]
         style = curve.style | free
-        if x > near:
+        if ends[number][0] > NEAR * limits.most_rate:
             thin = {"color": style["color"], "linewidth": 0.7, "zorder": 1}
             axes.plot([x, start], [y, height], **thin | free)
         axes.plot([start, end], [height, height], **style | {"marker": ""})

@@ -40,5 +40,6 @@ for (const comparison of document.querySelectorAll(".comparison")) {
   slider.hidden = false;
   comparison.querySelector(".choices").hidden = false;
   comparison.classList.add("live");
+  document.getElementById("help").hidden = false;
   show();
 }

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -124,6 +126,19 @@ def test_report(run: Run, pictures: Path, options: list[object], tmp_path: Path)
     assert not out
     assert "-f" in err
     assert run(*report, "-f", "-Q")[0] == 0
+
+
+def test_figure(run: Run, pictures: Path, options: list[object], tmp_path: Path) -> None:
+    figure = tmp_path / "curves.svg"
+    command = ["evaluate", pictures, "-q", 20, "-q", 80, "--against", "jpeg", *options]
+    assert run(*command, "--figure", figure)[0] == 0
+    root = ElementTree.parse(figure).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    texts = {"".join(e.itertext()).strip() for e in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"vqcodec tiny", "jpeg", "bits per pixel"} <= texts
+    variables = set(re.findall(r"var\((--[\w-]+)\)", figure.read_text()))
+    assert all(f"{name}:" in figure.read_text() for name in variables)
+    assert run(*command, "--figure", figure)[0] == 3
 
 
 def test_the_gallery_shows_the_middle_of_large_pictures(

@@ -240,7 +240,8 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 def test_the_template_is_part_of_the_package() -> None:
     folder = resources.files("codec.evaluation.report").joinpath("template")
     names = {entry.name for entry in folder.iterdir()}
-    assert names == {"page.html", "panel.html", "macros.html", "style.css", "script.js"}
+    styles = {"palette.css", "style.css", "figure.css"}
+    assert names == {"page.html", "panel.html", "macros.html", "script.js"} | styles
 
 
 def test_signs() -> None:

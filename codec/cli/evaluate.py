@@ -70,6 +70,12 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     help="Write a page with curves, tables and pictures to DIR/index.html.",
 )
 @click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the curves of PSNR as SVG.",
+)
+@click.option(
     "--gallery",
     type=click.IntRange(min=0),
     default=6,
@@ -92,7 +98,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 @click.option("--frame", type=click.IntRange(min=0), help="Of animations, counted from 0.")
 @click.option("--to-8bit", is_flag=True, help="Accept pictures of 16 bits, cut to 8.")
 @with_machine_options
-@click.option("-f", "--force", is_flag=True, help="Overwrite an existing page.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing page or figure.")
 @click.option("--json", "as_json", is_flag=True, help="All measurements as JSON on stdout.")
 @click.option("-Q", "--quiet", is_flag=True, help="No progress.")
 def evaluate(**options: Any) -> int:
@@ -109,8 +115,11 @@ def evaluate(**options: Any) -> int:
 
     _check_extra()
     report: Path | None = options["report"]
+    figure: Path | None = options["figure"]
     if report and report.is_dir():
         check_target(report / PAGE, options["force"])
+    if figure:
+        check_target(figure, options["force"])
     plan = _plan(options)
     curves = []
     if options["published"] or set(plan.pictures) == KODAK:
@@ -124,6 +133,10 @@ def evaluate(**options: Any) -> int:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
         raise InputError(f"nothing could be measured ({reasons})")
     _print(evaluation, options["as_json"])
+    if figure:
+        from codec.evaluation.report import write_figure
+
+        write_figure(figure, evaluation, options["force"])
     if report:
         from codec.evaluation.report import gallery_of, write_report
 

@@ -9,6 +9,6 @@ Needs the extra `evaluate`.
 """
 
 from codec.evaluation.report.comparison import Comparison, Shown, compare, gallery_of
-from codec.evaluation.report.page import write_report
+from codec.evaluation.report.page import write_figure, write_report
 
-__all__ = ["Comparison", "Shown", "compare", "gallery_of", "write_report"]
+__all__ = ["Comparison", "Shown", "compare", "gallery_of", "write_figure", "write_report"]

@@ -51,6 +51,26 @@ def write_report(
     return path
 
 
+def write_figure(path: Path, evaluation: Evaluation, force: bool) -> None:
+    """Write the curves of PSNR as an SVG file, light or dark as its reader prefers.
+
+    Args:
+        path: of the file.
+        evaluation: the numbers.
+        force: whether an existing file may be replaced.
+
+    Raises:
+        OutputExistsError: there is one and `force` is not set.
+        OutputError: it cannot be written.
+    """
+    psnr, *_ = _plots(evaluation)
+    svg = psnr.linear[0]
+    style = _environment().get_template("figure.css").render()
+    opening = svg.index(">") + 1
+    text = f"{svg[:opening]}<style>{style}</style>{svg[opening:]}"
+    write_file(path, text.encode(), force)
+
+
 def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
     """The page."""
     panels = [panel(comparison) for comparison in gallery]
@@ -113,7 +133,7 @@ def _plots(evaluation: Evaluation) -> list[Plot]:
     curves = list(enumerate(summary.all_curves(evaluation)))
     found = []
     for quality, unit, points_of in (
-        ("PSNR", "dB", summary.psnr_points),
+        ("PSNR", "PSNR in dB", summary.psnr_points),
         ("MS-SSIM", f"dB: {MINUS}10 log10(1 {MINUS} MS-SSIM)", summary.ms_ssim_points),
     ):
         plotted = [

@@ -5,8 +5,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 PICTURE ?= tests/data/flowers.png
 KODAK ?= ../shared/data/kodak
+MODEL ?= photo
+SIZES ?= 0.4,4
 
-.PHONY: help demo test lint bench bench-large kinds targets man kodak vq theory train-smoke clean
+.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check vq theory training-speed train-smoke clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,11 +30,14 @@ lint: $(READY) ## style, types and the layer contract alone
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## seconds of each stage and peak memory for one picture (PICTURE=...)
-	$(BIN)/python scripts/bench.py $(PICTURE)
+bench: $(READY) ## speed and memory by stage, size and threads, against 5x5 + GDN (SIZES=0.4,4)
+	$(BIN)/python -m scripts.bench --sizes $(SIZES) $(PICTURE)
 
 bench-large: $(READY) ## time and peak memory of 100 megapixels, whole and a region
-	$(BIN)/python scripts/large.py
+	$(BIN)/python -m scripts.bench --sizes 100 --no-classic $(PICTURE)
+
+compressai: $(READY) ## our times beside CompressAI's, which it installs (KODAK=folder)
+	$(BIN)/python -m scripts.compressai_side_by_side $(wildcard $(KODAK)/*.png)
 
 kinds: $(READY) ## a table of what becomes of each kind of input
 	$(BIN)/python scripts/input_kinds.py
@@ -46,15 +51,21 @@ man: $(READY) ## manual pages, into build/man
 kodak: $(READY) ## rate-distortion with real files (KODAK=folder of the 24 pictures)
 	$(BIN)/vqcodec evaluate $(KODAK) --against none
 
+weights-check: $(READY) ## measure again what a model's card claims (MODEL=photo, KODAK=folder)
+	$(BIN)/python scripts/weights_check.py $(KODAK) --model $(MODEL)
+
 vq: $(READY) ## the vector-quantised model level by level, beside the other (KODAK=folder)
 	$(BIN)/python scripts/vq.py $(KODAK)
 
 theory: $(READY) ## the statements of the theory, a table each (KODAK=folder)
 	$(BIN)/python scripts/theory.py $(KODAK)
 
+training-speed: $(READY) ## steps per second on the CPU, with one thing changed at a time
+	$(BIN)/python scripts/training_speed.py
+
 train-smoke: $(READY) ## train a tiny model on the test pictures in under a minute
 	$(BIN)/vqcodec train tests/data --out runs/smoke --force --steps 60 --holdout 0 \
 		--width 32 --latent 32 --hyper 16 --prior 16 --blocks 1,1 --cache-mib 64
 
 clean: ## remove the environment and all caches, but no runs
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

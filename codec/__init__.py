@@ -1,8 +1,8 @@
 """vqcodec: a learned image codec whose files decode to the same symbols on every machine.
 
-    cli          commands: compress, decompress, info, models, train
+    cli          commands: compress, decompress, info, models, evaluate, train
     pillow_plugin  .vqc files in Pillow
-    evaluation   rate-distortion measurements      training   photographs -> weights
+    evaluation   codecs measured and compared      training   photographs -> weights
     pipeline     picture -> bytes -> picture: tiles, rate targets, what users call
     bitstream    range coder, latents <-> bytes, the .vqc container (FORMAT.md)
     runtime      exact prior and tables (numpy), transforms (torch), weights files

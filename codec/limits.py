@@ -1,6 +1,6 @@
 """How much a picture may cost, decided from its header before anything is allocated.
 
-The constants were measured with the released model (`scripts/bench.py` prints peak memory);
+The constants were measured with the released model (`make bench` prints peak memory);
 they are upper bounds for models of its width and are not exact for others.
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from codec.cli import main
@@ -23,6 +24,8 @@ DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
 TINY_VQ = DATA / "tiny_vq.safetensors"
 Run = Callable[..., tuple[int, str, str]]
+settings.register_profile("vqcodec", deadline=None)  # a loaded machine is no failure
+settings.load_profile("vqcodec")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -45,6 +45,8 @@ def test_no_number_where_there_is_nothing_to_compare() -> None:
     better = dataclasses.replace(CURVE, psnr=tuple(20 + value for value in CURVE.psnr))
     assert bd_rate(CURVE, better) is None
     assert bd_rate(CURVE, cut(1)) is None
+    flat = dataclasses.replace(CURVE, psnr=(30.0, 30.0, 31.0, 32.0, 33.0))
+    assert bd_rate(CURVE, flat) is None
     assert bd_rate(CURVE, cut(4), "ms_ssim") is None
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -104,3 +106,57 @@ def test_published_curves(run: Run, tmp_path: Path, options: list[object]) -> No
     _, out, _ = run(*command, "none", "--published", curves)
     assert "| vqcodec tiny | x |" in out
     assert "vtm" not in out
+
+
+def test_report(run: Run, pictures: Path, options: list[object], tmp_path: Path) -> None:
+    with Image.open(DATA / "flowers.png") as image:
+        image.convert("RGB").save(pictures / "c.png")
+    command = ["evaluate", pictures, "-q", 20, "-q", 80, "--against", "jpeg,webp", *options]
+    report = [*command, "--report", tmp_path / "report", "--gallery", 2]
+    status, _, err = run(*report)
+    assert status == 0
+    assert err == f"{tmp_path / 'report' / 'index.html'}\n"
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count('<input type="range"') == 2
+    assert "vqcodec tiny" in page
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["index.html"]
+
+    status, out, err = run(*report)
+    assert status == 3
+    assert not out
+    assert "-f" in err
+    assert run(*report, "-f", "-Q")[0] == 0
+
+
+def test_figure(run: Run, pictures: Path, options: list[object], tmp_path: Path) -> None:
+    figure = tmp_path / "curves.svg"
+    command = ["evaluate", pictures, "-q", 20, "-q", 80, "--against", "jpeg", *options]
+    assert run(*command, "--figure", figure)[0] == 0
+    root = ElementTree.parse(figure).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    texts = {"".join(e.itertext()).strip() for e in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"vqcodec tiny", "jpeg", "bits per pixel"} <= texts
+    variables = set(re.findall(r"var\((--[\w-]+)\)", figure.read_text()))
+    assert all(f"{name}:" in figure.read_text() for name in variables)
+    assert run(*command, "--figure", figure)[0] == 3
+
+
+def test_the_gallery_shows_the_middle_of_large_pictures(
+    run: Run, options: list[object], tmp_path: Path
+) -> None:
+    with Image.open(DATA / "flowers.png") as image:
+        image.convert("RGB").resize((1800, 1300)).save(tmp_path / "large.png")
+    command = ["evaluate", tmp_path / "large.png", "-q", 0, "--against", "jpeg", *options]
+    status, out, _ = run(*command, "--report", tmp_path / "report")
+    assert status == 0
+    assert "| vqcodec tiny | 0 |" in out
+    assert "large (middle)" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_missing_libraries_are_named(
+    run: Run, pictures: Path, options: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codec.cli.evaluate.EXTRA", ("jinja2", "no_such_library"))
+    status, _, err = run("evaluate", pictures, *options)
+    assert status == 1
+    assert err == "vqcodec: no_such_library not installed; pip install 'vqcodec[evaluate]'\n"

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import click
 
 from codec.cli.options import with_machine_options
 from codec.errors import InputError
+from codec.files import check_target
 from codec.limits import Limits
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from codec.pipeline.encoding import Progress
 
 DEFAULT_PEERS = "jpeg,webp,avif,jpeg2000,jxl"
+EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs", "pytorch_msssim")
+PAGE = "index.html"
 INCOMPLETE = 1
 
 
@@ -66,6 +70,12 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     help="Write a page with curves, tables and pictures to DIR/index.html.",
 )
 @click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the curves of PSNR as SVG.",
+)
+@click.option(
     "--gallery",
     type=click.IntRange(min=0),
     default=6,
@@ -88,7 +98,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 @click.option("--frame", type=click.IntRange(min=0), help="Of animations, counted from 0.")
 @click.option("--to-8bit", is_flag=True, help="Accept pictures of 16 bits, cut to 8.")
 @with_machine_options
-@click.option("-f", "--force", is_flag=True, help="Overwrite an existing page.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing page or figure.")
 @click.option("--json", "as_json", is_flag=True, help="All measurements as JSON on stdout.")
 @click.option("-Q", "--quiet", is_flag=True, help="No progress.")
 def evaluate(**options: Any) -> int:
@@ -103,6 +113,13 @@ def evaluate(**options: Any) -> int:
     from codec.evaluation.measuring import Cache
     from codec.evaluation.measuring import evaluate as run
 
+    _check_extra()
+    report: Path | None = options["report"]
+    figure: Path | None = options["figure"]
+    if report and report.is_dir():
+        check_target(report / PAGE, options["force"])
+    if figure:
+        check_target(figure, options["force"])
     plan = _plan(options)
     curves = []
     if options["published"] or set(plan.pictures) == KODAK:
@@ -116,7 +133,27 @@ def evaluate(**options: Any) -> int:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
         raise InputError(f"nothing could be measured ({reasons})")
     _print(evaluation, options["as_json"])
+    if figure:
+        from codec.evaluation.report import write_figure
+
+        write_figure(figure, evaluation, options["force"])
+    if report:
+        from codec.evaluation.report import gallery_of, write_report
+
+        with _progress(options["quiet"]) as progress:
+            gallery = gallery_of(evaluation, plan, options["gallery"], progress)
+        path = write_report(report, evaluation, gallery, options["force"])
+        if not options["quiet"]:
+            click.echo(str(path), err=True)
     return _warn(evaluation)
+
+
+def _check_extra() -> None:
+    """Refuse early if a library of the extra is missing."""
+    absent = [name for name in EXTRA if not find_spec(name)]
+    if absent:
+        libraries = ", ".join(absent)
+        raise InputError(f"{libraries} not installed; pip install 'vqcodec[evaluate]'")
 
 
 def _plan(options: dict[str, Any]) -> Plan:
@@ -149,12 +186,15 @@ def _user_cache() -> Path:
 
 
 def _print(evaluation: Evaluation, as_json: bool) -> None:
-    from codec.evaluation.tables import bd_table, comparisons, points_table, theory_table
+    from codec.evaluation.summary import differences, our_codecs
+    from codec.evaluation.tables import bd_table, points_table, theory_table
 
     if as_json:
         rates = [
-            {"codec": name, "against": anchor.name, "psnr": by_psnr, "ms_ssim": by_similarity}
-            for name, anchor, by_psnr, by_similarity in comparisons(evaluation)
+            {"codec": ours, "against": other.name, "psnr": other.psnr.rate}
+            | {"ms_ssim": other.ms_ssim.rate if other.ms_ssim else None}
+            for ours in our_codecs(evaluation)
+            for other in differences(evaluation, ours)
         ]
         click.echo(json.dumps(evaluation.to_dict() | {"bd_rates": rates}))
         return

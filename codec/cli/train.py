@@ -189,7 +189,8 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         trainer.close()
     if trainer.rank == 0:
         target = run / "model.safetensors"
-        export_weights(load_checkpoint(run / LAST), target, options["name"])
+        photographs = trainer.sample_for_tables()
+        export_weights(load_checkpoint(run / LAST), target, options["name"], photographs)
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
 
 

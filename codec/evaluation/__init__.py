@@ -5,7 +5,8 @@ subjects     pictures, as every codec gets them       metrics    PSNR, MS-SSIM
 coders       what a codec is here                     ours       models of ours, and their bits
 peers        JPEG, WebP, AVIF, JPEG 2000, JPEG XL     measuring  the run, resumable
 bd_rate      Bjontegaard differences, and published curves (published.json: Kodak means)
-tables       an evaluation in Markdown
+summary      differences, times, bytes against theory tables     those in Markdown
+report       those and pictures on a page, in HTML
 codebooks    rate, PSNR and usage of vector-quantised models, level by level
 theory       both sides of the statements of the theory
 """

@@ -75,7 +75,8 @@ def bd_rate(anchor: Curve, test: Curve, metric: str = "psnr") -> float | None:
         metric: "psnr", or "ms_ssim", which is taken in decibels.
 
     Returns:
-        None if a curve has fewer than two points of finite quality, or the ranges do not meet.
+        None if a curve has fewer than two points of finite quality, two of the same quality, or
+        if the ranges do not meet.
     """
     import bjontegaard
 
@@ -83,6 +84,8 @@ def bd_rate(anchor: Curve, test: Curve, metric: str = "psnr") -> float | None:
         _finite_points(curve, metric) for curve in (anchor, test)
     )
     if min(len(rate), len(anchor_rate)) < MIN_POINTS:
+        return None
+    if any(len(set(values)) < len(values) for values in (anchor_quality, quality)):
         return None
     low = max(min(anchor_quality), min(quality))
     if low >= min(max(anchor_quality), max(quality)):

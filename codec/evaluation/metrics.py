@@ -15,9 +15,9 @@ STRIP = 1024
 """Rows that are compared at once."""
 MIN_SIDE = 161
 """Pixels: five scales, each half of the one before, and a window of 11."""
-WINDOW = 2048
-WHOLE_PIXELS = 1 << 24
-"""Pictures of more pixels get the mean MS-SSIM of windows of 2048x2048."""
+WINDOW = 1024
+WHOLE_PIXELS = 1 << 22
+"""Pictures of more pixels get the mean MS-SSIM of windows of 1024x1024, to bound the memory."""
 
 
 def psnr(original: Image.Image, decoded: Image.Image) -> float:
@@ -41,8 +41,8 @@ def psnr(original: Image.Image, decoded: Image.Image) -> float:
 def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
     """MS-SSIM (Wang et al. 2003), mean over three colours; of 8-bit samples, 0..1.
 
-    What cannot be seen is taken to be equal. Pictures above 16 megapixels get the mean over
-    windows of 2048x2048 pixels, weighted by their size.
+    What cannot be seen is taken to be equal. Pictures above 4 megapixels get the mean over
+    windows of 1024x1024 pixels, weighted by their size.
 
     Returns:
         None if a side is shorter than 161 pixels.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import fmean
 
-from codec.evaluation.bd_rate import bd_rate, decibels
-from codec.evaluation.results import Curve, Evaluation, Measurement, mean_points
+from codec.evaluation.bd_rate import decibels
+from codec.evaluation.results import Evaluation, mean_points
+from codec.evaluation.summary import Gap, differences, our_codecs, theory
 
 
 def table(columns: str, rows: Iterable[Sequence[str]]) -> str:
@@ -36,63 +36,45 @@ def points_table(evaluation: Evaluation) -> str:
     )
 
 
-def comparisons(evaluation: Evaluation) -> Iterator[tuple[str, Curve, float | None, float | None]]:
-    """(name of ours, anchor, BD-rate by PSNR, BD-rate by MS-SSIM) against all others."""
-    codecs = evaluation.codecs
-    ours = [name for name in codecs if _is_ours(evaluation, name)]
-    for name in ours:
-        test = evaluation.curve(name)
-        anchors = [evaluation.curve(other) for other in codecs if other != name]
-        for anchor in [*anchors, *evaluation.published]:
-            yield name, anchor, bd_rate(anchor, test), bd_rate(anchor, test, "ms_ssim")
-
-
-def _is_ours(evaluation: Evaluation, codec: str) -> bool:
-    return any(m.model is not None for m in evaluation.measurements if m.codec == codec)
-
-
-def per_cent(value: float | None) -> str:
-    """A BD-rate for people; empty if there is none."""
-    return "" if value is None else f"{value:+.1f} %"
-
-
 def bd_table(evaluation: Evaluation) -> str:
     """BD-rates of ours against every other codec and published curve."""
     return table(
-        "codec|against|BD-rate, PSNR|BD-rate, MS-SSIM",
+        "codec|against|BD-rate, PSNR|over dB|BD-rate, MS-SSIM",
         (
-            (name, anchor.name, per_cent(by_psnr), per_cent(by_similarity))
-            for name, anchor, by_psnr, by_similarity in comparisons(evaluation)
+            (ours, other.name, per_cent(other.psnr), _range(other.psnr), per_cent(other.ms_ssim))
+            for ours in our_codecs(evaluation)
+            for other in differences(evaluation, ours)
         ),
     )
 
 
+def per_cent(gap: Gap | None) -> str:
+    """A BD-rate; empty if there is none."""
+    return "" if gap is None or gap.rate is None else f"{gap.rate:+.1f} %"
+
+
+def _range(gap: Gap) -> str:
+    return "" if gap.rate is None else f"{gap.low:.1f} to {gap.high:.1f}"
+
+
 def theory_table(evaluation: Evaluation) -> str:
-    """Files of ours against what the model says: bytes summed over the pictures."""
-    groups: dict[tuple[str, float], list[Measurement]] = {}
-    for measurement in evaluation.measurements:
-        if measurement.model:
-            key = measurement.codec, measurement.setting
-            groups.setdefault(key, []).append(measurement)
+    """Files of ours against what the model says: mean bytes per picture, bits per pixel."""
     return table(
-        "codec|setting|bytes|-log2 P|z|pass 1|pass 2|container|longest excess|noisy / rounded",
-        (_theory_row(*key, group) for key, group in groups.items()),
+        "codec|setting|file, bytes|-log2 P|z|pass 1|pass 2|container|coder|noisy bpp|rounded bpp",
+        _theory_rows(evaluation),
     )
 
 
-def _theory_row(codec: str, setting: float, group: list[Measurement]) -> tuple[str, ...]:
-    models = [m.model for m in group if m.model]
-    rounded = sum(model.rounded for model in models)
-    noisy = [model.noisy / model.rounded for model in models if model.noisy is not None]
-    return (
-        codec,
-        f"{setting:.4g}",
-        str(sum(m.size for m in group)),
-        f"{rounded / 8:.0f}",
-        f"{100 * sum(model.z for model in models) / rounded:.1f} %",
-        f"{100 * sum(model.first for model in models) / rounded:.1f} %",
-        f"{100 * sum(model.second for model in models) / rounded:.1f} %",
-        f"{sum(model.container for model in models) / 8:.0f}",
-        f"{max(m.excess for m in group):.1f}",
-        f"{fmean(noisy):.3f}" if noisy else "",
-    )
+def _theory_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
+    for ours in our_codecs(evaluation):
+        for row in theory(evaluation, ours):
+            sizes = (row.size, row.rounded, row.z, row.first, row.second)
+            yield (
+                ours,
+                f"{row.setting:.4g}",
+                *(f"{size:.0f}" for size in sizes),
+                f"{row.container:.1f}",
+                f"{row.coder:.1f}",
+                "" if row.noisy_bpp is None else f"{row.noisy_bpp:.4f}",
+                f"{row.rounded_bpp:.4f}",
+            )

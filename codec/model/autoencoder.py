@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from codec.model.config import ModelConfig
 from codec.model.densities import (
+    SIGMA_LEVELS,
     FactorizedDensity,
     bits,
     gaussian_cell_probability,
@@ -81,9 +82,33 @@ class RoundingAutoencoder(nn.Module):
         Returns:
             (y^ [B, M, H, W], -log2 P of y [B, M, H, W] and of z [B, hyper, H/4, W/4]).
         """
-        z = self.h_a(y).float()
+        z, mu, scale_level, y_hat = self._walk(y, level, surrogate)
         with torch.autocast(y.device.type, enabled=False):
             z_cells = self.z_density.cell_probability(for_rate(z, 0.0, surrogate))
+        residual = for_rate(y, mu, surrogate)
+        y_cells = gaussian_cell_probability(residual, sigma_of_level(scale_level))
+        return y_hat, bits(y_cells), bits(z_cells)
+
+    def symbols(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers that a file would hold for y, and the tables that would code them.
+
+        Args:
+            x: as in `forward`, like `level`.
+
+        Returns:
+            (round(y - mu), number of the table), int64 [B, M, H/16, W/16] each; but for the
+            rounding of floats they are those of the exact prior.
+        """
+        y = self.gain(self.g_a(x, level).float(), level)
+        _, mu, scale_level, _ = self._walk(y, level, "rounded")
+        table = (scale_level + 0.5).floor().clamp(0, SIGMA_LEVELS - 1)
+        return (y - mu).round().long(), table.long()
+
+    def _walk(
+        self, y: Tensor, level: Tensor, surrogate: Surrogate
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(z, mu, position on the ladder of scales, y^): what both passes predict of y."""
+        z = self.h_a(y).float()
         features = self.prior.features(for_synthesis(z, 0.0, surrogate), level)
 
         first = checkerboard(y.shape[1], y.shape[2], y.shape[3], y.device)
@@ -92,7 +117,5 @@ class RoundingAutoencoder(nn.Module):
         mu_second, level_second = self.prior.second_pass(features, y_hat_first, level)
 
         mu = torch.where(first, mu_first, mu_second)
-        sigma = sigma_of_level(torch.where(first, level_first, level_second))
         y_hat = torch.where(first, y_hat_first, for_synthesis(y, mu_second, surrogate))
-        y_cells = gaussian_cell_probability(for_rate(y, mu, surrogate), sigma)
-        return y_hat, bits(y_cells), bits(z_cells)
+        return z, mu, torch.where(first, level_first, level_second), y_hat

@@ -9,6 +9,7 @@ loop          the training run
 interruption  signals, obeyed at step boundaries
 run_log       JSON lines and TensorBoard events
 validation    real rounded rate on held-out tiles
+calibration   tables fitted to the symbols that a trained model rounds to
 export        checkpoint -> exact tables and weights file
 initial       weights file -> start of a new run
 """

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
@@ -26,6 +27,7 @@ from codec.runtime.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
 from codec.runtime.index_prior import POWERS
 from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.runtime.weights import Weights, load_weights
+from codec.training.calibration import count_symbols, fit_mixtures, mixture_cell_probability
 from codec.training.checkpoint import Checkpoint
 
 DEVIATIONS = 6.0
@@ -46,15 +48,23 @@ FOLDED_UNITS = {
 """Constant factors of the float network that the integer one has in its weights."""
 
 
-def gaussian_tables() -> FrequencyTables:
-    """One zero-mean table per scale level, from the cell probability of the Gaussian."""
+def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:
+    """One zero-mean table per scale level, from the cell probability of the Gaussian.
+
+    Args:
+        mixtures: weights of a mixture around each scale, see `codec.training.calibration`.
+    """
     low, tables = [], []
     for level in range(SIGMA_LEVELS):
         sigma = sigma_of_level(torch.tensor(float(level), dtype=torch.float64))
         radius = math.ceil(DEVIATIONS * sigma) + MARGIN
         symbols = torch.arange(-radius, radius + 1, dtype=torch.float64)
         low.append(-radius)
-        tables.append(quantise_frequencies(gaussian_cell_probability(symbols, sigma).numpy()))
+        if mixtures is None:
+            mass = gaussian_cell_probability(symbols, sigma)
+        else:
+            mass = mixture_cell_probability(symbols, sigma, mixtures[level])
+        tables.append(quantise_frequencies(mass.numpy()))
     return FrequencyTables.build(low, tables)
 
 
@@ -79,8 +89,14 @@ def powers_of_two() -> NDArray[np.int32]:
     return np.floor(TOTAL * np.exp2(-np.arange(POWERS) / UNIT) + 0.5).astype(np.int32)
 
 
-def export_model(model: Autoencoder, name: str, training: dict[str, Any]) -> Weights:
+def export_model(
+    model: Autoencoder, name: str, training: dict[str, Any], mixtures: Tensor | None = None
+) -> Weights:
     """Turn a trained model into weights that compress pictures.
+
+    Args:
+        training: how it was trained, for the record.
+        mixtures: of the tables of y, if they were fitted.
 
     Raises:
         WeightsError: a parameter is not finite, does not fit its type, or breaks the
@@ -105,7 +121,7 @@ def export_model(model: Autoencoder, name: str, training: dict[str, Any]) -> Wei
     if isinstance(model, RoundingAutoencoder):
         density = FactorizedDensity(model.config.hyper)
         density.load_state_dict(model.z_density.state_dict())
-        tensors |= gaussian_tables().to_tensors("tables.y")
+        tensors |= gaussian_tables(mixtures).to_tensors("tables.y")
         tensors |= factorized_tables(density, model.config.hyper).to_tensors("tables.z")
     elif model.config.index_prior == "learned":
         tensors["prior.powers"] = powers_of_two()
@@ -113,8 +129,13 @@ def export_model(model: Autoencoder, name: str, training: dict[str, Any]) -> Wei
     return Weights(name, config, tensors, training)
 
 
-def export_weights(checkpoint: Checkpoint, target: Path, name: str) -> Weights:
+def export_weights(
+    checkpoint: Checkpoint, target: Path, name: str, photographs: Tensor | None = None
+) -> Weights:
     """Export a checkpoint's averaged model to a file, and load that file back to verify it.
+
+    Args:
+        photographs: training pictures to fit the tables of y to, uint8 [n, 3, H, W].
 
     Raises:
         WeightsError: the model cannot be exported.
@@ -122,7 +143,11 @@ def export_weights(checkpoint: Checkpoint, target: Path, name: str) -> Weights:
     training = dataclasses.asdict(checkpoint.training)
     training |= {"steps": checkpoint.position.step}
     training |= {"minutes": round(checkpoint.position.elapsed / 60, 1)}
-    weights = export_model(checkpoint.averaged_model(), name, training)
+    model = checkpoint.averaged_model()
+    mixtures = None
+    if photographs is not None and isinstance(model, RoundingAutoencoder):
+        mixtures = fit_mixtures(count_symbols(model, photographs))
+    weights = export_model(model, name, training, mixtures)
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(weights.to_bytes())
     load_weights(partial)

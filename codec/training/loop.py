@@ -54,6 +54,8 @@ TRUNK = "trunk.safetensors"
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
 VALIDATION_CROPS = 32
+TABLE_CROPS = 96
+"""Pictures of 256x256 that the frequency tables of an export are fitted to."""
 INITIAL_CROPS = {"integer": 64, "vq": 256}
 """Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
 
@@ -254,6 +256,11 @@ class Trainer:
         crops = self.held_out.to(self.device)
         points = validate(self.average, crops, self.training.distortion)
         return [point._asdict() for point in points]
+
+    def sample_for_tables(self) -> Tensor:
+        """Training crops that the tables of an export are fitted to, uint8 [n, 3, 256, 256]."""
+        crops = self.pool.crops(TABLE_CROPS, CROP, self._generator(-2))
+        return (crops * 255).round().to(torch.uint8).cpu()
 
     def save(self, name: str = LAST) -> None:
         """Write the exact state into the run folder (first process only)."""

@@ -1,0 +1,210 @@
+"""The report as one HTML file that needs no other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from codec.errors import OutputError
+from codec.evaluation import summary
+from codec.evaluation.bd_rate import decibels
+from codec.evaluation.report.comparison import Comparison
+from codec.evaluation.report.pictures import COPY_QUALITY, panel
+from codec.evaluation.report.plots import NARROW, WIDE, PlottedCurve, draw
+from codec.evaluation.results import Evaluation, RatePoint, mean_points
+from codec.files import check_target, write_file
+
+PAGE = "index.html"
+MINUS, NO_BREAK, INFINITY = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}", "\N{INFINITY}"
+
+
+def write_report(
+    folder: Path, evaluation: Evaluation, gallery: Sequence[Comparison], force: bool
+) -> Path:
+    """Write the page `index.html` into a folder, which is made if need be.
+
+    Args:
+        folder: where to.
+        evaluation: the numbers.
+        gallery: the pictures to compare.
+        force: whether an existing page may be replaced.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        OutputExistsError: there is a page and `force` is not set.
+        OutputError: the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    path = folder / PAGE
+    check_target(path, force)
+    write_file(path, render(evaluation, gallery).encode(), force)
+    return path
+
+
+def write_figure(path: Path, evaluation: Evaluation, force: bool) -> None:
+    """Write the curves of PSNR as an SVG file, light or dark as its reader prefers.
+
+    Args:
+        path: of the file.
+        evaluation: the numbers.
+        force: whether an existing file may be replaced.
+
+    Raises:
+        OutputExistsError: there is one and `force` is not set.
+        OutputError: it cannot be written.
+    """
+    psnr, *_ = _plots(evaluation)
+    svg = psnr.linear[0]
+    style = _environment().get_template("figure.css").render()
+    opening = svg.index(">") + 1
+    text = f"{svg[:opening]}<style>{style}</style>{svg[opening:]}"
+    write_file(path, text.encode(), force)
+
+
+def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
+    """The page."""
+    panels = [panel(comparison) for comparison in gallery]
+    ours = summary.our_codecs(evaluation)
+    differences = {name: summary.differences(evaluation, name) for name in ours}
+    theory = {name: summary.theory(evaluation, name) for name in ours}
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            evaluation=evaluation,
+            ours=ours,
+            sizes=set(evaluation.pictures.values()),
+            megapixels=sum(width * height for width, height in evaluation.pictures.values()) / 1e6,
+            headline=_headline(differences[ours[0]]) if ours else [],
+            differences={name: rows for name, rows in differences.items() if rows},
+            widest=_widest(differences),
+            plots=_plots(evaluation),
+            points=_points_by_codec(evaluation),
+            times=summary.times(evaluation),
+            theory={name: rows for name, rows in theory.items() if rows},
+            panels=panels,
+            fidelity=min((p.fidelity for p in panels), default=math.inf),
+            copy_quality=COPY_QUALITY,
+        )
+    )
+
+
+def _headline(differences: list[summary.Difference]) -> list[summary.Difference]:
+    """Those to peers; to anything if there are none."""
+    known = [d for d in differences if d.psnr.rate is not None]
+    return [d for d in known if d.peer] or known
+
+
+def _widest(differences: dict[str, list[summary.Difference]]) -> float:
+    """Largest BD-rate in per cent, which fills half a bar."""
+    rates = [d.psnr.rate for rows in differences.values() for d in rows]
+    return max((abs(rate) for rate in rates if rate is not None), default=1.0)
+
+
+def _points_by_codec(evaluation: Evaluation) -> dict[str, list[RatePoint]]:
+    groups: dict[str, list[RatePoint]] = {}
+    for point in mean_points(evaluation.measurements):
+        groups.setdefault(point.codec, []).append(point)
+    return groups
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One quality against rate, for every axis and width of the page."""
+
+    title: str
+    linear: list[Markup]
+    logarithmic: list[Markup]
+
+
+def _plots(evaluation: Evaluation) -> list[Plot]:
+    """What can be drawn: no MS-SSIM where there is none."""
+    published = {id(curve) for curve in evaluation.published}
+    curves = list(enumerate(summary.all_curves(evaluation)))
+    found = []
+    for quality, unit, points_of in (
+        ("PSNR", "PSNR in dB", summary.psnr_points),
+        ("MS-SSIM", f"dB: {MINUS}10 log10(1 {MINUS} MS-SSIM)", summary.ms_ssim_points),
+    ):
+        plotted = [
+            PlottedCurve(curve.name, points_of(curve), id(curve) in published, number)
+            for number, curve in curves
+            if points_of(curve)
+        ]
+        if any(not curve.published for curve in plotted):
+            linear, logarithmic = (
+                [draw(plotted, quality, unit, scale, layout) for layout in (WIDE, NARROW)]
+                for scale in (False, True)
+            )
+            found.append(Plot(quality, linear, logarithmic))
+    return found
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("codec.evaluation.report", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "fixed": fixed,
+        "percent": percent,
+        "count": lambda value: f"{value:,.0f}",
+        "seconds": seconds,
+        "plain": lambda value: f"{value:.4g}",
+        "decibels": similarity,
+    }
+    return environment
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """A number with so many decimals.
+
+    Example:
+        >>> fixed(3.14159, 2), fixed(None, 2)
+        ('3.14', 'n/a')
+    """
+    if value is None or math.isnan(value):
+        return "n/a"
+    if math.isinf(value):
+        return INFINITY
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def similarity(value: float | None) -> float | None:
+    """MS-SSIM in dB for `fixed`: inf for equal pictures."""
+    if value is None:
+        return None
+    return decibels(value) if value < 1 else math.inf
+
+
+def percent(value: float | None, signed: bool = True, digits: int = 1) -> str:
+    """Per cent, with its sign if `signed`."""
+    if value is None or math.isnan(value):
+        return "n/a"
+    sign = "+" if signed and value > 0 else ""
+    return f"{sign}{value:.{digits}f}{NO_BREAK}%".replace("-", MINUS)
+
+
+def seconds(value: float) -> str:
+    """Seconds to three figures, and no finer than 0.1 ms.
+
+    Example:
+        >>> [seconds(s) for s in (0.00123, 0.0456, 1.234, 123.4)]
+        ['0.0012', '0.0456', '1.23', '123']
+    """
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:.{4 if value < 0.1 else digits}f}"

@@ -1,0 +1,181 @@
+"""Pictures and heat maps, small enough for a page that holds them all."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image
+
+from codec.evaluation.report.comparison import Comparison, Shown
+from codec.picture.pixels import from_image, psnr
+from codec.tiles import LATENT_STRIDE
+
+WINDOW = 768
+"""Pixels a side of what is shown of a larger picture."""
+COPY_QUALITY = 92
+COPY_OPTIONS = {"quality": COPY_QUALITY, "subsampling": "4:4:4", "speed": 8}
+"""Of the AVIF copies: full colour resolution, about a fifth of the bytes without loss."""
+LEAST_WIDTH = 256
+"""CSS pixels: smaller pictures are enlarged by a whole number."""
+COLOURS = "viridis"
+"""Perceptually uniform, and readable for the colour-blind."""
+TOP_PERCENTILE = 99.5
+"""Of bits per block, ends the colour scale, so that one block does not darken all others."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is shown of a picture, in pixels; left and top are multiples of 16."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
+
+def window_of(width: int, height: int) -> Window:
+    """The whole picture, or the middle of a larger one."""
+    (left, shown_width), (top, shown_height) = (_middle(side) for side in (width, height))
+    return Window(left, top, shown_width, shown_height)
+
+
+def _middle(side: int) -> tuple[int, int]:
+    shown = min(side, WINDOW)
+    return (side - shown) // 2 // LATENT_STRIDE * LATENT_STRIDE, shown
+
+
+@dataclass(frozen=True)
+class Version:
+    """One of the pictures that can be compared."""
+
+    label: str
+    """Unique in its panel."""
+    uri: str
+    shown: Shown | None
+    """None for the original and for the heat map."""
+    kind: str
+    """One of "original", "ours", "peer" or "bits"."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colour scale of a heat map."""
+
+    uri: str
+    top: float
+    """Bits per block of the last colour; blocks of more have it too."""
+    most: float
+    total: float
+    """Bits of all blocks of the picture."""
+
+    @property
+    def top_per_pixel(self) -> float:
+        return self.top / LATENT_STRIDE**2
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of the gallery, ready for the page."""
+
+    name: str
+    width: int
+    """Of the whole picture in pixels, as the height."""
+    height: int
+    window: Window
+    enlarged: int
+    """How many CSS pixels to a pixel."""
+    versions: list[Version]
+    rival: int
+    """Number of the version to show beside ours at first: the peer of the highest PSNR."""
+    scale: Scale | None
+    left_out: dict[str, str]
+    """Peers that cannot keep the picture as it is, with the reason."""
+    fidelity: float
+    """Lowest PSNR in dB of the copies on the page against what they show."""
+
+    @property
+    def cropped(self) -> bool:
+        return (self.window.width, self.window.height) != (self.width, self.height)
+
+
+def panel(comparison: Comparison) -> Panel:
+    """Copies of all pictures of a comparison, for the page."""
+    original = comparison.original
+    window = window_of(original.width, original.height)
+    shown = [comparison.ours, *comparison.peers]
+    copies = [_copy(image.crop(window.box)) for image in (original, *(s.image for s in shown))]
+    versions = [Version("original", copies[0][0], None, "original")]
+    for number, (one, (uri, _)) in enumerate(zip(shown, copies[1:], strict=True)):
+        versions.append(Version(one.codec, uri, one, "peer" if number else "ours"))
+    scale = None
+    if comparison.bit_map is not None:
+        uri, scale = heat_map(comparison.bit_map, window)
+        versions.append(Version(f"bits of {comparison.ours.codec}", uri, None, "bits"))
+    return Panel(
+        name=comparison.name,
+        width=original.width,
+        height=original.height,
+        window=window,
+        enlarged=max(1, math.ceil(LEAST_WIDTH / window.width)),
+        versions=versions,
+        rival=_strongest(versions),
+        scale=scale,
+        left_out=comparison.left_out,
+        fidelity=min(quality for _, quality in copies),
+    )
+
+
+def _strongest(versions: list[Version]) -> int:
+    """The peer of the highest PSNR, or the original."""
+    peers = [(v.shown.psnr, n) for n, v in enumerate(versions) if v.kind == "peer" and v.shown]
+    return max(peers)[1] if peers else 0
+
+
+def _copy(image: Image.Image) -> tuple[str, float]:
+    """A copy as a data URI, and its PSNR in dB."""
+    plain = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
+    buffer = BytesIO()
+    plain.save(buffer, "AVIF", **COPY_OPTIONS)
+    with Image.open(buffer) as copy:
+        quality = psnr(from_image(plain).samples, from_image(copy).samples)
+    return _data_uri("avif", buffer.getvalue()), quality
+
+
+def heat_map(bit_map: NDArray[np.floating], window: Window) -> tuple[str, Scale]:
+    """Bits per block as a picture of the window, and its scale from 0 up.
+
+    Args:
+        bit_map: bits per block of 16x16 pixels of the whole picture, [rows, columns].
+        window: what to show; left and top are multiples of 16.
+    """
+    top = float(np.percentile(bit_map, TOP_PERCENTILE)) or 1.0
+    indices = np.rint(255 * np.clip(bit_map / top, 0, 1)).astype(np.uint8)
+    pixels = np.kron(indices, np.ones((LATENT_STRIDE, LATENT_STRIDE), np.uint8))
+    image = Image.fromarray(pixels).crop(window.box)
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    scale = Scale(_coloured(ramp), top, float(bit_map.max()), float(bit_map.sum()))
+    return _coloured(image), scale
+
+
+def _coloured(indices: Image.Image) -> str:
+    """A palette PNG of colour numbers 0..255."""
+    palette = (colormaps[COLOURS](np.arange(256), bytes=True)[:, :3]).tobytes()
+    image = indices.copy()
+    image.putpalette(palette)
+    buffer = BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return _data_uri("png", buffer.getvalue())
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,221 @@
+"""What an evaluation comes to: differences between codecs, times, bytes against theory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from codec.evaluation.bd_rate import bd_rate, decibels
+from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
+
+Points = Sequence[tuple[float, float]]
+"""(bits per pixel, quality in dB) by rising rate."""
+
+
+def psnr_points(curve: Curve) -> Points:
+    """Points of a curve, without lossless ones."""
+    return [point for point in zip(curve.bpp, curve.psnr, strict=True) if point[1] < math.inf]
+
+
+def ms_ssim_points(curve: Curve) -> Points:
+    """Points of a curve with MS-SSIM in dB, without lossless ones; none if it has no MS-SSIM."""
+    similar = zip(curve.bpp, curve.ms_ssim, strict=True) if curve.ms_ssim else ()
+    return [(bpp, decibels(similarity)) for bpp, similarity in similar if similarity < 1]
+
+
+def our_codecs(evaluation: Evaluation) -> list[str]:
+    """Those whose files come with the model's bits; the first of all if there are none."""
+    modelled = {m.codec for m in evaluation.measurements if m.model is not None}
+    return [codec for codec in evaluation.codecs if codec in modelled] or evaluation.codecs[:1]
+
+
+def all_curves(evaluation: Evaluation) -> list[Curve]:
+    """Measured ones, ours first, then published ones."""
+    ours = our_codecs(evaluation)
+    names = sorted(evaluation.codecs, key=lambda name: name not in ours)
+    return [evaluation.curve(name) for name in names] + evaluation.published
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Difference in rate at equal quality."""
+
+    rate: float | None
+    """Per cent; negative where ours needs fewer bits. None if it cannot be told."""
+    low: float
+    high: float
+    """Range of quality in dB that both curves cover."""
+    reason: str
+    """Why there is no rate."""
+
+
+def gap(anchor: Points, test: Points) -> Gap:
+    """Bjontegaard difference in rate of `test` against `anchor`, or why there is none."""
+
+    def none(reason: str) -> Gap:
+        return Gap(None, math.nan, math.nan, reason)
+
+    if len(anchor) < 2 or len(test) < 2:
+        return none("a curve needs two points at least")
+    ranges = []
+    for points in (anchor, test):
+        values = sorted(quality for _, quality in points)
+        if any(one == other for one, other in pairwise(values)):
+            return none("two points of a curve have the same quality")
+        ranges.append((values[0], values[-1]))
+    (low, high), (our_low, our_high) = ranges
+    rate = bd_rate(_curve(anchor), _curve(test))
+    if rate is None:
+        return none(
+            f"no quality in common: {low:.1f} to {high:.1f} dB, "
+            f"ours {our_low:.1f} to {our_high:.1f} dB"
+        )
+    return Gap(rate, max(low, our_low), min(high, our_high), "")
+
+
+def _curve(points: Points) -> Curve:
+    """Points as `bd_rate` takes them, whatever their quality is."""
+    bpp, quality = zip(*points, strict=True)
+    return Curve("", "", bpp, quality, None)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One of ours against one other curve."""
+
+    name: str
+    source: str
+    """What was measured, or where the points were published."""
+    measured: bool
+    peer: bool
+    """Whether it was measured and is not of ours."""
+    psnr: Gap
+    ms_ssim: Gap | None
+    """None if one of the two has no MS-SSIM."""
+
+
+def differences(evaluation: Evaluation, name: str) -> list[Difference]:
+    """One of ours against all other curves, measured ones first."""
+    ours = evaluation.curve(name)
+    others = [
+        (evaluation.curve(codec), True, evaluation.descriptions.get(codec, "measured"))
+        for codec in evaluation.codecs
+        if codec != name
+    ]
+    others += [(curve, False, curve.source) for curve in evaluation.published]
+    own = our_codecs(evaluation)
+    found = []
+    for curve, measured, source in others:
+        similar, our_similar = ms_ssim_points(curve), ms_ssim_points(ours)
+        found.append(
+            Difference(
+                name=curve.name,
+                source=source,
+                measured=measured,
+                peer=measured and curve.name not in own,
+                psnr=gap(psnr_points(curve), psnr_points(ours)),
+                ms_ssim=gap(similar, our_similar) if similar and our_similar else None,
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one codec over all its files."""
+
+    codec: str
+    files: int
+    encode: float
+    """Per picture, mean."""
+    decode: float
+    encode_megapixel: float
+    """Per million pixels."""
+    decode_megapixel: float
+
+
+def times(evaluation: Evaluation) -> list[Times]:
+    """One row per codec."""
+    rows = []
+    for codec in evaluation.codecs:
+        group = [m for m in evaluation.measurements if m.codec == codec]
+        files, megapixels = len(group), sum(m.pixels for m in group) / 1e6
+        encode = sum(m.encode_seconds for m in group)
+        decode = sum(m.decode_seconds for m in group)
+        rows.append(
+            Times(
+                codec,
+                files,
+                encode=encode / files,
+                decode=decode / files,
+                encode_megapixel=encode / megapixels,
+                decode_megapixel=decode / megapixels,
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class TheoryRow:
+    """Bytes per picture at one setting against what the model says; means over pictures."""
+
+    setting: float
+    z: float
+    """-log2 P of the hyper-latents, in bytes, as are all below."""
+    first: float
+    second: float
+    container: float
+    size: float
+    """Of the files."""
+    rounded_bpp: float
+    """-log2 P of all rounded latents, in bits per pixel."""
+    noisy_bpp: float | None
+    """Of noisy latents, an upper bound on the mutual information."""
+
+    @property
+    def rounded(self) -> float:
+        return self.z + self.first + self.second
+
+    @property
+    def coder(self) -> float:
+        """Bytes that are neither -log2 P nor container: what coding costs beyond theory."""
+        return self.size - self.rounded - self.container
+
+    @property
+    def excess(self) -> float:
+        """Of the file over -log2 P, in per cent."""
+        return 100 * (self.size / self.rounded - 1) if self.rounded else math.nan
+
+    @property
+    def noise_gap(self) -> float | None:
+        """Of the noisy rate over the rounded one, in per cent."""
+        if self.noisy_bpp is None or not self.rounded_bpp:
+            return None
+        return 100 * (self.noisy_bpp / self.rounded_bpp - 1)
+
+
+def theory(evaluation: Evaluation, name: str) -> list[TheoryRow]:
+    """One row per setting of one of ours, by rising size; none without the model's bits."""
+    groups: dict[float, list[tuple[Measurement, ModelBits]]] = {}
+    for m in evaluation.measurements:
+        if m.codec == name and m.model is not None:
+            groups.setdefault(m.setting, []).append((m, m.model))
+    rows = [_theory_row(setting, group) for setting, group in groups.items()]
+    return sorted(rows, key=lambda row: row.size)
+
+
+def _theory_row(setting: float, group: list[tuple[Measurement, ModelBits]]) -> TheoryRow:
+    noisy = [bits.noisy / m.pixels for m, bits in group if bits.noisy is not None]
+    return TheoryRow(
+        setting=setting,
+        z=fmean(bits.z for _, bits in group) / 8,
+        first=fmean(bits.first for _, bits in group) / 8,
+        second=fmean(bits.second for _, bits in group) / 8,
+        container=fmean(bits.container for _, bits in group) / 8,
+        size=fmean(m.size for m, _ in group),
+        rounded_bpp=fmean(bits.rounded / m.pixels for m, bits in group),
+        noisy_bpp=fmean(noisy) if len(noisy) == len(group) else None,
+    )

@@ -1,0 +1,93 @@
+"""Frequency tables fitted to what a trained model really rounds to.
+
+Training takes a residual of scale s for a Gaussian N(0, s^2); the residuals of photographs have
+a sharper peak and longer tails. Each table becomes a mixture of Gaussians around its scale,
+
+    p_s = sum_k w_sk N(0, (r_k s)^2)
+    P(q) = sum_k w_sk (Phi((q + 1/2) / (r_k s)) - Phi((q - 1/2) / (r_k s)))
+
+whose weights maximise the likelihood of symbols counted on training pictures. P is still the
+integral of p over the unit cell; a file gets shorter, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
+
+RATIOS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
+"""Deviations of the components in units of the table's scale."""
+LIMIT = 2048
+"""Largest symbol that is counted by itself."""
+GAUSSIAN_COUNT = 2000.0
+"""Made-up symbols of the plain Gaussian in each table: what rarely occurs stays as trained."""
+ITERATIONS = 1000
+REACH = 32.0
+"""Deviations within which symbols take part in the fit."""
+TINY = 1e-300
+"""Keeps cells that no component reaches from being divided by 0."""
+
+
+@torch.no_grad()
+def count_symbols(model: RoundingAutoencoder, pictures: Tensor, batch: int = 8) -> Tensor:
+    """How often each symbol occurs under each table, over all anchors.
+
+    Args:
+        pictures: uint8 [n, 3, H, W], sides multiples of 64, on the model's device.
+
+    Returns:
+        float64 [64, 2 LIMIT + 1], symmetric about symbol 0 in the middle.
+    """
+    size = 2 * LIMIT + 1
+    counts = torch.zeros(SIGMA_LEVELS * size, dtype=torch.float64)
+    for part in torch.split(pictures, batch):
+        x = part.float() / 255
+        for anchor in range(model.config.anchors):
+            symbols, table = model.symbols(x, torch.full((len(x),), float(anchor), device=x.device))
+            index = table * size + symbols.clamp(-LIMIT, LIMIT) + LIMIT
+            counts += torch.bincount(index.flatten().cpu(), minlength=len(counts))
+    counts = counts.reshape(SIGMA_LEVELS, size)
+    return (counts + counts.flip(1)) / 2
+
+
+def fit_mixtures(counts: Tensor) -> Tensor:
+    """Weights of the components of each table by expectation maximisation, [64, components].
+
+    Args:
+        counts: as `count_symbols` gives them.
+    """
+    plain = RATIOS.index(1.0)
+    start = torch.full((len(RATIOS), 1), 0.5 / (len(RATIOS) - 1), dtype=torch.float64)
+    start[plain] = 0.5
+    weights = []
+    for table, sigma in enumerate(sigma_of_level(torch.arange(SIGMA_LEVELS, dtype=torch.float64))):
+        reach = min(LIMIT, math.ceil(REACH * sigma))
+        symbols = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        cells = torch.stack([gaussian_cell_probability(symbols, sigma * ratio) for ratio in RATIOS])
+        seen = counts[table, LIMIT - reach : LIMIT + reach + 1] + GAUSSIAN_COUNT * cells[plain]
+        weight = start
+        for _ in range(ITERATIONS):
+            share = weight * cells
+            share /= share.sum(0).clamp_min(TINY)
+            weight = (share * seen).sum(1, keepdim=True) / seen.sum()
+        weights.append(weight[:, 0] / weight.sum())
+    return torch.stack(weights)
+
+
+def mixture_cell_probability(symbols: Tensor, sigma: Tensor, weights: Tensor) -> Tensor:
+    """Probability of the unit cells around `symbols` [n] under a mixture around one scale.
+
+    Args:
+        sigma: the scale, a scalar.
+        weights: of the components, [components].
+    """
+    parts = [
+        weight * gaussian_cell_probability(symbols, sigma * ratio)
+        for weight, ratio in zip(weights, RATIOS, strict=True)
+    ]
+    return torch.stack(parts).sum(0)

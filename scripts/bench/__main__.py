@@ -1,0 +1,243 @@
+"""The benchmark's command line: rounds of measurements, then tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codec.errors import CodecError
+from codec.pipeline.options import UNTILED_PIXELS
+from codec.runtime.released import find_weights, read_config, read_metadata, short_id_of
+from scripts.bench.children import measured
+from scripts.bench.classic import write_classic_weights
+from scripts.bench.pictures import write_picture_of
+from scripts.bench.results import CLASSIC, OURS, Case, Results
+from scripts.bench.tables import comparison, process_table, stage_table
+
+PROGRAM = [sys.executable, "-m", "codec"]
+FOLDER = Path("runs/bench")
+ROUNDS_TIMES_MEGAPIXELS = 16
+MOST_ROUNDS = 5
+WARM_REPEATS_UP_TO = 1.0
+"""Megapixels up to which a round has three samples of each stage instead of one."""
+REGION = (800, 600)
+"""Part of a picture that is shown alone, if the picture has tiles."""
+
+
+class Numbers(click.ParamType[list[float]]):
+    """Numbers above zero, separated by commas or spaces."""
+
+    name = "N,N..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[float]:
+        if isinstance(value, list):
+            return value
+        try:
+            numbers = [float(part) for part in str(value).replace(",", " ").split()]
+        except ValueError:
+            numbers = []
+        if not numbers or min(numbers) <= 0:
+            self.fail(f"{value!r} is no list of numbers above zero, such as 0.4,4")
+        return list(dict.fromkeys(numbers))
+
+
+class Bench:
+    """Measures everything once per round, into `results`."""
+
+    def __init__(self, results: Results, models: dict[str, str], folder: Path) -> None:
+        self.results, self._models, self._folder = results, models, folder
+
+    def process(self, case: Case, *arguments: str) -> dict[str, Any]:
+        """A command as a user runs it; `case` gives all but what is measured. Returns its JSON."""
+        usage = measured([*PROGRAM, *arguments], case.threads)
+        for name in ("wall", "cpu", "peak"):
+            self.results.add(case._replace(what=name), getattr(usage, name))
+        facts: dict[str, Any] = json.loads(usage.output) if "--json" in arguments else {}
+        return facts
+
+    def stages(self, megapixels: float, threads: int, number: int) -> None:
+        """Stages of both models in one process."""
+        module = [sys.executable, "-m", "scripts.bench.stages", str(self._picture(megapixels))]
+        repeat = 3 if megapixels <= WARM_REPEATS_UP_TO else 1
+        models = self._in_turn(number)
+        usage = measured([*module, *models.values(), "--repeat", str(repeat)], threads)
+        found = json.loads(usage.output)
+        for model, path in models.items():
+            for command, stages in found[path].items():
+                for stage, samples in stages.items():
+                    self.results.add(Case(megapixels, threads, model, command, stage), *samples)
+
+    def commands(self, megapixels: float, threads: int, number: int) -> None:
+        """`compress` and `decompress` in processes of their own."""
+        width, height = self.results.about["pictures"][f"{megapixels:g}"]
+        left, top = int(0.4 * width), int(0.4 * height)
+        region = f"{left},{top},{REGION[0]},{REGION[1]}"
+        for model, path in self._in_turn(number).items():
+            coded, shown = self._folder / f"{model}.vqc", self._folder / "shown.png"
+            case = Case(megapixels, threads, model, "compress", "")
+            shared = ("-Qf", "--model", path)
+            self.process(case, "compress", *shared, str(self._picture(megapixels)), str(coded))
+            decompress = ("decompress", *shared, str(coded), str(shown))
+            self.process(case._replace(command="decompress"), *decompress)
+            if width * height > UNTILED_PIXELS:
+                case = case._replace(command=f"decompress --region {region}")
+                facts = self.process(case, *decompress, "--region", region, "--json")
+                if model == OURS:
+                    names = ("tiles", "tiles_read", "bytes", "bytes_read")
+                    read = self.results.about.setdefault("region", {})
+                    read[f"{megapixels:g}"] = {name: facts[name] for name in names}
+
+    def small_commands(self) -> None:
+        """What needs no transforms should answer at once."""
+        for arguments in (("--help",), ("info", str(self._folder / f"{OURS}.vqc"))):
+            self.process(Case(0.0, 1, OURS, arguments[0], ""), *arguments)
+
+    def _picture(self, megapixels: float) -> Path:
+        return self._folder / f"{megapixels:g}.png"
+
+    def _in_turn(self, number: int) -> dict[str, str]:
+        """The models, in every other round the other way round."""
+        return dict(list(self._models.items())[:: -1 if number % 2 else 1])
+
+    def make_pictures(self, source: Path, sizes: list[float]) -> None:
+        """Write a picture of each size."""
+        self.results.about["pictures"] = {
+            f"{size:g}": write_picture_of(source, size, self._picture(size)) for size in sizes
+        }
+
+
+def rounds_of(megapixels: float) -> int:
+    """Fewer rounds for larger pictures."""
+    return max(1, min(MOST_ROUNDS, round(ROUNDS_TIMES_MEGAPIXELS / megapixels)))
+
+
+def schedule(
+    bench: Bench, sizes: list[float], threads: list[int], repeat: int | None
+) -> list[Callable[[], None]]:
+    """All measurements, round by round."""
+    rounds = {size: repeat or rounds_of(size) for size in sizes}
+    steps: list[Callable[[], None]] = []
+    for number in range(max(rounds.values())):
+        for size in (size for size in sizes if number < rounds[size]):
+            for count in threads:
+                steps.append(partial(bench.stages, size, count, number))
+                steps.append(partial(bench.commands, size, count, number))
+        steps.append(bench.small_commands)
+    return steps
+
+
+def facts_of_machine() -> dict[str, Any]:
+    """Where and of what the measurements are."""
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False)
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "commit": commit.stdout.strip(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "torch": version("torch"),
+        "load": os.getloadavg()[0],
+    }
+
+
+def print_results(results: Results, sizes: list[float], threads: list[int], name: str) -> None:
+    """All tables."""
+    for size in sizes:
+        width, height = results.about["pictures"][f"{size:g}"]
+        print(f"\n{size:g} megapixels ({width}x{height}): stages in one process, warm\n")
+        print(stage_table(results, size, threads, name))
+        print(f"\n{size:g} megapixels: whole processes\n")
+        print(process_table(results, size, threads, name))
+        if read := results.about.get("region", {}).get(f"{size:g}"):
+            print(
+                f"\nthe region reads {read['tiles_read']} of {read['tiles']} tiles, "
+                f"{read['bytes_read']} of {read['bytes']} bytes"
+            )
+    print("\nwithout a picture\n\n" + process_table(results, 0.0, [1], name))
+
+
+def previous(folder: Path) -> tuple[Path, Results] | None:
+    """The newest results in a folder."""
+    for path in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
+        with suppress(CodecError):
+            return path, Results.load(path)
+    return None
+
+
+@click.command()
+@click.argument(
+    "picture",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default="tests/data/flowers.png",
+)
+@click.option("--model", default="photo", show_default=True, help="NAME or FILE.")
+@click.option("--sizes", type=Numbers(), default="0.4,4", show_default=True, help="Megapixels.")
+@click.option("--threads", type=Numbers(), default=None, help="Default: 1, and all there are.")
+@click.option("--repeat", type=click.IntRange(min=1), help="Rounds; default by size, 5 to 1.")
+@click.option("--classic/--no-classic", default=True, show_default=True, help="Beside 5x5 + GDN.")
+@click.option("--out", type=click.Path(path_type=Path), help="Default: runs/bench/DATE.json.")
+@click.option(
+    "--before",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Results to compare with; default: the newest in the folder of --out.",
+)
+def main(
+    picture: Path,
+    model: str,
+    sizes: list[float],
+    threads: list[float] | None,
+    repeat: int | None,
+    classic: bool,
+    out: Path | None,
+    before: Path | None,
+) -> None:
+    """Measure speed and memory on pictures made of PICTURE."""
+    weights = find_weights(model)
+    if read_config(read_metadata(weights)).rounding != "integer":
+        raise click.UsageError("the stages are those of a model that rounds to integers")
+    counts = [round(n) for n in threads] if threads else sorted({1, os.cpu_count() or 1})
+    results = Results(facts_of_machine() | {"model": short_id_of(weights).hex()})
+    out = out or FOLDER / f"{results.about['date'].replace(' ', '-').replace(':', '')}.json"
+    try:
+        earlier = (before, Results.load(before)) if before else previous(out.parent)
+    except CodecError as error:
+        sys.exit(str(error))
+
+    with tempfile.TemporaryDirectory() as folder:
+        models = {OURS: str(weights)}
+        if classic:
+            models[CLASSIC] = str(Path(folder, "gdn.safetensors"))
+            write_classic_weights(Path(models[CLASSIC]))
+        bench = Bench(results, models, Path(folder))
+        bench.make_pictures(picture, sizes)
+        steps = schedule(bench, sizes, counts, repeat)
+        with click.progressbar(steps, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+            for step in bar:
+                step()
+    results.save(out)
+    about = results.about
+    print(", ".join(f"{key} {about[key]}" for key in ("date", "commit", "machine", "torch")))
+    print(f"{model} ({about['model']}); load of the machine at the start {about['load']:.1f}")
+    print_results(results, sizes, counts, weights.stem)
+    print(f"\nkept in {out}")
+    if earlier:
+        path, then = earlier
+        print(f"\nagainst {path}, commit {then.about.get('commit')}\n\n{comparison(results, then)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Whole processes: seconds and peak memory of one command, as the kernel counts them.
+
+python scripts/bench/children.py TARGET PROGRAM [ARGUMENT...]
+
+The kernel gives a process the peak of the program that started it as its first, so a small
+process of its own starts each command: this file, run as a program. It writes what it finds to
+TARGET as JSON and imports nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import NamedTuple
+
+
+class Usage(NamedTuple):
+    """What a process took, children of its own included."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Seconds, user and system."""
+    peak: float
+    """Resident memory in MiB."""
+    output: str
+    """What it printed."""
+
+
+def measured(command: list[str], threads: int) -> Usage:
+    """Run a program with a number of threads.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    import subprocess
+    import tempfile
+    from pathlib import Path
+
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, str(threads))
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "usage.json")
+        launcher = [sys.executable, "-S", __file__, str(target)]
+        done = subprocess.run(
+            [*launcher, *command],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            check=True,
+        )
+        wall, cpu, peak = json.loads(target.read_text())
+        return Usage(wall, cpu, peak, done.stdout)
+
+
+def _launch(target: str, command: list[str]) -> int:
+    began = time.perf_counter()
+    child = os.posix_spawn(command[0], command, os.environ)
+    _, status, usage = os.wait4(child, 0)
+    wall = time.perf_counter() - began
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # macOS counts bytes
+    found = (wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
+    with open(target, "w") as file:  # noqa: PTH123 (pathlib would double this process)
+        json.dump(found, file)
+    return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    sys.exit(_launch(sys.argv[1], sys.argv[2:]))

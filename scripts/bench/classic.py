@@ -1,0 +1,28 @@
+"""The yardstick: the transforms of 2017/2018, four 5x5 convolutions with GDN, N = 128, M = 192.
+
+Its weights are random, which decides neither how long its transforms take nor its memory. The
+prior is this project's, not the published one, so stages other than g_a and g_s tell less.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import ModelConfig
+from codec.model.densities import SIGMA_LEVELS
+from codec.training.export import export_model
+
+CONFIG = ModelConfig(transform="gdn", channels8=128, latent=192)
+
+
+def write_classic_weights(target: Path) -> None:
+    """Export a fresh model, with scales that differ by channel, as those of trained ones do."""
+    torch.manual_seed(0)
+    model = RoundingAutoencoder(CONFIG)
+    with torch.no_grad():
+        for head in (model.prior.first_head, model.prior.second_head):
+            head.level_bias[:, CONFIG.latent :] = torch.linspace(0, SIGMA_LEVELS - 1, CONFIG.latent)
+    target.write_bytes(export_model(model, "gdn", {}).to_bytes())

@@ -1,0 +1,159 @@
+"""Stages of compress and decompress inside one process, with everything warm.
+
+    python -m scripts.bench.stages PICTURE MODEL... [--repeat N]
+
+Prints JSON: samples by model, command and stage, in seconds. The stages are the methods that
+the pipeline calls, timed in the pipeline itself, whatever tiles and threads it uses.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import click
+
+WARM_UP = (0, 0, 1024, 1024)
+"""Part of a picture on which caches are filled if it is larger than that."""
+REST = "rest"
+WHOLE = "whole"
+
+Times = dict[str, float]
+
+
+class Stopwatch:
+    """Seconds by stage. A stage inside another counts for itself alone."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._by_thread: dict[int, Times] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what is inside."""
+        inner: list[float] = self._local.__dict__.setdefault("inner", [])
+        inner.append(0.0)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - began
+            alone = seconds - inner.pop()
+            if inner:
+                inner[-1] += seconds
+            with self._lock:
+                times = self._by_thread.setdefault(threading.get_ident(), {})
+                times[name] = times.get(name, 0.0) + alone
+
+    def watch(self, owner: type, method: str, name: str) -> None:
+        """Make calls of a method a stage, in this process for good."""
+        function: Callable[..., Any] = getattr(owner, method)
+
+        @wraps(function)
+        def timed(*arguments: Any, **options: Any) -> Any:
+            with self.stage(name):
+                return function(*arguments, **options)
+
+        setattr(owner, method, timed)
+
+    def take(self) -> Times:
+        """Seconds by stage since the last call, as a mean over the threads that were at work."""
+        with self._lock:
+            by_thread, self._by_thread = self._by_thread, {}
+        sums: Times = {}
+        for times in by_thread.values():
+            for name, seconds in times.items():
+                sums[name] = sums.get(name, 0.0) + seconds / len(by_thread)
+        return sums
+
+
+def watch_pipeline(stopwatch: Stopwatch) -> None:
+    """Make stages of the codec's own methods."""
+    from codec.bitstream.latents import LatentCoder
+    from codec.bitstream.range_coder import RangeDecoder, RangeEncoder
+    from codec.runtime.exact_prior import ExactPrior
+    from codec.runtime.torch_engine import TorchEngine
+
+    stages: dict[str, list[tuple[type, tuple[str, ...]]]] = {
+        "g_a, h_a": [(TorchEngine, ("features", "latents"))],
+        "g_s": [(TorchEngine, ("synthesise",))],
+        "prior": [(ExactPrior, ("features", "first_pass", "second_pass"))],
+        "range coder": [(RangeEncoder, ("encode", "finish")), (RangeDecoder, ("decode", "finish"))],
+        "rounding, tables": [(LatentCoder, ("encode", "decode"))],
+    }
+    for name, places in stages.items():
+        for owner, methods in places:
+            for method in methods:
+                stopwatch.watch(owner, method, name)
+
+
+def timed(stopwatch: Stopwatch, action: Callable[[], Any]) -> tuple[Any, Times]:
+    """Result of an action, and its stages; `rest` is what belongs to none."""
+    stopwatch.take()
+    began = time.perf_counter()
+    result = action()
+    whole = time.perf_counter() - began
+    times = stopwatch.take()
+    return result, times | {REST: whole - sum(times.values()), WHOLE: whole}
+
+
+def run(picture: Path, models: list[str], repeat: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """Samples [model][command][stage]; the models take turns."""
+    began = time.perf_counter()
+    from codec.limits import Limits
+    from codec.picture.reading import open_picture
+    from codec.picture.writing import write_picture
+    from codec.pipeline import Codec
+
+    imported = time.perf_counter() - began
+    source = picture.read_bytes()
+    stopwatch = Stopwatch()
+    watch_pipeline(stopwatch)
+    samples: dict[str, dict[str, dict[str, Any]]] = {model: {} for model in models}
+
+    def note(model: str, command: str, times: Times) -> None:
+        stages = samples[model].setdefault(command, {})
+        for name, seconds in times.items():
+            stages.setdefault(name, []).append(seconds)
+
+    def read() -> Any:
+        return open_picture(BytesIO(source), Limits())
+
+    part = read()
+    part = part.crop(WARM_UP) if part.width * part.height > WARM_UP[2] * WARM_UP[3] else part
+    codecs = {}
+    note(models[0], "start", {"import": imported})
+    for model in models:
+        codecs[model], times = timed(stopwatch, partial(Codec, model))
+        note(model, "start", {"weights": times[WHOLE]})
+        codecs[model].decompress(codecs[model].compress(part))
+    for _ in range(repeat):
+        for model, codec in codecs.items():
+            image, reading = timed(stopwatch, read)
+            data, times = timed(stopwatch, partial(codec.compress, image))
+            note(model, "compress", {"read PNG": reading[WHOLE]} | times)
+            shown, times = timed(stopwatch, partial(codec.decompress, data))
+            _, writing = timed(stopwatch, partial(write_picture, shown, BytesIO(), "PNG"))
+            note(model, "decompress", times | {"write PNG": writing[WHOLE]})
+    return samples
+
+
+@click.command()
+@click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("models", nargs=-1, required=True)
+@click.option("--repeat", default=1, show_default=True)
+def main(picture: Path, models: tuple[str, ...], repeat: int) -> None:
+    """Time MODELS on PICTURE."""
+    click.echo(json.dumps(run(picture, list(models), repeat)))
+
+
+if __name__ == "__main__":
+    main()

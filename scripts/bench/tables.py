@@ -1,0 +1,131 @@
+"""What a benchmark prints: stages, whole processes, and one run against the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scripts.bench.results import (
+    CLASSIC,
+    OURS,
+    PEAK,
+    PROCESS,
+    Case,
+    Results,
+    changes,
+    machine_drift,
+)
+
+SECONDS_FROM = 10
+"""Megapixels from which times are told in seconds, not milliseconds."""
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table with the columns in line."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    return "\n".join([texts[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *texts[1:]])
+
+
+def stage_table(results: Results, megapixels: float, threads: list[int], name: str) -> str:
+    """Stages inside one process; `x` is how often ours goes into the classic model's time."""
+    unit, factor = ("s", 1) if megapixels >= SECONDS_FROM else ("ms", 1000)
+    header = [f"stage, {unit}"]
+    for count in threads:
+        header += [f"{name}, {_threads(count)}", CLASSIC, "x"]
+    if len(threads) > 1:
+        header.append(f"{name}, {threads[0]} / {threads[-1]}")
+    rows = []
+    for command in ("start", "compress", "decompress"):
+        for stage in results.whats(megapixels, command):
+            cases = [Case(megapixels, count, OURS, command, stage) for count in threads]
+            row = [f"{command}: {stage}"]
+            for case in cases:
+                classic = case._replace(model=CLASSIC)
+                row += [_text(results.median(c), factor) for c in (case, classic)]
+                row.append(_text(results.ratio(classic, case), digits=2))
+            if len(threads) > 1:
+                row.append(_text(results.ratio(cases[0], cases[-1]), digits=2))
+            rows.append(row)
+    return table(*_without_empty_columns(header, rows))
+
+
+def process_table(results: Results, megapixels: float, threads: list[int], name: str) -> str:
+    """Whole processes: wall and CPU seconds, peak memory."""
+    header = ["command", "threads"]
+    for model in (name, CLASSIC):
+        header += [f"{model}: wall s", "CPU s", "peak MiB"]
+    header += ["wall x", "CPU x", "peak x"]
+    commands = dict.fromkeys(
+        case.command
+        for case in results.samples
+        if case.megapixels == megapixels and case.what in PROCESS
+    )
+    rows = []
+    for command in commands:
+        for count in threads:
+            cases = {
+                model: [Case(megapixels, count, model, command, what) for what in PROCESS]
+                for model in (OURS, CLASSIC)
+            }
+            if cases[OURS][0] not in results.samples:
+                continue
+            row = [command, str(count)]
+            for group in cases.values():
+                row += [_text(results.median(c), digits=0 if c.what == PEAK else 2) for c in group]
+            pairs = zip(cases[CLASSIC], cases[OURS], strict=True)
+            row += [_text(results.ratio(*pair), digits=2) for pair in pairs]
+            rows.append(row)
+    return table(*_without_empty_columns(header, rows))
+
+
+def comparison(now: Results, before: Results) -> str:
+    """Whole processes, and every stage that changed beyond the noise."""
+    every = changes(now, before)
+    rows = []
+    for change in every:
+        case = change.case
+        if case.what not in PROCESS and not change.verdict:
+            continue
+        factor, unit = (1, "MiB") if case.what == PEAK else (1000, "ms")
+        place = f"{case.megapixels:g} MP, {_threads(case.threads)}: " if case.megapixels else ""
+        rows.append(
+            [
+                f"{place}{case.command}, {case.what}",
+                f"{_text(change.before, factor)} {unit}",
+                f"{_text(change.now, factor)} {unit}",
+                _text(change.now / change.before if change.before else None, digits=3),
+                _text(change.at_equal_speed, digits=3),
+                change.verdict,
+            ]
+        )
+    if not rows:
+        return "nothing was measured in both runs"
+    header = ["series", "before", "now", "now / before", "at equal speed", "beyond the noise"]
+    beyond = sum(bool(change.verdict) for change in every)
+    lines = [table(header, rows), "", f"{beyond} of {len(every)} series changed beyond the noise"]
+    for megapixels, threads in dict.fromkeys(case[:2] for case in now.samples):
+        if drift := machine_drift(now, before, megapixels, threads):
+            lines.append(
+                f"{megapixels:g} MP, {_threads(threads)}: the machine took {drift:.2f} times as "
+                f"long for g_a of {CLASSIC}"
+            )
+    return "\n".join(lines)
+
+
+def _without_empty_columns(
+    header: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
+def _text(value: float | None, factor: float = 1, digits: int = 1) -> str:
+    return "" if value is None else f"{factor * value:.{digits}f}"

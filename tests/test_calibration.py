@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from codec.bitstream.latents import LatentCoder
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
+from codec.runtime.tables import TOTAL
+from codec.runtime.torch_engine import TorchEngine
+from codec.training.calibration import (
+    LIMIT,
+    RATIOS,
+    count_symbols,
+    fit_mixtures,
+    mixture_cell_probability,
+)
+from codec.training.export import export_model, gaussian_tables
+from codec.training.initial import initial_state
+from tests.conftest import TINY, crops_of_flowers
+
+SYMBOLS = torch.arange(-LIMIT, LIMIT + 1, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def model() -> RoundingAutoencoder:
+    config, state = initial_state(str(TINY))
+    model = RoundingAutoencoder(config)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> torch.Tensor:
+    return (crops_of_flowers(6, 128) * 255).round().to(torch.uint8)
+
+
+def counts_of(sharpness: float) -> torch.Tensor:
+    """Symbols of a two-sided exponential with the deviation of each table."""
+    sigma = sigma_of_level(torch.arange(SIGMA_LEVELS, dtype=torch.float64))[:, None]
+    mass = torch.exp(-((SYMBOLS.abs() / sigma) ** sharpness))
+    return 1e6 * mass / mass.sum(1, keepdim=True)
+
+
+def test_gaussian_symbols_keep_the_gaussian() -> None:
+    sigma = sigma_of_level(torch.arange(SIGMA_LEVELS, dtype=torch.float64))
+    counts = torch.stack([1e6 * gaussian_cell_probability(SYMBOLS, s) for s in sigma])
+    weights = fit_mixtures(counts)
+    assert weights.sum(1).numpy() == pytest.approx(1)
+    for level in (12, 30, 50):
+        before = gaussian_cell_probability(SYMBOLS, sigma[level])
+        after = mixture_cell_probability(SYMBOLS, sigma[level], weights[level])
+        divergence = (before * (before / after).log())[before > 1e-12].sum()
+        assert 0 <= float(divergence) < 1e-4
+
+
+def test_sharper_symbols_cost_less_with_the_fitted_tables() -> None:
+    counts = counts_of(1.0)
+    plain, fitted = gaussian_tables(), gaussian_tables(fit_mixtures(counts))
+    for level in (16, 30, 44):
+        low, high = int(plain.low[level]), int(plain.high[level])
+        seen = counts[level, LIMIT + low : LIMIT + high + 1].numpy()
+        costs = [seen @ -np.log2(tables[level] / TOTAL) / seen.sum() for tables in (plain, fitted)]
+        share = seen / seen.sum()
+        entropy = -float(share @ np.log2(share))
+        assert costs[1] < costs[0] - 0.02
+        assert costs[1] - entropy < 0.3 * (costs[0] - entropy)
+
+
+def test_tables_without_symbols_stay_as_they_were() -> None:
+    weights = fit_mixtures(torch.zeros(SIGMA_LEVELS, 2 * LIMIT + 1, dtype=torch.float64))
+    assert weights[20:, RATIOS.index(1.0)].min() > 0.9
+
+
+def test_symbols_are_those_of_files(model: RoundingAutoencoder, pictures: torch.Tensor) -> None:
+    counts = count_symbols(model, pictures, batch=4)
+    anchors, positions = model.config.anchors, len(pictures) * 8 * 8
+    assert counts.sum() == anchors * positions * model.config.latent
+    assert torch.equal(counts, counts.flip(1))
+
+    weights = export_model(model, "tiny", {})
+    engine, coder = TorchEngine(weights), LatentCoder(weights)
+    exact = torch.zeros_like(counts)
+    for picture in pictures:
+        for anchor in range(anchors):
+            level = anchor << 12
+            y, z = engine.analyse(picture.permute(1, 2, 0).numpy().copy(), level)
+            rounded = coder.round(y, z, level)
+            for group in (rounded.first, rounded.second):
+                np.add.at(exact.numpy(), (group.table, group.values + LIMIT), 1)
+    exact = (exact + exact.flip(1)) / 2
+    # Floats put a few latents on the other side of a rounding threshold than the exact prior.
+    assert float((exact - counts).abs().sum() / counts.sum()) < 0.01
+
+
+def test_fitted_tables_make_files_shorter(
+    model: RoundingAutoencoder, pictures: torch.Tensor
+) -> None:
+    mixtures = fit_mixtures(count_symbols(model, pictures))
+    picture = pictures[0].permute(1, 2, 0).numpy().copy()
+    sizes = []
+    for tables in (None, mixtures):
+        weights = export_model(model, "tiny", {}, tables)
+        y, z = TorchEngine(weights).analyse(picture, 5 << 12)
+        coded = LatentCoder(weights).encode(y, z, 5 << 12)
+        y_hat, checksum = LatentCoder(weights).decode(coded.stream, 8, 8, 5 << 12)
+        assert np.array_equal(y_hat, coded.y_hat)
+        assert checksum == coded.checksum
+        sizes.append(len(coded.stream))
+    assert sizes[1] < sizes[0]

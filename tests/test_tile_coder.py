@@ -56,7 +56,7 @@ def test_windows_show_what_the_whole_shows(coder: TileCoder, large: Picture) -> 
     """The same latents, synthesised in one piece and in windows: at most one grey level."""
     grid = Grid(large.height, large.width)
     ((_, latents),) = latents_of(coder, large, grid)
-    y_hat = coder.encode(latents, LEVEL).y_hat
+    y_hat = coder.round(latents, LEVEL).y_hat
     whole = coder.synthesise(y_hat, LEVEL)[:, : large.height, : large.width]
     tiled = dataclasses.replace(grid, side=256)
     shown = np.full_like(whole, np.nan)

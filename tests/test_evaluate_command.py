@@ -59,6 +59,15 @@ def test_several_models(run: Run, pictures: Path, options: list[object]) -> None
     assert "| vqcodec tiny | vqcodec tiny-vq |" in out
 
 
+def test_several_efforts(run: Run, pictures: Path, options: list[object]) -> None:
+    efforts = ["--effort", 0, "--effort", 4]
+    command = ["evaluate", pictures, "-q", 20, "-q", 60, "-q", 90, "--against", "none"]
+    status, out, _ = run(*command, *efforts, *options, "--json")
+    assert status == 0
+    rates = {rate["codec"]: rate["psnr"] for rate in json.loads(out)["bd_rates"]}
+    assert rates["vqcodec tiny effort 4"] < 0 < rates["vqcodec tiny"]
+
+
 def test_what_fails_is_told_and_the_rest_measured(
     run: Run, pictures: Path, options: list[object], city: Image.Image
 ) -> None:

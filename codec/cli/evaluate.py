@@ -55,6 +55,13 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     help="Released model or weights file; may be given several times.",
 )
 @click.option(
+    "--effort",
+    "efforts",
+    type=click.IntRange(0, 9),
+    multiple=True,
+    help="Of our encoder; may be given several times.  [default: that of compress]",
+)
+@click.option(
     "--against",
     "peers",
     default=DEFAULT_PEERS,
@@ -162,17 +169,21 @@ def _plan(options: dict[str, Any]) -> Plan:
     from codec.evaluation.peers import find_peers
     from codec.evaluation.subjects import Reading, find_pictures
     from codec.pipeline import Codec
+    from codec.pipeline.options import DEFAULT_EFFORT
 
     limits = Limits(options["max_pixels"], options["max_memory"])
     peers, missing = find_peers(options["peers"])
-    ours = [
-        ModelCoder(Codec(model, options["device"], options["precision"], limits))
+    codecs = [
+        Codec(model, options["device"], options["precision"], limits)
         for model in dict.fromkeys(options["models"])
     ]
+    efforts = dict.fromkeys(options["efforts"] or (DEFAULT_EFFORT,))
+    ours = [ModelCoder(codec, effort) for codec in codecs for effort in efforts]
     if len({coder.name for coder in ours}) < len(ours):
         ours = [
-            ModelCoder(coder.codec, f"{coder.name} {coder.codec.weights.short_id.hex()}")
-            for coder in ours
+            ModelCoder(codec, effort, f"vqcodec {codec.weights.short_id.hex()} effort {effort}")
+            for codec in codecs
+            for effort in efforts
         ]
     qualities = tuple(sorted(set(options["qualities"])))
     reading = Reading(limits, options["frame"], options["to_8bit"])

@@ -23,6 +23,7 @@ from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import LEVEL_BITS
 from codec.picture.pixels import from_image, pad_to_stride
 from codec.pipeline import Codec
+from codec.pipeline.options import DEFAULT_EFFORT
 from codec.tiles import LATENT_STRIDE, Box, Grid, latent_size
 from codec.training.initial import state_of
 
@@ -37,16 +38,20 @@ class ModelCoder:
 
     Args:
         codec: the model, loaded.
-        name: how to call it; "vqcodec" and the model's name by default.
+        effort: of the encoder, 0..9.
+        name: how to call it; "vqcodec", the model's name and the effort by default.
     """
 
-    def __init__(self, codec: Codec, name: str = "") -> None:
+    def __init__(self, codec: Codec, effort: int = DEFAULT_EFFORT, name: str = "") -> None:
         self.codec = codec
+        self._effort = effort
         weights, config = codec.weights, codec.weights.config
-        self.name = name or f"vqcodec {weights.name}"
+        tried = "" if effort == DEFAULT_EFFORT else f" effort {effort}"
+        self.name = name or f"vqcodec {weights.name}{tried}"
         self.description = (
             f"vqcodec {version('vqcodec')} (source {source_digest()}), "
-            f"model {weights.name} ({weights.short_id.hex()})"
+            f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
+            f"{codec.precision} on {codec.device}"
         )
         top = config.anchors - 1
         steps = top if config.rounding == "vq" else round(100 / FINEST)
@@ -54,7 +59,7 @@ class ModelCoder:
         self.finer = tuple(100 * n / steps for n in range(steps + 1)) if top else (50.0,)
 
     def encode(self, image: Image.Image, setting: float) -> bytes:
-        return self.codec.encode_only(image, setting).data
+        return self.codec.encode_only(image, setting, effort=self._effort).data
 
     def decode(self, data: bytes) -> Image.Image:
         return self.codec.decompress(data)

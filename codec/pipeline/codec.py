@@ -89,6 +89,7 @@ class Codec:
         loaded = model if isinstance(model, Weights) else load_weights(find_weights(str(model)))
         self.weights = loaded
         self.limits = limits or Limits()
+        self.device, self.precision = device, precision
         self._threads = threads or torch.get_num_threads()
         self._coder = TileCoder(loaded, device, precision)
 

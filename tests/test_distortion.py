@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codec.picture.pixels import pad_to_stride
+from codec.runtime.distortion import Distortion, Original
+from codec.runtime.torch_engine import TorchEngine
+from codec.runtime.weights import Weights
+from codec.tiles import Box
+from tests.conftest import crops_of_flowers
+
+LEVEL = 5 << 12
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_weights: Weights) -> TorchEngine:
+    return TorchEngine(tiny_weights)
+
+
+@pytest.fixture(scope="module")
+def samples() -> np.ndarray:
+    """[90, 70, 3], sides that are no multiples of 16."""
+    crop = crops_of_flowers(1, 96)[0].permute(1, 2, 0).numpy()
+    return (crop[:90, :70] * 255).round().astype(np.uint8)
+
+
+def latents_of(engine: TorchEngine, samples: np.ndarray) -> np.ndarray:
+    y, _ = engine.analyse(pad_to_stride(samples), LEVEL)
+    return y.round()
+
+
+def whole(y: np.ndarray) -> Box:
+    return Box(0, 0, y.shape[2], y.shape[1])
+
+
+def shown(engine: TorchEngine, y: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    planes = engine.synthesise(y, LEVEL)[:, : samples.shape[0], : samples.shape[1]]
+    return np.rint(planes.clip(0, 1) * 255).transpose(1, 2, 0)
+
+
+def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray) -> None:
+    y = latents_of(engine, samples)
+    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y))
+    expected = np.square(shown(engine, y, samples) - samples).sum()
+    assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
+    assert distortion.slopes(y)[0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) -> None:
+    y = latents_of(engine, samples)
+    visible = np.ones(samples.shape[:2], bool)
+    visible[:48] = False
+    distortion = Distortion(engine, LEVEL, Original(samples, visible, False), y, whole(y))
+    difference = shown(engine, y, samples) - samples
+    assert distortion.error(y) == pytest.approx(np.square(difference[48:]).sum(), rel=1e-3)
+    gradient = distortion.slopes(y)[1].gradient
+    assert not gradient[:, 0, :].any()
+    assert gradient[:, 4].any()
+
+
+def test_grey_is_shown_as_the_mean_of_colours(engine: TorchEngine, samples: np.ndarray) -> None:
+    grey = np.repeat(samples[:, :, 1:2], 3, axis=2)
+    y = latents_of(engine, grey)
+    distortion = Distortion(engine, LEVEL, Original(grey, None, True), y, whole(y))
+    planes = engine.synthesise(y, LEVEL)[:, :90, :70]
+    mean = np.rint(planes.mean(0).clip(0, 1) * 255)
+    assert distortion.error(y) == pytest.approx(3 * np.square(mean - grey[..., 0]).sum(), rel=1e-3)
+
+
+def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> None:
+    y = latents_of(engine, samples)
+    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y))
+    _, slopes = distortion.slopes(y)
+    # A step along the gradient is large beside the rounding to 8 bits, which it leaves out.
+    direction = slopes.gradient / np.linalg.norm(slopes.gradient)
+    rise = distortion.error(y + direction) - distortion.error(y - direction)
+    assert rise == pytest.approx(2 * np.linalg.norm(slopes.gradient), rel=0.1)
+
+
+def test_the_curvature_is_that_of_the_error(engine: TorchEngine, samples: np.ndarray) -> None:
+    y = latents_of(engine, samples)
+    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y))
+    estimate = np.mean([distortion.slopes(y)[1].curvature for _ in range(60)], axis=0)
+    channel = int(estimate.mean((1, 2)).argmax())
+    step = np.zeros_like(y)
+    step[channel, 2, 2] = 2.0
+    errors = [distortion.error(y + part * step) for part in (-1, 0, 1)]
+    measured = (errors[0] - 2 * errors[1] + errors[2]) / 4
+    # 60 samples of a square have a relative deviation of (2 / 60)^(1/2) = 0.18.
+    assert estimate[channel, 2, 2] == pytest.approx(measured, rel=0.55)
+
+
+def test_surroundings_are_seen_and_the_tile_is_replaced(
+    engine: TorchEngine, samples: np.ndarray
+) -> None:
+    y = latents_of(engine, samples)
+    inner = Box(1, 2, 4, 5)
+    part = np.ascontiguousarray(samples[32:80, 16:64])
+    original = Original(part, None, False)
+    rows, columns = inner.slices
+    spoilt = y.copy()
+    spoilt[:, rows, columns] = 1e3
+    distortion = Distortion(engine, LEVEL, original, spoilt, inner)
+    tile = np.ascontiguousarray(y[:, rows, columns])
+    expected = np.square(shown(engine, y, samples)[32:80, 16:64] - part).sum()
+    assert distortion.error(tile) == pytest.approx(expected, rel=1e-3)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import math
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import codec.pillow_plugin  # noqa: F401
+from codec.bitstream.latents import LatentCoder, Symbols
+from codec.errors import InputError, LimitError
+from codec.limits import Limits
+from codec.pipeline import Codec
+from codec.pipeline.encoding import Encoded
+from codec.pipeline.options import ROUNDS
+from codec.pipeline.refinement import Caution, Curvature, steps
+from codec.runtime.tables import TOTAL, FrequencyTables
+from codec.runtime.weights import Weights, load_weights
+from tests.conftest import DATA, TINY, TINY_VQ, Run
+
+
+def flowers(width: int = 160, height: int = 120) -> Image.Image:
+    with Image.open(DATA / "flowers.png") as image:
+        return image.convert("RGB").crop((150, 150, 150 + width, 150 + height))
+
+
+def cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
+    """bits + lambda 255^2 MSE pixels of the file, by what the decoder shows."""
+    decoded = np.asarray(codec.decompress(encoded.data).convert("RGB")).astype(float)
+    error = np.square(decoded - np.asarray(image.convert("RGB"))).sum() / 3
+    lmbda = codec.weights.config.lambda_of(encoded.header.level / 4096)
+    return encoded.bits + lmbda * float(error)
+
+
+@pytest.mark.parametrize("quality", [0, 40, 100])
+def test_never_worse_and_clearly_better_with_patience(tiny_codec: Codec, quality: int) -> None:
+    image = flowers()
+    costs = [
+        cost(tiny_codec, tiny_codec.encode_only(image, quality, effort=effort), image)
+        for effort in (0, 1, 5, 8)
+    ]
+    assert all(later <= costs[0] for later in costs)
+    assert costs[2] < 0.995 * costs[0]
+    assert costs[3] <= costs[2] + 1
+
+
+def test_the_released_model_gains_too(released_codec: Codec) -> None:
+    image = flowers(256, 192)
+    plain, better = (released_codec.encode_only(image, 50, effort=effort) for effort in (0, 6))
+    assert cost(released_codec, better, image) < 0.99 * cost(released_codec, plain, image)
+
+
+def test_the_file_is_what_the_encoder_says(tiny_codec: Codec) -> None:
+    image = flowers()
+    encoded = tiny_codec.encode_only(image, 60, effort=5, measure=True)
+    decoded = np.asarray(tiny_codec.decompress(encoded.data)).astype(float)
+    mse = np.square(decoded - np.asarray(image)).mean()
+    assert encoded.psnr == pytest.approx(10 * math.log10(255**2 / mse), abs=0.01)
+    assert len(encoded.data) <= encoded.bits / 8 + 40
+    shown = tiny_codec.encode(image, 60, effort=5)
+    assert shown.data == encoded.data
+    assert np.abs(np.asarray(shown.reconstruction) - decoded).max() <= 1
+
+
+def test_the_same_picture_gives_the_same_file(tiny_codec: Codec) -> None:
+    files = {tiny_codec.compress(flowers(), 50, effort=4) for _ in range(2)}
+    assert len(files) == 1
+
+
+def test_tiles_are_refined_too(tiny_codec: Codec) -> None:
+    image = flowers(400, 300)
+    plain, better = (
+        tiny_codec.encode_only(image, 60, tile_size=256, effort=effort) for effort in (0, 5)
+    )
+    assert cost(tiny_codec, better, image) < 0.995 * cost(tiny_codec, plain, image)
+
+
+def test_grey_and_hidden_pixels(tiny_codec: Codec) -> None:
+    grey = flowers().convert("L")
+    plain, better = (tiny_codec.encode_only(grey, 60, effort=effort) for effort in (0, 5))
+    assert better.header.grey
+    assert cost(tiny_codec, better, grey) < cost(tiny_codec, plain, grey)
+
+    clear = flowers()
+    mask = Image.new("L", clear.size, 255)
+    mask.paste(0, (0, 0, 80, 120))
+    clear.putalpha(mask)
+    encodings = [
+        tiny_codec.encode_only(clear, 60, effort=effort, measure=True) for effort in (0, 5)
+    ]
+    lmbda = tiny_codec.weights.config.lambda_of(encodings[0].header.level / 4096)
+    weight = lmbda * 255**2 * 80 * 120
+    costs = [e.bits + weight * 10 ** (-e.psnr / 10) for e in encodings]
+    assert costs[1] < costs[0]
+
+
+@pytest.mark.parametrize("effort", [2, 4])
+def test_targets_are_met(tiny_codec: Codec, effort: int) -> None:
+    image = flowers()
+    size = len(tiny_codec.compress(image, 55))
+    encoded = tiny_codec.encode_only(image, target_size=size, effort=effort)
+    assert 0.98 * size < len(encoded.data) <= size
+    psnr = tiny_codec.encode_only(image, 55, measure=True).psnr
+    found = tiny_codec.encode_only(image, target_psnr=psnr, effort=effort)
+    assert psnr <= found.psnr < psnr + 0.2
+    with pytest.raises(InputError, match="smallest"):
+        tiny_codec.compress(image, target_size=40, effort=effort)
+
+
+def test_models_that_round_to_centres_do_not_search() -> None:
+    codec = Codec(load_weights(TINY_VQ))
+    assert codec.compress(flowers(), 50, effort=9) == codec.compress(flowers(), 50)
+
+
+def test_efforts_are_checked(tiny_codec: Codec) -> None:
+    assert list(ROUNDS) == sorted(set(ROUNDS))
+    for effort in (-1, 10):
+        with pytest.raises(InputError, match=r"0\.\.9"):
+            tiny_codec.compress(flowers(), effort=effort)
+
+
+def test_memory_of_the_search_is_charged(tiny_weights: Weights) -> None:
+    image = Image.new("RGB", (900, 900))
+    codec = Codec(tiny_weights, limits=Limits(max_memory=1 << 30))
+    assert codec.compress(image, 0)
+    with pytest.raises(LimitError, match="--effort"):
+        codec.compress(image, 0, effort=1)
+
+
+def test_progress_counts_rounds(tiny_codec: Codec) -> None:
+    seen: list[tuple[int, int]] = []
+    tiny_codec.encode_only(flowers(), 50, effort=3, progress=lambda *told: seen.append(told))
+    assert seen[-1][0] == seen[-1][1] == ROUNDS[3] + 1
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_command_and_plugin(run: Run, tmp_path: Path) -> None:
+    flowers().save(tmp_path / "a.png")
+    command = ["compress", tmp_path / "a.png", tmp_path / "a.vqc", "--model", TINY, "-f", "--json"]
+    found = []
+    for effort in ([], ["--effort", 0], ["--effort", 5]):
+        status, out, _ = run(*command, *effort)
+        assert status == 0
+        found.append(json.loads(out))
+    assert found[0]["bytes"] == found[1]["bytes"]
+    assert (found[2]["bytes"], found[2]["psnr"]) != (found[0]["bytes"], found[0]["psnr"])
+    assert run(*command, "--effort", 10)[0] == 2
+
+    saved = BytesIO()
+    flowers().save(saved, "VQC", model=str(TINY), effort=5)
+    assert len(saved.getvalue()) == found[2]["bytes"]
+
+
+def test_curvature_is_drawn_towards_channel_and_place(rng: np.random.Generator) -> None:
+    truth = np.outer([1.0, 100.0], [1, 1, 1, 3, 3, 3]).reshape(2, 2, 3).astype(np.float32)
+    curvature = Curvature()
+    for _ in range(5):
+        curvature.add((truth * rng.standard_normal(truth.shape) ** 2).astype(np.float32))
+    estimate = curvature.estimate()
+    assert np.all(estimate > 0)
+    assert np.all(estimate[1] > 5 * estimate[0])
+
+
+def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generator) -> None:
+    coder = LatentCoder(tiny_weights)
+    y = rng.normal(scale=5, size=(16, 6, 5)).astype(np.float32)
+    rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
+    caution = Caution(threshold=0.01, damping=1.0, context=0.0)
+    calm, stiff = np.zeros_like(y), np.full_like(y, 1e6)
+    assert not steps(rounded, calm, stiff, caution, rng).any()
+    # Without an error in the way, symbols go to where they cost less.
+    taken = steps(rounded, calm, calm, caution, rng)
+    assert set(np.unique(taken)) == {-1, 0, 1}
+    moved = coder.round(rounded.y_hat + taken, np.zeros((8, 2, 2), np.float32), 20_000)
+    assert moved.first.bits.sum() < rounded.first.bits.sum()
+    # A steep error decides the direction.
+    steep = steps(rounded, np.full_like(y, 1e4), calm, caution, rng)
+    assert set(np.unique(steep)) <= {-1, 0}
+
+
+def test_steps_end_where_tables_end() -> None:
+    from codec.pipeline.refinement import _bits_of_step
+
+    tables = FrequencyTables.build([0], [np.array([TOTAL - 2, 1, 1], np.int32)])
+    symbols = Symbols(np.array([0, 1, 2], np.int32), np.zeros(3, np.intp), tables)
+    assert _bits_of_step(symbols, 1).tolist() == pytest.approx([24, 0, math.inf], abs=1e-6)
+    assert _bits_of_step(symbols, -1).tolist() == pytest.approx([math.inf, -24, 0], abs=1e-6)

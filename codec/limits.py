@@ -25,8 +25,10 @@ CODING_BYTES = 60
 TRANSFORM_BYTES = 250
 """Per pixel of the window that goes through a transform."""
 SEARCH_BYTES = 600
-"""More, per pixel of that window, while better symbols are searched for: derivatives need what the
-layers of the synthesis have computed."""
+"""More, per pixel of a strip and its halo, while better symbols are searched for: derivatives need
+what the layers of the synthesis have computed."""
+SEARCH_PIXELS = 1 << 20
+"""Of a strip."""
 HALO = 128
 """Pixels around a window; the released model needs 128 for analysis and 64 for synthesis."""
 WINDOW = 1024
@@ -74,12 +76,15 @@ class Limits:
         tile = grid.box(0).area
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
         fixed = BASE_BYTES + region.area * PICTURE_BYTES + held * HELD_BYTES
-        each = tile * CODING_BYTES + window * (TRANSFORM_BYTES + SEARCH_BYTES * searching)
+        each = tile * CODING_BYTES + window * TRANSFORM_BYTES
+        if searching:
+            across = min(grid.box(0).height, grid.box(0).width) + 2 * HALO
+            strip = min(tile, SEARCH_PIXELS) + 2 * HALO * across
+            each += min(grid.whole.area, strip) * SEARCH_BYTES
         if fixed + each > self.max_memory:
             raise LimitError(
                 f"needs about {(fixed + each) >> 20} MiB of memory, above the limit of "
                 f"{self.max_memory >> 20} MiB; raise it with --max-memory"
-                + ", or lower --effort"
-                * searching
+                + (", or lower --effort" if searching else "")
             )
         return max(1, min(wanted, (self.max_memory - fixed) // each))

@@ -11,6 +11,8 @@ from codec.tiles import Box
 from tests.conftest import crops_of_flowers
 
 LEVEL = 5 << 12
+HALO = 2
+"""Of the tiny model: a block at 1/16, and one at 1/8."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def shown(engine: TorchEngine, y: np.ndarray, samples: np.ndarray) -> np.ndarray
 
 def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y))
+    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
     expected = np.square(shown(engine, y, samples) - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
     assert distortion.slopes(y)[0] == pytest.approx(expected, rel=1e-3)
@@ -51,7 +53,7 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
     y = latents_of(engine, samples)
     visible = np.ones(samples.shape[:2], bool)
     visible[:48] = False
-    distortion = Distortion(engine, LEVEL, Original(samples, visible, False), y, whole(y))
+    distortion = Distortion(engine, LEVEL, Original(samples, visible, False), y, whole(y), HALO)
     difference = shown(engine, y, samples) - samples
     assert distortion.error(y) == pytest.approx(np.square(difference[48:]).sum(), rel=1e-3)
     gradient = distortion.slopes(y)[1].gradient
@@ -62,7 +64,7 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
 def test_grey_is_shown_as_the_mean_of_colours(engine: TorchEngine, samples: np.ndarray) -> None:
     grey = np.repeat(samples[:, :, 1:2], 3, axis=2)
     y = latents_of(engine, grey)
-    distortion = Distortion(engine, LEVEL, Original(grey, None, True), y, whole(y))
+    distortion = Distortion(engine, LEVEL, Original(grey, None, True), y, whole(y), HALO)
     planes = engine.synthesise(y, LEVEL)[:, :90, :70]
     mean = np.rint(planes.mean(0).clip(0, 1) * 255)
     assert distortion.error(y) == pytest.approx(3 * np.square(mean - grey[..., 0]).sum(), rel=1e-3)
@@ -70,7 +72,7 @@ def test_grey_is_shown_as_the_mean_of_colours(engine: TorchEngine, samples: np.n
 
 def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y))
+    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
     _, slopes = distortion.slopes(y)
     # A step along the gradient is large beside the rounding to 8 bits, which it leaves out.
     direction = slopes.gradient / np.linalg.norm(slopes.gradient)
@@ -80,7 +82,7 @@ def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> 
 
 def test_the_curvature_is_that_of_the_error(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y))
+    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
     estimate = np.mean([distortion.slopes(y)[1].curvature for _ in range(60)], axis=0)
     channel = int(estimate.mean((1, 2)).argmax())
     step = np.zeros_like(y)
@@ -101,7 +103,32 @@ def test_surroundings_are_seen_and_the_tile_is_replaced(
     rows, columns = inner.slices
     spoilt = y.copy()
     spoilt[:, rows, columns] = 1e3
-    distortion = Distortion(engine, LEVEL, original, spoilt, inner)
+    distortion = Distortion(engine, LEVEL, original, spoilt, inner, HALO)
     tile = np.ascontiguousarray(y[:, rows, columns])
     expected = np.square(shown(engine, y, samples)[32:80, 16:64] - part).sum()
     assert distortion.error(tile) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("tile", [False, True])
+def test_strips_add_up(
+    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, turned: bool, tile: bool
+) -> None:
+    photo = (crops_of_flowers(1, 250)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    photo = np.ascontiguousarray(photo[:, :170].transpose(1, 0, 2) if turned else photo[:, :170])
+    y = latents_of(engine, photo)
+    inner = Box(1, 2, y.shape[2] - 3, y.shape[1] - 1) if tile else whole(y)
+    area = inner.enlarged(16)
+    part = np.ascontiguousarray(photo[area.top : area.bottom, area.left : area.right])
+    visible = np.arange(part.shape[0] * part.shape[1]).reshape(part.shape[:2]) % 7 > 0
+    latents = np.ascontiguousarray(y[:, inner.top : inner.bottom, inner.left : inner.right])
+    found = []
+    for pixels in (1 << 20, 9000):
+        monkeypatch.setattr("codec.runtime.distortion.STRIP_PIXELS", pixels)
+        distortion = Distortion(engine, LEVEL, Original(part, visible, False), y, inner, HALO)
+        error, slopes = distortion.slopes(latents)
+        assert distortion.error(latents) == pytest.approx(error, rel=1e-5)
+        found.append((error, slopes.gradient))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
+    scale = np.abs(found[0][1]).max()
+    assert np.abs(found[1][1] - found[0][1]).max() < 1e-3 * scale

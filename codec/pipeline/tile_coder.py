@@ -132,8 +132,9 @@ class TileCoder:
         samples, alpha = picture.crop(box)
         original = Original(samples, None if alpha is None else alpha > 0, picture.grey)
         surroundings = y[:, rows, columns]
+        inner = tile.relative_to(window)
         distortion = Distortion(
-            self._engine, level, original, surroundings, tile.relative_to(window)
+            self._engine, level, original, surroundings, inner, self.synthesis_halo
         )
         latents = self.latents(picture, box, features, level)
         return refine(

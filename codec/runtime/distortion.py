@@ -7,6 +7,7 @@ noise v of unit variance is the diagonal of J^T J (Bekas, Kokiopoulou, Saad 2007
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.limits import SEARCH_PIXELS
 from codec.runtime.torch_engine import TorchEngine
 from codec.tiles import LATENT_STRIDE, Box
 
+STRIP_PIXELS = SEARCH_PIXELS
+"""Of the tile that go through g_s at once, with what they depend on around them."""
 SEED = 1
 """Of the noise, so that the same picture gives the same file."""
 
@@ -52,6 +56,7 @@ class Distortion:
         surroundings: latents of a window around the tile, [M, rows, columns], float32; those of
             the tile itself are not read.
         inner: the tile's latents in the window.
+        halo: latents around a strip that its samples depend on.
     """
 
     def __init__(
@@ -61,18 +66,20 @@ class Distortion:
         original: Original,
         surroundings: NDArray[np.float32],
         inner: Box,
+        halo: int,
     ) -> None:
         self._engine = engine
         self._level = level
         self._window = engine.tensor(surroundings)
         self._inner = inner
+        self._halo = halo
         samples = original.samples[:, :, :1] if original.grey else original.samples
         planes = np.ascontiguousarray(samples.transpose(2, 0, 1))
         self._original = engine.tensor(planes).float()
         self._grey = original.grey
-        self._weight = engine.tensor(np.array(3.0 / len(planes), np.float32))
-        if original.visible is not None:
-            self._weight = self._weight * engine.tensor(original.visible)
+        visible = original.visible
+        counts = np.ones(planes.shape[1:], bool) if visible is None else visible
+        self._weight = engine.tensor(counts) * (3.0 / len(planes))
         self._noise = torch.Generator().manual_seed(SEED)
 
     def error(self, y_hat: NDArray[np.float32]) -> float:
@@ -82,37 +89,62 @@ class Distortion:
             y_hat: latents of the tile, [M, H, W].
         """
         with torch.inference_mode():
-            return self._rounded_error(self._show(self._engine.tensor(y_hat)))
+            latents = self._engine.tensor(y_hat)
+            return sum(
+                self._rounded_error(self._show(latents, strip), strip) for strip in self._strips()
+            )
 
     def slopes(self, y_hat: NDArray[np.float32]) -> tuple[float, Slopes]:
         """`error`, and the derivatives of it without the rounding to 8 bits."""
         latents = self._engine.tensor(y_hat).requires_grad_()
-        shown = self._show(latents)
-        difference = (shown - self._original).detach() * self._weight
-        noise = torch.randn(shown.shape, generator=self._noise).to(shown.device)
-        (gradient,) = torch.autograd.grad(shown, latents, 2 * difference, retain_graph=True)
-        (sample,) = torch.autograd.grad(shown, latents, noise * self._weight.sqrt())
+        error, gradient, sample = 0.0, torch.zeros_like(latents), torch.zeros_like(latents)
+        for strip in self._strips():
+            rows, columns = strip.slices
+            weight = self._weight[rows, columns]
+            shown = self._show(latents, strip)
+            slope = 2 * (shown - self._original[:, rows, columns]).detach() * weight
+            noise = torch.randn(shown.shape, generator=self._noise).to(shown.device)
+            gradient += torch.autograd.grad(shown, latents, slope, retain_graph=True)[0]
+            sample += torch.autograd.grad(shown, latents, noise * weight.sqrt())[0]
+            error += self._rounded_error(shown.detach(), strip)
         curvature = 2 * sample.square()
-        error = self._rounded_error(shown.detach())
         return error, Slopes(gradient.cpu().numpy(), curvature.cpu().numpy())
 
-    def _show(self, latents: Tensor) -> Tensor:
-        """Samples of the tile, [1 or 3, h, w] in 0..255."""
-        rows, columns = self._inner.slices
-        window = self._window
-        if self._inner.width < window.shape[2] or self._inner.height < window.shape[1]:
+    def _strips(self) -> Iterator[Box]:
+        """Pixels of the tile in strips across its longer side, of about the same size."""
+        height, width = self._original.shape[1:]
+        count = -(-height * width // STRIP_PIXELS)
+        side = -(-max(height, width) // count)
+        side = -(-side // LATENT_STRIDE) * LATENT_STRIDE
+        for start in range(0, max(height, width), side):
+            if height >= width:
+                yield Box(0, start, width, min(start + side, height))
+            else:
+                yield Box(start, 0, min(start + side, width), height)
+
+    def _show(self, latents: Tensor, strip: Box) -> Tensor:
+        """Samples of a strip, [1 or 3, h, w] in 0..255."""
+        inner, window = self._inner, self._window
+        rows, columns = inner.slices
+        whole = Box(0, 0, window.shape[2], window.shape[1])
+        if inner == whole:
+            window = latents
+        else:
             window = window.clone()
             window[:, rows, columns] = latents
-        else:
-            window = latents
-        shown = self._engine.show(window, self._level)
-        area = self._inner.enlarged(LATENT_STRIDE)
-        height, width = self._original.shape[1:]
-        shown = shown[:, area.top : area.top + height, area.left : area.left + width]
+        corner = Box(-inner.left, -inner.top, 0, 0)
+        source = strip.shrunk(LATENT_STRIDE).relative_to(corner).grown(self._halo, within=whole)
+        rows, columns = source.slices
+        shown = self._engine.show(window[:, rows, columns], self._level)
+        top = (inner.top - source.top) * LATENT_STRIDE + strip.top
+        left = (inner.left - source.left) * LATENT_STRIDE + strip.left
+        shown = shown[:, top : top + strip.height, left : left + strip.width]
         if self._grey:
             shown = shown.mean(0, keepdim=True)
         return (shown * 255).clamp(0, 255)
 
-    def _rounded_error(self, shown: Tensor) -> float:
-        errors = (shown.round() - self._original).square() * self._weight
+    def _rounded_error(self, shown: Tensor, strip: Box) -> float:
+        rows, columns = strip.slices
+        difference = shown.round() - self._original[:, rows, columns]
+        errors = difference.square() * self._weight[rows, columns]
         return float(errors.sum(dtype=torch.float64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterator
@@ -207,11 +208,20 @@ def _print(evaluation: Evaluation, as_json: bool) -> None:
             for ours in our_codecs(evaluation)
             for other in differences(evaluation, ours)
         ]
-        click.echo(json.dumps(evaluation.to_dict() | {"bd_rates": rates}))
+        click.echo(json.dumps(_finite(evaluation.to_dict() | {"bd_rates": rates}), allow_nan=False))
         return
     click.echo(f"{evaluation.command}\n\n{len(evaluation.pictures)} pictures; {evaluation.machine}")
     for make in (points_table, bd_table, theory_table):
         click.echo(f"\n{make(evaluation)}")
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: the PSNR of equal pictures becomes null."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _warn(evaluation: Evaluation) -> int:

@@ -27,7 +27,7 @@ class ModelBits:
     container: float
     """Of the file beyond its coded streams."""
     noisy: float | None
-    """-log2 of the density of noisy latents, which training minimises: in the mean an upper bound
+    """-log2 of the density of noisy latents, the prior seeing noise too: in the mean an upper bound
     on the mutual information of picture and noisy latents. None with rounding to centres."""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,10 +69,15 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     if not found:
         raise InputError(f"no pictures in {', '.join(map(str, sources))}")
     for naming in (_stem, _relative, _whole):
-        names = {naming(path, relative): path for path, relative in found.items()}
+        names = {_printable(naming(path, relative)): path for path, relative in found.items()}
         if len(names) == len(found):
             break
     return names
+
+
+def _printable(name: str) -> str:
+    """Names that are not UTF-8, as far as they are."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _stem(_: Path, relative: Path) -> str:

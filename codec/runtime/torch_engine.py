@@ -19,7 +19,7 @@ from codec.errors import InputError, WeightsError
 from codec.model.config import LEVEL_BITS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
-from codec.model.transforms import build_transforms
+from codec.model.transforms import MIDDLE_GREY, build_transforms
 from codec.runtime.weights import Weights
 
 Precision = Literal["float32", "bfloat16"]
@@ -101,7 +101,9 @@ class TorchEngine:
     def synthesise(self, y_hat: NDArray[np.float32], level: int) -> NDArray[np.float32]:
         """Rounded latents [M, H/16, W/16] to samples [3, H, W], about 0..1."""
         with torch.inference_mode():
-            samples: NDArray[np.float32] = self.show(self.tensor(y_hat), level).cpu().numpy()
+            shown = self.show(self.tensor(y_hat), level)
+            # Latents far from any photograph's can overflow: grey then, not what a cast makes of it.
+            samples: NDArray[np.float32] = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0).cpu().numpy()
             return samples
 
     def tensor(self, array: NDArray[Any]) -> Tensor:

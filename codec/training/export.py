@@ -145,7 +145,8 @@ def export_weights(
     training |= {"minutes": round(checkpoint.position.elapsed / 60, 1)}
     model = checkpoint.averaged_model()
     mixtures = None
-    if photographs is not None and isinstance(model, RoundingAutoencoder):
+    finite = all(bool(p.isfinite().all()) for p in model.parameters())  # else the export refuses
+    if finite and photographs is not None and isinstance(model, RoundingAutoencoder):
         mixtures = fit_mixtures(count_symbols(model, photographs))
     weights = export_model(model, name, training, mixtures)
     partial = target.with_name(target.name + ".partial")

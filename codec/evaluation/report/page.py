@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from codec.errors import OutputError
+from codec.errors import InputError, OutputError
 from codec.evaluation import summary
 from codec.evaluation.bd_rate import decibels
 from codec.evaluation.report.comparison import Comparison
@@ -62,9 +62,12 @@ def write_figure(path: Path, evaluation: Evaluation, force: bool) -> None:
     Raises:
         OutputExistsError: there is one and `force` is not set.
         OutputError: it cannot be written.
+        InputError: no measurement has a finite PSNR.
     """
-    psnr, *_ = _plots(evaluation)
-    svg = psnr.linear[0]
+    plots = _plots(evaluation)
+    if not plots or plots[0].title != "PSNR":
+        raise InputError(f"{path}: there is no PSNR to draw; the pictures were kept without loss")
+    svg = plots[0].linear[0]
     style = _environment().get_template("figure.css").render()
     opening = svg.index(">") + 1
     text = f"{svg[:opening]}<style>{style}</style>{svg[opening:]}"

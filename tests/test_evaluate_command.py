@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -169,3 +170,26 @@ def test_missing_libraries_are_named(
     status, _, err = run("evaluate", pictures, *options)
     assert status == 1
     assert err == "vqcodec: no_such_library not installed; pip install 'vqcodec[evaluate]'\n"
+
+
+def test_json_has_no_infinity(run: Run, options: list[object], tmp_path: Path) -> None:
+    Image.new("RGB", (200, 200), "white").save(tmp_path / "flat.png")
+    command = ["evaluate", tmp_path / "flat.png", "-q", 50, "--against", "webp", *options]
+    status, out, _ = run(*command, "--json")
+    assert status == 0
+
+    def refuse(text: str) -> float:
+        raise AssertionError(text)
+
+    found = json.loads(out, parse_constant=refuse)
+    assert None in {m["psnr"] for m in found["measurements"]}
+
+
+def test_names_that_are_not_utf8(
+    run: Run, options: list[object], tmp_path: Path, city: Image.Image
+) -> None:
+    name = os.fsdecode(b"bad\xff.png")
+    city.crop((0, 0, 64, 64)).save(tmp_path / name)
+    command = ["evaluate", tmp_path, "-q", 50, "--against", "none", *options]
+    assert run(*command, "--report", tmp_path / "report")[0] == 0
+    assert "bad\N{REPLACEMENT CHARACTER}" in (tmp_path / "report" / "index.html").read_text()

@@ -79,3 +79,12 @@ def test_kodak_files_show_what_the_encoder_said(released_codec: Codec, kodak: li
             coded = released_codec.encode(image, quality)
             decoded = np.asarray(released_codec.decompress(coded.data)).astype(int)
             assert np.abs(decoded - np.asarray(coded.reconstruction)).max() <= 1
+
+
+def test_pictures_that_no_model_was_trained_for_give_files_all_the_same(
+    released_codec: Codec,
+) -> None:
+    with Image.open(DATA / "flowers.png") as image:
+        dithered = image.convert("1").crop((0, 0, 200, 180))
+    shown = released_codec.decompress(released_codec.compress(dithered, 70))  # warnings are errors
+    assert shown.size == dithered.size

@@ -102,7 +102,7 @@ class TorchEngine:
         """Rounded latents [M, H/16, W/16] to samples [3, H, W], about 0..1."""
         with torch.inference_mode():
             shown = self.show(self.tensor(y_hat), level)
-            # Latents far from any photograph's can overflow: grey then, not what a cast makes of it.
+            # Latents unlike any photograph's can overflow: grey then, not what a cast makes of it.
             samples: NDArray[np.float32] = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0).cpu().numpy()
             return samples
 

@@ -58,6 +58,10 @@ def test_several_models(run: Run, pictures: Path, options: list[object]) -> None
     assert status == 0
     assert "| vqcodec tiny-vq | vqcodec tiny |" in out
     assert "| vqcodec tiny | vqcodec tiny-vq |" in out
+    shutil.copy(TINY, pictures.parent / "copy.safetensors")
+    twice = [*options, "--model", pictures.parent / "copy.safetensors", "-q", 20]
+    _, again, _ = run("evaluate", pictures, "--against", "none", *twice)
+    assert again.count("| vqcodec tiny | 20 |") == 2  # one row of rates, one of theory
 
 
 def test_several_efforts(run: Run, pictures: Path, options: list[object]) -> None:

@@ -32,6 +32,12 @@ def test_names_are_short_and_unique(tmp_path: Path) -> None:
     assert str(tmp_path / "two/a.png") in twice
 
 
+def test_a_picture_counts_once(tmp_path: Path) -> None:
+    path = save(tmp_path / "one/a.png", Image.new("RGB", (8, 8)))
+    (tmp_path / "one/link.png").symlink_to(path)
+    assert list(find_pictures([tmp_path / "one", path])) == ["a"]
+
+
 def test_no_pictures_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no pictures in"):
         find_pictures([tmp_path])

@@ -174,10 +174,11 @@ def _plan(options: dict[str, Any]) -> Plan:
 
     limits = Limits(options["max_pixels"], options["max_memory"])
     peers, missing = find_peers(options["peers"])
-    codecs = [
+    loaded = [
         Codec(model, options["device"], options["precision"], limits)
         for model in dict.fromkeys(options["models"])
     ]
+    codecs = list({codec.weights.short_id: codec for codec in loaded}.values())
     efforts = dict.fromkeys(options["efforts"] or (DEFAULT_EFFORT,))
     ours = [ModelCoder(codec, effort) for codec in codecs for effort in efforts]
     if len({coder.name for coder in ours}) < len(ours):

@@ -52,7 +52,8 @@ class Subject:
 def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     """Picture files by a name that is unique among them: files, and what folders hold.
 
-    Names are paths below the folder that was given, without suffix where that is unambiguous.
+    A picture that is named twice, or by a link, counts once. Names are paths below the folder
+    that was given, without suffix where that is unambiguous.
 
     Raises:
         InputError: a source does not exist, or there is no picture.
@@ -61,9 +62,10 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     for source in sources:
         if source.is_dir():
             inside = (p for p in source.rglob("*") if p.suffix.lower() in INPUT_SUFFIXES)
-            found.update((path, path.relative_to(source)) for path in sorted(inside))
+            for path in sorted(inside):
+                found.setdefault(path.resolve(), path.relative_to(source))
         elif source.exists():
-            found[source] = Path(source.name)
+            found.setdefault(source.resolve(), Path(source.name))
         else:
             raise InputError(f"{source}: no such file or folder")
     if not found:

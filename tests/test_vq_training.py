@@ -156,6 +156,8 @@ def test_transforms_of_an_integer_model(tmp_path: Path, run: Run, photos: list[P
         "9",
         "--steps",
         "1",
+        "--out",
+        tmp_path / "refused",
     )
     assert refused[0] == 2
 

@@ -8,7 +8,7 @@ KODAK ?= ../shared/data/kodak
 MODEL ?= photo
 SIZES ?= 0.4,4
 
-.PHONY: help demo test lint bench bench-large compressai kinds effort targets man kodak weights-check vq theory training-speed train-smoke clean
+.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check vq theory training-speed train-smoke clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,9 +41,6 @@ compressai: $(READY) ## our times beside CompressAI's, which it installs (KODAK=
 
 kinds: $(READY) ## a table of what becomes of each kind of input
 	$(BIN)/python scripts/input_kinds.py
-
-effort: $(READY) ## what the encoder's search gains and costs (KODAK=folder of the 24 pictures)
-	$(BIN)/python scripts/effort.py $(KODAK)
 
 targets: $(READY) ## how closely rate targets are met (KODAK=folder of the 24 pictures)
 	$(BIN)/python scripts/targets.py $(KODAK)

@@ -25,12 +25,12 @@ import click
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from codec.model.transforms import Depthwise, Pointwise, TrunkPointwise
 from codec.training.initial import initial_state
 from codec.training.loop import Trainer
-from codec.training.optimiser import build_optimisers
+from codec.training.optimiser import build_adam, build_optimisers, set_learning_rate
 from codec.training.schedule import TrainingConfig
 
 WARM_UP = 2
@@ -49,7 +49,8 @@ class MasterWeights(Optimizer):
         self._used: list[Tensor] = list(trainer.model.parameters())
         self.masters = [p.detach().float().clone() for p in trainer.average.parameters()]
         super().__init__(self.masters, {"lr": 0.0})
-        self._adam = AdamW(self.masters, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        names = (name for name, _ in trainer.average.named_parameters())
+        self._adam = build_adam(zip(names, self.masters, strict=True), fused=True)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for parameter in self._used:
@@ -64,7 +65,7 @@ class MasterWeights(Optimizer):
                 master.grad = torch.empty_like(master)
         copies = [master.grad for master in gradients if master.grad is not None]
         torch._foreach_copy_(copies, list(gradients.values()))
-        self._adam.param_groups[0]["lr"] = self.param_groups[0]["lr"]
+        set_learning_rate([self._adam], self.param_groups[0]["lr"])
         self._adam.step()
         torch._foreach_copy_(self._used, self.masters)
 

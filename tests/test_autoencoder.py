@@ -5,7 +5,7 @@ from codec.errors import TrainingError
 from codec.model.autoencoder import Forward, RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.model.initialisation import start_as_transform_codec
-from codec.model.objective import balance, rate_distortion
+from codec.model.objective import MOST, balance, rate_distortion, restraint
 
 
 @pytest.mark.parametrize("surrogate", ["noise", "mixed", "rounded"])
@@ -83,3 +83,13 @@ def test_ms_ssim_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_balance_gives_each_rate_a_say() -> None:
     assert balance(torch.tensor([0.01, 0.04]), 0.01).tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_one_picture_does_not_own_the_gradient() -> None:
+    losses = torch.tensor([1.0, 2.0, 3.0, 4000.0], requires_grad=True)
+    weights = restraint(losses)
+    assert weights[:3].tolist() == [1, 1, 1]
+    assert (losses * weights)[3].item() == pytest.approx(MOST * 2.0)
+    (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
+    assert losses.grad is not None
+    assert torch.equal(losses.grad, weights)

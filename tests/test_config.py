@@ -36,6 +36,8 @@ def test_single_rate() -> None:
         {"blocks8": 10**9},
         {"channels8": "8"},
         {"channels8": True},
+        {"gate_bound": -1.0},
+        {"gate_bound": float("inf")},
         {"surprise": 1},
     ],
 )
@@ -44,7 +46,7 @@ def test_refuses_what_cannot_be(change: dict[str, object]) -> None:
         ModelConfig.from_dict(ModelConfig().to_dict() | change)
 
 
-def test_fields_that_an_older_file_lacks_take_their_defaults() -> None:
+def test_fields_that_an_older_file_lacks_are_what_they_were() -> None:
     values = ModelConfig().to_dict()
-    del values["latent"]
-    assert ModelConfig.from_dict(values) == ModelConfig()
+    del values["latent"], values["gate_bound"]
+    assert ModelConfig.from_dict(values) == ModelConfig(gate_bound=0.0)

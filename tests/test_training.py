@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -17,12 +18,14 @@ from PIL import Image
 from codec.cli import main
 from codec.errors import OutputExistsError, TrainingError
 from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.build import build_autoencoder
 from codec.model.config import ModelConfig
 from codec.pipeline import Codec
 from codec.training.checkpoint import load_checkpoint
 from codec.training.export import export_weights
 from codec.training.initial import initial_state
 from codec.training.loop import LAST, TRUNK, Trainer, resume_run, train
+from codec.training.optimiser import SLOW_RATE, build_optimisers, set_learning_rate
 from codec.training.photos import TILE, TilePool, count_tiles, find_photos, hold_out, tiles_of
 from codec.training.schedule import TrainingConfig
 from tests.conftest import DATA, TINY, run_in_two_processes
@@ -273,7 +276,7 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     (entry,) = (run / "log.jsonl").read_text().splitlines()
     assert len(json.loads(entry)["validation"]) == 8
     trained, start = Codec(run / "model.safetensors").weights, Codec(TINY).weights
-    assert trained.config == start.config
+    assert trained.config == dataclasses.replace(start.config, gate_bound=4.0)
     for name, array in start.tensors.items():
         if not name.startswith("tables"):
             change = np.abs(trained.tensors[name].astype(float) - array).max()
@@ -281,6 +284,22 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), "--width", "9", "-f"])
     assert exit_.value.code == 2
+
+
+def test_blocks_of_large_activations_learn_slowly(tiny_config: ModelConfig) -> None:
+    model = build_autoencoder(tiny_config)
+    optimisers = build_optimisers(model, "adam", fused=False)
+    set_learning_rate(optimisers, 1e-3)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {
+        names[id(parameter)]: group["lr"]
+        for optimiser in optimisers
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    }
+    assert set(rates) == set(names.values())
+    assert rates["g_a.blocks8.0.w3.weight"] == rates["prior.first_head.weight"] == 1e-3
+    assert rates["g_s.blocks16.0.w3.weight"] == rates["h_a.down32.bias"] == 1e-3 * SLOW_RATE
 
 
 def test_foreign_optimiser_state_is_refused(photos: Path, tmp_path: Path) -> None:

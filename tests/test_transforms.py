@@ -38,7 +38,30 @@ def test_full_width_start_is_lossless() -> None:
 
 def test_block_starts_as_the_identity() -> None:
     x = torch.randn(1, 6, 4, 4)
-    assert torch.equal(Block(6)(x), x)
+    assert torch.equal(Block(6, 4.0)(x), x)
+
+
+def test_bounded_gates_keep_a_block_from_exploding() -> None:
+    def growth(bound: float) -> float:
+        torch.manual_seed(0)
+        block = Block(6, bound)
+        torch.nn.init.normal_(block.w2.weight)
+        torch.nn.init.normal_(block.w4.weight)
+        x = torch.randn(1, 6, 4, 4)
+        with torch.no_grad():
+            return float(block(1e6 * x).abs().max() / block(1e3 * x).abs().max())
+
+    assert growth(4.0) == pytest.approx(1e3, rel=0.05)
+    assert growth(0.0) == pytest.approx(1e6, rel=0.05)
+
+
+def test_photographs_do_not_notice_the_bound() -> None:
+    torch.manual_seed(0)
+    bounded, free = Block(6, 100.0), Block(6, 0.0)
+    torch.nn.init.normal_(bounded.w4.weight)
+    free.load_state_dict(bounded.state_dict())
+    x = torch.randn(1, 6, 4, 4)
+    assert torch.equal(bounded(x), free(x))
 
 
 @pytest.mark.parametrize("inverse", [False, True])

@@ -18,6 +18,8 @@ MAX_ANCHORS = 16
 """Levels go into 16 bits of a file, in units of 2^-12."""
 LEVEL_BITS = 12
 """Positions on the ladder of lambdas are stored and interpolated in units of 2^-12."""
+BEFORE: Mapping[str, Any] = {"gate_bound": 0.0}
+"""What older files mean where it is not the default."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class ModelConfig:
     lambda_max: float = 0.18
     anchors: int = 8
     """Number of lambdas, log-spaced, at which gains are learned; residual levels with "vq"."""
+    gate_bound: float = 4.0
+    """Largest gate in a block of `lowres`, 0 for none: photographs stay below 4, but a product of
+    two branches without a bound grows with the square of what it sees, block after block, and
+    full contrast from pixel to pixel overflows."""
     rounding: Literal["integer", "vq"] = "integer"
     """To the integer lattice (Balle et al. 2018) or to the nearest of K centres (VQ-VAE)."""
     centres: int = 64
@@ -70,6 +76,8 @@ class ModelConfig:
             raise WeightsError(f"the depths of a model must lie in 0..{MAX_DEPTH}")
         if self.latent % 2:
             raise WeightsError(f"latent channels must be even, not {self.latent}")
+        if not 0 <= self.gate_bound < math.inf:
+            raise WeightsError("the bound of the gates must be a number that is not negative")
         if not 0 < self.lambda_min <= self.lambda_max < math.inf:
             raise WeightsError("lambdas must satisfy 0 < lambda_min <= lambda_max")
         if not 1 <= self.anchors <= MAX_ANCHORS:
@@ -138,7 +146,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Build from parsed JSON; fields that an older file lacks take their defaults.
+        """Build from parsed JSON; fields that an older file lacks are what they were then.
 
         Raises:
             WeightsError: a field is unknown, of the wrong type or out of range.
@@ -150,4 +158,4 @@ class ModelConfig:
                 raise WeightsError(f"the model's configuration has an unknown field: {name}")
             if type(value) is not kind and not (kind is float and type(value) is int):
                 raise WeightsError(f"the model's {name} must be {kind.__name__}")
-        return cls(**values)
+        return cls(**{**BEFORE, **values})

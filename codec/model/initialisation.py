@@ -1,23 +1,36 @@
-"""The start of training: a linear transform codec instead of noise.
+"""The start of training: a linear transform codec instead of noise, or an earlier model.
 
 The first layer starts as the 8x8 DCT in an opponent colour basis, the second as the
 principal components of 2x2 groups of its output, the synthesis as their transposes. The
 residual blocks start as the identity, so the first step already sees some 28 dB.
+
+An earlier model goes on as it was, but for hidden units that no picture switches on any more:
+they have no gradient, so only a new start brings them back (`restart_dead_units`).
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.model.build import Autoencoder
 from codec.model.densities import LOG_SIGMA_STEP, SIGMA_MIN
-from codec.model.transforms import MIDDLE_GREY, LowResAnalysis, LowResSynthesis
+from codec.model.hyperprior import HyperAnalysis, PriorBlock
+from codec.model.transforms import (
+    MIDDLE_GREY,
+    Block,
+    Depthwise,
+    LowResAnalysis,
+    LowResSynthesis,
+    Pointwise,
+)
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.model.vector_quantizer import fit_centres, group, look_up, nearest, ungroup
 
 BATCH = 16
+DEAD = 1e-3
+"""Share of places below which a hidden unit counts as dead."""
 
 
 @torch.no_grad()
@@ -117,3 +130,84 @@ def _principal_components(g_a: LowResAnalysis, g_s: LowResSynthesis, pictures: T
     weight[:count] = directions[:count]
     g_a.down.weight.copy_(weight)
     g_s.up.weight.copy_(weight.T)
+
+
+@torch.no_grad()
+def restart_dead_units(model: Autoencoder, pictures: Tensor) -> int:
+    """Draw hidden units anew that (nearly) no place of a sample of pictures switches on.
+
+    Units before a ReLU are meant: of the gates of the transforms' blocks, of the blocks of the
+    prior, and of the last hidden layer of h_a. A new unit sees its layer's input with weights
+    that give it mean 0 and deviation 1 over the sample, and nothing reads it yet: the model
+    computes what it did, up to the places that make up `DEAD`.
+
+    Args:
+        model: whose last hidden units are to be looked at.
+        pictures: sample of training pictures [B, 3, H, W] in 0..1, H and W multiples of 64.
+
+    Returns:
+        How many units were restarted.
+    """
+    parts = [
+        part for part in model.modules() if isinstance(part, Block | PriorBlock | HyperAnalysis)
+    ]
+    inputs: dict[nn.Module, Tensor] = {}
+
+    def keep(layer: nn.Module, arguments: tuple[Tensor], _: Tensor) -> None:
+        inputs[layer] = arguments[0]
+
+    levels = torch.linspace(0, model.config.anchors - 1, len(pictures))
+    if isinstance(model, VectorAutoencoder):
+        levels = levels.floor()
+    hooks = [_hidden_layer(part).register_forward_hook(keep) for part in parts]
+    try:
+        model(pictures, levels, "rounded")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    seen = [(part, inputs[_hidden_layer(part)]) for part in parts if _hidden_layer(part) in inputs]
+    return sum(_restart(part, x) for part, x in seen)
+
+
+def _hidden_layer(part: Block | PriorBlock | HyperAnalysis) -> Pointwise:
+    if isinstance(part, Block):
+        return part.w3
+    return part.w1 if isinstance(part, PriorBlock) else part.down32
+
+
+def _restart(part: Block | PriorBlock | HyperAnalysis, x: Tensor) -> int:
+    """Restart the dead units of one part, whose hidden layer reads `x`; returns their number."""
+    layer = _hidden_layer(part)
+    hidden = layer(x)
+    if isinstance(part, Block):
+        dead = _dead(hidden.chunk(2, 1)[1])
+        _draw(layer, dead.repeat(2), x)
+        reader = part.w4
+    elif isinstance(part, PriorBlock):
+        dead = _dead(hidden) | _dead(part.dw(F.relu(hidden)))
+        _draw(layer, dead, x)
+        _draw(part.dw, dead, F.relu(layer(x)))
+        reader = part.w2
+    else:
+        dead = _dead(hidden)
+        _draw(layer, dead, x)
+        reader = part.head
+    reader.weight[:, dead] = 0
+    return int(dead.sum())
+
+
+def _dead(hidden: Tensor) -> Tensor:
+    """Channels of [B, C, H, W] that are positive at less than a share `DEAD` of the places."""
+    return (hidden > 0).float().mean((0, 2, 3)) < DEAD
+
+
+def _draw(layer: Pointwise | Depthwise, units: Tensor, x: Tensor) -> None:
+    """New weights for some output channels of a layer: mean 0 and deviation 1 over `x`."""
+    if not units.any():
+        return
+    layer.weight[units] = torch.randn_like(layer.weight[units])
+    layer.bias[units] = 0
+    out = layer(x)[:, units]
+    deviation = out.std((0, 2, 3), correction=0).clamp_min(1e-6)
+    layer.weight[units] /= deviation.reshape(-1, *(1,) * (layer.weight.ndim - 1))
+    layer.bias[units] = -out.mean((0, 2, 3)) / deviation

@@ -16,6 +16,9 @@ PEAK = 255.0
 MS_SSIM_LAMBDA = 1200.0
 """lambda_ms-ssim / lambda_mse: the published pairs (0.0018, 2.40) .. (0.18, 220) lie near it."""
 
+MOST = 4.0
+"""Balanced losses of photographs differ less than that."""
+
 
 class Loss(NamedTuple):
     """Objective of a batch and its terms, each [B]."""
@@ -52,6 +55,18 @@ def rate_distortion(x: Tensor, result: Forward, lmbda: Tensor, distortion: Disto
 def squared_error_weight(lmbda: Tensor, pixels: int) -> Tensor:
     """Weight of 1/2 |x - x^|^2, summed over a picture, in bits/pixel + lambda 255^2 MSE."""
     return lmbda * (2 * PEAK**2 / (3 * pixels))
+
+
+def restraint(value: Tensor) -> Tensor:
+    """Weights that hold each loss of a batch at `MOST` times their lower median: [B], constants.
+
+    Pictures unlike photographs, or a latent that runs away, would else own the gradient.
+
+    Args:
+        value: losses [B], balanced over the lambdas.
+    """
+    value = value.detach()
+    return (MOST * value.median() / value).clamp(max=1.0)
 
 
 def balance(lmbda: Tensor, centre: float) -> Tensor:

@@ -11,6 +11,7 @@ Both map x [B, 3, H, W] in 0..1 (H, W multiples of 16) to y [B, M, H/16, W/16] a
 from __future__ import annotations
 
 import itertools
+import math
 from typing import cast
 
 import torch
@@ -66,13 +67,15 @@ class Depthwise(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual block: x += W2 dw3x3(lrelu(W1 x)), then x += W4 (u * relu(v)), [u, v] = W3 x.
+    """Residual block: x += W2 dw3x3(lrelu(W1 x)), then x += W4 (u * gate(v)), [u, v] = W3 x.
 
-    The last layer of each branch starts at zero, so that the block starts as the identity.
+    gate(v) is relu(v), at most `bound` if that is not 0. The last layer of each branch starts at
+    zero, so that the block starts as the identity.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, bound: float) -> None:
         super().__init__()
+        self._bound = bound or math.inf
         self.w1 = Pointwise(channels, channels)
         self.dw = Depthwise(channels)
         self.w2 = Pointwise(channels, channels, zero=True)
@@ -82,7 +85,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.w2(self.dw(F.leaky_relu(self.w1(x))))
         u, v = self.w3(x).chunk(2, dim=1)
-        return cast(Tensor, x + self.w4(u * F.relu(v)))
+        return cast(Tensor, x + self.w4(u * F.hardtanh(v, 0.0, self._bound)))
+
+
+def _blocks(channels: int, count: int, gate_bound: float) -> nn.Sequential:
+    return nn.Sequential(*(Block(channels, gate_bound) for _ in range(count)))
 
 
 class LowResAnalysis(nn.Module):
@@ -92,10 +99,10 @@ class LowResAnalysis(nn.Module):
         super().__init__()
         c8, c16 = config.channels8, config.channels16
         self.stem = TrunkPointwise(3 * 64, c8)
-        self.blocks8 = nn.Sequential(*(Block(c8) for _ in range(config.blocks8)))
+        self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
         self.scale = LevelScale(config.anchors, c8)
         self.down = TrunkPointwise(4 * c8, c16)
-        self.blocks16 = nn.Sequential(*(Block(c16) for _ in range(config.blocks16)))
+        self.blocks16 = _blocks(c16, config.blocks16, config.gate_bound)
         self.head = TrunkPointwise(c16, config.latent)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8))
@@ -122,10 +129,10 @@ class LowResSynthesis(nn.Module):
         super().__init__()
         c8, c16 = config.channels8, config.channels16
         self.head = TrunkPointwise(config.latent, c16)
-        self.blocks16 = nn.Sequential(*(Block(c16) for _ in range(config.blocks16)))
+        self.blocks16 = _blocks(c16, config.blocks16, config.gate_bound)
         self.up = TrunkPointwise(c16, 4 * c8)
         self.scale = LevelScale(config.anchors, c8)
-        self.blocks8 = nn.Sequential(*(Block(c8) for _ in range(config.blocks8)))
+        self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
         self.stem = TrunkPointwise(c8, 3 * 64)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8).T)

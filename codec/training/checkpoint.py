@@ -23,7 +23,7 @@ from codec.model.build import Autoencoder, build_autoencoder
 from codec.model.config import ModelConfig
 from codec.training.schedule import TrainingConfig
 
-FORMAT = "vqcodec-checkpoint-1"
+FORMAT = "vqcodec-checkpoint-2"
 
 
 @dataclass

@@ -22,6 +22,8 @@ TRANSFORM_SHAPE = ("transform", "channels8", "channels16", "blocks8", "blocks16"
 def initial_state(model: str) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Configuration and parameters of exported weights, to continue training from.
 
+    The gates get the bound that new models have, if they had none.
+
     Args:
         model: name of a released model, or path of a weights file.
 
@@ -29,7 +31,9 @@ def initial_state(model: str) -> tuple[ModelConfig, dict[str, Tensor]]:
         WeightsError: the weights are missing or unsound.
     """
     weights = load_weights(find_weights(model))
-    return weights.config, state_of(weights)
+    config = weights.config
+    bound = config.gate_bound or ModelConfig.gate_bound
+    return dataclasses.replace(config, gate_bound=bound), state_of(weights)
 
 
 def state_of(weights: Weights) -> dict[str, Tensor]:

@@ -31,8 +31,12 @@ from torch.nn.parallel import DistributedDataParallel
 from codec.errors import TrainingError
 from codec.model.build import build_autoencoder
 from codec.model.config import ModelConfig
-from codec.model.initialisation import fit_codebooks, start_as_transform_codec
-from codec.model.objective import balance, rate_distortion, squared_error_weight
+from codec.model.initialisation import (
+    fit_codebooks,
+    restart_dead_units,
+    start_as_transform_codec,
+)
+from codec.model.objective import balance, rate_distortion, restraint, squared_error_weight
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.checkpoint import (
     Checkpoint,
@@ -139,6 +143,7 @@ class Trainer:
             fit_codebooks(self.model, sample.cpu())
         else:
             self.model.load_state_dict(initial)
+        restart_dead_units(self.model, sample.cpu())
 
     def _prepare_forward(self) -> Callable[..., Any]:
         forward: nn.Module = self.model
@@ -182,7 +187,8 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             result = self._forward(x, level.to(self.device), surrogate, weight)
         loss = rate_distortion(x, result, lmbda, self.training.distortion)
-        value = (loss.value * share).sum()
+        balanced = loss.value * share
+        value = (balanced * restraint(balanced)).sum()
         for optimiser in self.optimisers:
             optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import ModelConfig
+from codec.model.initialisation import restart_dead_units
+from codec.model.transforms import Block
+
+
+@pytest.fixture
+def pictures() -> torch.Tensor:
+    return torch.rand(8, 3, 64, 64)
+
+
+@pytest.fixture
+def model(tiny_config: ModelConfig, pictures: torch.Tensor) -> RoundingAutoencoder:
+    model = RoundingAutoencoder(tiny_config)
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.3)
+    while restart_dead_units(model, pictures):  # those that the draw of the weights left dead
+        pass
+    return model
+
+
+def shown(model: RoundingAutoencoder, pictures: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        result = model(pictures, torch.full((len(pictures),), 3.5), "rounded")
+    return torch.cat([result.x_hat.flatten(), result.y_bits, result.z_bits])
+
+
+def block_of(model: RoundingAutoencoder) -> Block:
+    (block,) = (b for n, b in model.named_modules() if n == "g_s.blocks16.0")
+    assert isinstance(block, Block)
+    return block
+
+
+def kill(model: RoundingAutoencoder) -> None:
+    """Three units that no picture switches on."""
+    with torch.no_grad():
+        block_of(model).w3.bias[8 + 5] = -1e4  # the gate of unit 5
+        model.prior.block16.dw.bias[2] = -1e4
+        model.h_a.down32.bias[1] = -1e4
+
+
+def test_units_that_live_are_left_alone(model: RoundingAutoencoder, pictures: torch.Tensor) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert restart_dead_units(model, pictures) == 0
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+def test_dead_units_come_back_and_change_nothing(
+    model: RoundingAutoencoder, pictures: torch.Tensor
+) -> None:
+    kill(model)
+    before = shown(model, pictures)
+    assert restart_dead_units(model, pictures) >= 3  # and what else the three have killed
+    assert torch.allclose(shown(model, pictures), before, rtol=1e-5, atol=1e-5)
+
+    model(pictures, torch.full((8,), 3.5), "rounded").x_hat.square().sum().backward()
+    gradient = block_of(model).w4.weight.grad
+    assert gradient is not None
+    assert gradient[:, 5].abs().min() > 0

@@ -13,12 +13,12 @@ from pathlib import Path
 import click
 from PIL import Image
 
+from codec.evaluation.bd_rate import bd_rate
 from codec.evaluation.codebooks import report_levels
 from codec.evaluation.measuring import measure
 from codec.evaluation.ours import ModelCoder
-from codec.evaluation.results import Curve, Measurement, curve_of
+from codec.evaluation.results import Curve, Measurement, curve_of, mean_points
 from codec.evaluation.subjects import Reading, read_subject
-from codec.evaluation.summary import gap as gap_between
 from codec.evaluation.summary import psnr_points
 from codec.evaluation.tables import per_cent
 from codec.pipeline import Codec
@@ -33,7 +33,7 @@ def curve_of_model(model: str, pictures: list[Path]) -> Curve:
     for path in pictures:
         subject = read_subject(path.stem, path, Reading())
         found += [measure(coder, subject, quality) for quality in coder.settings]
-    return curve_of(coder.name, found)
+    return curve_of(coder.name, mean_points(found))
 
 
 @click.command()
@@ -65,7 +65,7 @@ def main(folder: Path, model: str, beside: str) -> None:
     ours, theirs = curve_of_model(model, paths), curve_of_model(beside, paths)
     for row in zip(ours.bpp, ours.psnr, theirs.bpp, theirs.psnr, strict=True):
         print("| {:.4f} | {:.2f} | {:.4f} | {:.2f} |".format(*row))
-    gap = gap_between(psnr_points(theirs), psnr_points(ours))
+    gap = bd_rate(psnr_points(theirs), psnr_points(ours))
     print(f"\nBD-rate of {model} against {beside}: {per_cent(gap)}")
 
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from codec.evaluation.bd_rate import KODAK
+from codec.evaluation.published import KODAK
 from tests.conftest import DATA, TINY, TINY_VQ, Run
 
 
@@ -122,6 +122,52 @@ def test_published_curves(run: Run, tmp_path: Path, options: list[object]) -> No
     assert "vtm" not in out
 
 
+def test_a_reference_stays_where_its_peer_drops_out(
+    run: Run, tmp_path: Path, options: list[object], city: Image.Image
+) -> None:
+    clear = city.crop((0, 0, 32, 32))
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    for name in KODAK:
+        clear.save(tmp_path / f"{name}.png")
+    command = ["evaluate", tmp_path, "-q", 0, "-q", 100, *options, "--against", "jpeg"]
+    status, out, err = run(*command)
+    assert status == 0
+    assert "jpeg is left out" in err
+    assert "| vqcodec tiny | jpeg, reference |" in out
+
+
+@pytest.mark.parametrize("quality", ["nan", "inf", "-1", "101"])
+def test_no_such_quality(run: Run, pictures: Path, options: list[object], quality: str) -> None:
+    status, _, err = run("evaluate", pictures, "-q", quality, "--against", "none", *options)
+    assert status == 2
+    assert quality in err
+
+
+def test_what_the_means_leave_out_is_told(
+    run: Run, tmp_path: Path, options: list[object], city: Image.Image
+) -> None:
+    Image.new("RGB", (40, 40), "white").save(tmp_path / "flat.png")
+    city.crop((0, 0, 64, 64)).save(tmp_path / "city.png")
+    command = ["evaluate", tmp_path, "-q", 20, "-q", 80, "--against", "jpeg", *options]
+    status, out, _ = run(*command)
+    assert status == 0
+    assert "\nleft out of all means, since a codec kept them without loss: flat\n" in out
+    assert "\nno MS-SSIM, which needs 161 pixels a side: city, flat\n" in out
+    assert "| inf |" not in out
+    assert json.loads(run(*command, "--json")[1])["remarks"]
+
+
+def test_a_folder_that_keeps_nothing_stops_nothing(
+    run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    options = ["--model", TINY, "--cache", tmp_path / "file" / "cache"]
+    status, out, err = run("evaluate", pictures, "-q", 20, "--against", "none", *options)
+    assert status == 0
+    assert "| vqcodec tiny | 20 |" in out
+    assert "vqcodec: measurements are not kept: " in err
+
+
 def test_report(run: Run, pictures: Path, options: list[object], tmp_path: Path) -> None:
     with Image.open(DATA / "flowers.png") as image:
         image.convert("RGB").save(pictures / "c.png")
@@ -153,6 +199,9 @@ def test_figure(run: Run, pictures: Path, options: list[object], tmp_path: Path)
     variables = set(re.findall(r"var\((--[\w-]+)\)", figure.read_text()))
     assert all(f"{name}:" in figure.read_text() for name in variables)
     assert run(*command, "--figure", figure)[0] == 3
+    folder = tmp_path / "new"
+    assert run(*command, "--report", folder, "--figure", folder / "curves.svg", "-Q")[0] == 0
+    assert {path.name for path in folder.iterdir()} == {"index.html", "curves.svg"}
 
 
 def test_the_gallery_shows_the_middle_of_large_pictures(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from codec.errors import InputError, OutputError
+from codec.errors import InputError
+from codec.evaluation import measuring
 from codec.evaluation.coders import Coder
-from codec.evaluation.measuring import Cache, Plan, describe_machine, evaluate, measure
+from codec.evaluation.measuring import Measurer, Plan, evaluate, measure
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.results import Evaluation
 from codec.evaluation.subjects import Reading, find_pictures, read_subject
@@ -59,8 +61,8 @@ def plan(folder: Path, ours: Sequence[ModelCoder], peers: Sequence[Coder]) -> Pl
     return Plan(find_pictures([folder]), Reading(), ours, peers, {"jxl": "absent"}, (20.0,))
 
 
-def run(plan: Plan, cache: Cache) -> Evaluation:
-    return evaluate(plan, cache, "vqcodec evaluate", [])
+def run(plan: Plan, measurer: Measurer) -> Evaluation:
+    return evaluate(plan, measurer, "vqcodec evaluate")
 
 
 def test_measurement_is_of_real_files(coder: ModelCoder) -> None:
@@ -80,7 +82,7 @@ def test_measurement_is_of_real_files(coder: ModelCoder) -> None:
 def test_evaluation(coder: ModelCoder, pictures: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     peer = Lossless()
-    evaluation = evaluate(plan(pictures, [coder], [peer]), Cache(None), "x", [], seen_by(seen))
+    evaluation = evaluate(plan(pictures, [coder], [peer]), Measurer(None), "x", seen_by(seen))
     assert evaluation.pictures == {"a": (64, 64), "b": (100, 70)}
     assert evaluation.codecs == [coder.name, "lossless"]
     assert [(m.picture, m.codec, m.setting) for m in evaluation.measurements] == [
@@ -102,23 +104,23 @@ def seen_by(seen: list[tuple[int, int]]) -> Callable[[int, int], None]:
 
 
 def test_what_was_measured_is_looked_up_by_content(pictures: Path, tmp_path: Path) -> None:
-    peer, cache = Lossless(), Cache(tmp_path / "cache")
+    peer, cache = Lossless(), Measurer(tmp_path / "cache")
     first = run(plan(pictures, [], [peer]), cache)
-    assert peer.calls == 4
+    assert peer.calls == 5  # one to warm up
     (pictures / "a.png").rename(pictures / "renamed.png")
     again = run(plan(pictures, [], [peer]), cache)
-    assert peer.calls == 4
+    assert peer.calls == 5
     assert {m.picture for m in again.measurements} == {"b", "renamed"}
     assert sorted(m.size for m in again.measurements) == sorted(m.size for m in first.measurements)
 
-    run(plan(pictures, [], [peer]), Cache(tmp_path / "cache", fresh=True))
-    assert peer.calls == 8
+    run(plan(pictures, [], [peer]), Measurer(tmp_path / "cache", fresh=True))
+    assert peer.calls == 10
     peer.description = "PNG 2"
     run(plan(pictures, [], [peer]), cache)
-    assert peer.calls == 12
+    assert peer.calls == 14
     Image.new("RGB", (64, 64)).save(pictures / "renamed.png")
     run(plan(pictures, [], [peer]), cache)
-    assert peer.calls == 14
+    assert peer.calls == 16
 
 
 def test_a_run_that_was_cut_off_goes_on(pictures: Path, tmp_path: Path) -> None:
@@ -129,14 +131,14 @@ def test_a_run_that_was_cut_off_goes_on(pictures: Path, tmp_path: Path) -> None:
             return super().encode(image, setting)
 
     with pytest.raises(KeyboardInterrupt):
-        run(plan(pictures, [], [Interrupted()]), Cache(tmp_path / "cache"))
+        run(plan(pictures, [], [Interrupted()]), Measurer(tmp_path / "cache"))
     peer = Lossless()
-    assert len(run(plan(pictures, [], [peer]), Cache(tmp_path / "cache")).measurements) == 4
-    assert peer.calls == 1
+    assert len(run(plan(pictures, [], [peer]), Measurer(tmp_path / "cache")).measurements) == 4
+    assert peer.calls == 3  # one to warm up, and the two that were missing
 
 
 def test_spoilt_records_are_measured_again(pictures: Path, tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "cache")
+    cache = Measurer(tmp_path / "cache")
     run(plan(pictures, [], [Lossless()]), cache)
     for number, record in enumerate(sorted((tmp_path / "cache").iterdir())):
         record.write_text(["", "{}", "[1]", "null"][number])
@@ -145,15 +147,38 @@ def test_spoilt_records_are_measured_again(pictures: Path, tmp_path: Path) -> No
     assert peer.calls == 4
 
 
-def test_a_cache_that_cannot_be_written_is_an_error(pictures: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_keeps_nothing(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError):
-        run(plan(pictures, [], [Lossless()]), Cache(tmp_path / "file" / "cache"))
+    measurer = Measurer(tmp_path / "file" / "cache")
+    assert len(run(plan(pictures, [], [Lossless()]), measurer).measurements) == 4
+    assert "file" in measurer.problem
+
+
+def test_times_of_another_machine_or_source_are_not_taken(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Lossless()
+    run(plan(pictures, [], [peer]), Measurer(tmp_path / "cache"))
+    for function in ("describe_machine", "source_digest"):
+        before = peer.calls
+        monkeypatch.setattr(measuring, function, lambda *_: "other")
+        run(plan(pictures, [], [peer]), Measurer(tmp_path / "cache"))
+        assert peer.calls == before + 4 + 1, function
+
+
+def test_the_first_use_is_not_timed(pictures: Path) -> None:
+    class Slow(Lossless):
+        def encode(self, image: Image.Image, setting: float) -> bytes:
+            time.sleep(0.0 if self.calls else 0.5)
+            return super().encode(image, setting)
+
+    found = run(plan(pictures, [], [Slow()]), Measurer(None)).measurements
+    assert max(m.encode_seconds for m in found) < 0.5
 
 
 def test_broken_pictures_are_left_out(coder: ModelCoder, pictures: Path) -> None:
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n")
-    evaluation = run(plan(pictures, [coder], [Lossless()]), Cache(None))
+    evaluation = run(plan(pictures, [coder], [Lossless()]), Measurer(None))
     assert set(evaluation.pictures) == {"a", "b"}
     assert set(evaluation.failed) == {"broken"}
     assert len(evaluation.measurements) == 6
@@ -163,11 +188,17 @@ def test_a_peer_that_fails_once_is_left_out_as_a_whole(
     coder: ModelCoder, pictures: Path, city: Image.Image
 ) -> None:
     city.crop((0, 0, 13, 20)).save(pictures / "c.png")
-    evaluation = run(plan(pictures, [coder], [Lossless()]), Cache(None))
+    evaluation = run(plan(pictures, [coder], [Lossless()]), Measurer(None))
     assert evaluation.codecs == [coder.name]
     assert evaluation.missing["lossless"] == "c: unlucky"
     assert set(evaluation.pictures) == {"a", "b", "c"}
 
 
-def test_the_machine_is_described() -> None:
-    assert "threads" in describe_machine()
+def test_progress_reaches_the_end_whatever_fails(
+    coder: ModelCoder, pictures: Path, city: Image.Image
+) -> None:
+    city.crop((0, 0, 13, 20)).save(pictures / "c.png")
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n")
+    seen: list[tuple[int, int]] = []
+    evaluate(plan(pictures, [coder], [Lossless()]), Measurer(None), "x", seen_by(seen))
+    assert seen == [(n, 12) for n in range(1, 13)]

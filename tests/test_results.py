@@ -33,7 +33,7 @@ def test_means_are_per_codec_and_setting_by_rising_rate() -> None:
         ("y", 9, 4.0, 20.0),
         ("y", 2, 5.0, 20.0),
     ]
-    curve = curve_of("x", found)
+    curve = curve_of("x", points)
     assert (curve.bpp, curve.psnr) == ((1.0, 2.0), (20.0, 30.0))
     assert curve.ms_ssim == pytest.approx((0.9, 0.9))
 
@@ -42,7 +42,7 @@ def test_no_mean_similarity_if_a_picture_has_none() -> None:
     small = dataclasses.replace(measurement("x", 1, 100, 30), ms_ssim=None)
     (point,) = mean_points([small, measurement("x", 1, 100, 30)])
     assert point.ms_ssim is None
-    assert curve_of("x", [small]).ms_ssim is None
+    assert curve_of("x", mean_points([small])).ms_ssim is None
 
 
 def ours(coded: int, bits: float) -> Measurement:
@@ -58,6 +58,15 @@ def test_dishonest_sizes_are_noticed() -> None:
     assert measurement("jpeg", 1, 7, 30).honest_size
 
 
+def test_every_stream_has_its_slack() -> None:
+    tiled = ours(10_078, 80_000)
+    assert tiled.coding_excess == pytest.approx(78)
+    assert not tiled.honest_size
+    assert tiled.model
+    model = dataclasses.replace(tiled.model, streams=3)
+    assert dataclasses.replace(tiled, model=model).honest_size
+
+
 def test_records_survive_json() -> None:
     for before in (ours(100, 800), measurement("jpeg", 1, 7, 30)):
         after = Measurement.from_dict(json.loads(json.dumps(dataclasses.asdict(before))))
@@ -66,6 +75,6 @@ def test_records_survive_json() -> None:
 
 def test_codecs_of_an_evaluation_keep_their_order() -> None:
     found = [measurement(name, 1, 100, 30) for name in ("vqcodec photo", "jpeg", "avif", "jpeg")]
-    evaluation = Evaluation("", "", {"a": (40, 20)}, found, {}, [])
+    evaluation = Evaluation("", "", {"a": (40, 20)}, found, {})
     assert evaluation.codecs == ["vqcodec photo", "jpeg", "avif"]
     assert evaluation.curve("jpeg").bpp == (1.0,)

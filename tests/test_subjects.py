@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from codec.errors import InputError, LimitError
+from codec.evaluation import subjects
 from codec.evaluation.subjects import Reading, find_pictures, read_subject
 from codec.limits import Limits
 
@@ -72,12 +73,31 @@ def test_modes(tmp_path: Path, city: Image.Image, mode: str, shown: str) -> None
         assert np.array_equal(alpha, np.asarray(image.getchannel("A")))
 
 
-def test_the_digest_depends_on_content_and_reading(tmp_path: Path, city: Image.Image) -> None:
-    one, same = save(tmp_path / "a.png", city), save(tmp_path / "b.png", city)
-    other = save(tmp_path / "c.png", city.rotate(90, expand=True))
-    digests = [read_subject("x", path, Reading()).digest for path in (one, same, other)]
-    assert digests[0] == digests[1] != digests[2]
-    assert read_subject("x", one, Reading(to_8bit=True)).digest != digests[0]
+def test_the_digest_depends_on_the_samples_alone(tmp_path: Path, city: Image.Image) -> None:
+    one, same = save(tmp_path / "a.png", city), save(tmp_path / "b.bmp", city)
+    other = save(tmp_path / "c.png", city.rotate(180))
+    turned = save(tmp_path / "d.png", city.resize(city.size[::-1]))
+    grey = save(tmp_path / "e.png", city.convert("L"))
+    found = [read_subject("x", path, Reading()).digest for path in (one, same, other, turned, grey)]
+    assert found[0] == found[1]
+    assert len(set(found)) == 4
+
+
+def test_large_pictures_are_the_same_in_boxes(
+    tmp_path: Path, city: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "a.png", city)
+    whole = read_subject("a", path, Reading())
+    monkeypatch.setattr(subjects, "SIDE", 64)
+    boxed = read_subject("a", path, Reading())
+    assert boxed.image.tobytes() == whole.image.tobytes() == city.convert("RGB").tobytes()
+
+
+def test_what_nobody_can_see_is_no_subject(tmp_path: Path, city: Image.Image) -> None:
+    clear = city.convert("RGBA")
+    clear.putalpha(0)
+    with pytest.raises(InputError, match="nothing of it can be seen"):
+        read_subject("a", save(tmp_path / "a.png", clear), Reading())
 
 
 def test_limits_hold(tmp_path: Path, city: Image.Image) -> None:

@@ -9,33 +9,14 @@ from codec.evaluation.results import Curve
 from codec.evaluation.summary import (
     all_curves,
     differences,
-    gap,
     ms_ssim_points,
     our_codecs,
     psnr_points,
+    remarks,
     theory,
     times,
 )
 from tests.test_report import evaluation_of
-
-OURS = [(0.1, 28.0), (0.2, 30.5), (0.4, 33.0), (0.8, 36.0)]
-
-
-def test_gap_is_the_scale_of_the_rates_over_the_common_range() -> None:
-    anchor = [(rate * 2, quality) for rate, quality in OURS]
-    found = gap(anchor, OURS)
-    assert found.rate == pytest.approx(-50.0)
-    assert (found.low, found.high) == (28.0, 36.0)
-    part = gap(anchor[1:], OURS)
-    assert (part.low, part.high) == (30.5, 36.0)
-
-
-def test_why_there_is_no_gap() -> None:
-    assert "two points" in gap(OURS[:1], OURS).reason
-    assert "same quality" in gap([(0.1, 30.0), (0.2, 30.0)], OURS).reason
-    apart = gap([(0.1, 40.0), (0.2, 45.0)], OURS)
-    assert apart.rate is None
-    assert apart.reason == "no quality in common: 40.0 to 45.0 dB, ours 28.0 to 36.0 dB"
 
 
 def test_differences_to_measured_and_published_curves() -> None:
@@ -95,3 +76,30 @@ def test_lossless_points_are_no_points_of_a_curve() -> None:
     curve = Curve("", "", (1.0, 2.0), (40.0, math.inf), (0.99, 1.0))
     assert psnr_points(curve) == [(1.0, 40.0)]
     assert [round(quality, 6) for _, quality in ms_ssim_points(curve)] == [20]
+
+
+def test_pictures_without_loss_are_left_out_of_the_means() -> None:
+    evaluation = evaluation_of({"a": (200, 200), "b": (200, 200)}, published=False)
+    exact = [
+        dataclasses.replace(m, psnr=math.inf)
+        if (m.picture, m.codec, m.setting) == ("b", "jpeg", 90)
+        else m
+        for m in evaluation.measurements
+    ]
+    found = dataclasses.replace(evaluation, measurements=exact)
+    assert found.lossless == ["b"]
+    alone = [m for m in evaluation.measurements if m.picture == "a"]
+    assert found.points == dataclasses.replace(evaluation, measurements=alone).points
+    assert remarks(found) == ["left out of all means, since a codec kept them without loss: b"]
+    assert all(d.psnr.rate is not None for d in differences(found, "vqcodec"))
+
+    infinite = [dataclasses.replace(m, psnr=math.inf) for m in evaluation.measurements]
+    every = dataclasses.replace(evaluation, measurements=infinite)
+    assert {point.psnr for point in every.points} == {math.inf}
+    assert remarks(every) == []
+
+
+def test_small_pictures_are_named_that_leave_no_similarity() -> None:
+    sizes = dict.fromkeys("abcdefg", (160, 200)) | {"large": (161, 161)}
+    (remark,) = remarks(evaluation_of(sizes, published=False))
+    assert remark == "no MS-SSIM, which needs 161 pixels a side: a, b, c, d, e and 2 more"

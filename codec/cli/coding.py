@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from codec.cli.batch import Settings, run_batch
-from codec.cli.options import PATH, Bytes, Kinds, Region, with_shared_options
+from codec.cli.options import PATH, POSITIVE, QUALITY, Bytes, Kinds, Region, with_shared_options
 from codec.cli.plan import Rename, plan
 from codec.cli.tasks import SUFFIX, CompressTask, DecompressTask, Machine, Writing
 from codec.files import STANDARD
@@ -23,12 +23,11 @@ RATES = {
     "target_size": "--target-size",
     "target_psnr": "--target-psnr",
 }
-POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
 @click.argument("inputs", metavar="IN... [OUT]", type=PATH, nargs=-1, required=True)
-@click.option("-q", "--quality", type=click.FloatRange(0, 100), help="0 to 100; default 50.")
+@click.option("-q", "--quality", type=QUALITY, help="0 to 100; default 50.")
 @click.option(
     "--lambda", "lmbda", type=float, help="Slope of bits/pixel + lambda 255^2 MSE, instead of -q."
 )

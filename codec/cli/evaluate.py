@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shlex
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli.options import with_machine_options
+from codec.cli.options import QUALITY, with_machine_options
 from codec.errors import InputError
 from codec.files import check_target
 from codec.limits import Limits
@@ -42,7 +43,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     "-q",
     "--quality",
     "qualities",
-    type=click.FloatRange(0, 100),
+    type=QUALITY,
     multiple=True,
     help="Of ours; may be given several times.  [default: 8 over the range]",
 )
@@ -117,42 +118,43 @@ def evaluate(**options: Any) -> int:
     (negative: ours needs fewer bits), and file sizes beside what the model says. A run that was
     cut off goes on where it ended: measurements are kept and looked up by content.
     """
-    from codec.evaluation.bd_rate import KODAK, published_curves
-    from codec.evaluation.measuring import Cache
+    from codec.evaluation.measuring import Measurer
     from codec.evaluation.measuring import evaluate as run
+    from codec.evaluation.published import curves_beside, published_curves
 
     _check_extra()
     report: Path | None = options["report"]
     figure: Path | None = options["figure"]
     if report and report.is_dir():
         check_target(report / PAGE, options["force"])
-    if figure:
+    if figure and figure.parent != report:
         check_target(figure, options["force"])
+    published_curves(options["published"])  # a bad file is told of before hours of work
     plan = _plan(options)
-    curves = []
-    if options["published"] or set(plan.pictures) == KODAK:
-        measured = {peer.name for peer in plan.peers}
-        curves = [c for c, peer in published_curves(options["published"]) if peer not in measured]
-    cache = Cache(options["cache"] or _user_cache(), options["fresh"])
+    measurer = Measurer(options["cache"] or _user_cache(), options["fresh"])
     command = shlex.join(["vqcodec", *sys.argv[1:]])
     with _progress(options["quiet"]) as progress:
-        evaluation = run(plan, cache, command, curves, progress)
+        evaluation = run(plan, measurer, command, progress)
+    if measurer.problem:
+        click.echo(f"vqcodec: measurements are not kept: {measurer.problem}", err=True)
     if not evaluation.measurements:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
         raise InputError(f"nothing could be measured ({reasons})")
+    published = curves_beside(evaluation, options["published"])
+    evaluation = dataclasses.replace(evaluation, published=published)
     _print(evaluation, options["as_json"])
-    if figure:
-        from codec.evaluation.report import write_figure
-
-        write_figure(figure, evaluation, options["force"])
     if report:
         from codec.evaluation.report import gallery_of, write_report
 
         with _progress(options["quiet"]) as progress:
             gallery = gallery_of(evaluation, plan, options["gallery"], progress)
-        path = write_report(report, evaluation, gallery, options["force"])
+            path = write_report(report, evaluation, gallery, options["force"])
         if not options["quiet"]:
             click.echo(str(path), err=True)
+    if figure:
+        from codec.evaluation.report import write_figure
+
+        write_figure(figure, evaluation, options["force"])
     return _warn(evaluation)
 
 
@@ -199,7 +201,7 @@ def _user_cache() -> Path:
 
 
 def _print(evaluation: Evaluation, as_json: bool) -> None:
-    from codec.evaluation.summary import differences, our_codecs
+    from codec.evaluation.summary import differences, our_codecs, remarks
     from codec.evaluation.tables import bd_table, points_table, theory_table
 
     if as_json:
@@ -209,9 +211,12 @@ def _print(evaluation: Evaluation, as_json: bool) -> None:
             for ours in our_codecs(evaluation)
             for other in differences(evaluation, ours)
         ]
-        click.echo(json.dumps(_finite(evaluation.to_dict() | {"bd_rates": rates}), allow_nan=False))
+        extra = {"bd_rates": rates, "remarks": remarks(evaluation)}
+        click.echo(json.dumps(_finite(evaluation.to_dict() | extra), allow_nan=False))
         return
     click.echo(f"{evaluation.command}\n\n{len(evaluation.pictures)} pictures; {evaluation.machine}")
+    for remark in remarks(evaluation):
+        click.echo(remark)
     for make in (points_table, bd_table, theory_table):
         click.echo(f"\n{make(evaluation)}")
 
@@ -233,7 +238,8 @@ def _warn(evaluation: Evaluation) -> int:
         click.echo(f"vqcodec: {name}: {reason}", err=True)
     dishonest = [m for m in evaluation.measurements if not m.honest_size]
     for m in dishonest:
-        message = f"{m.picture}, {m.codec} at {m.setting:g}: {m.excess:.0f} bytes above -log2 P"
+        where = f"{m.picture}, {m.codec} at {m.setting:g}"
+        message = f"{where}: coded streams are {m.coding_excess:+.0f} bytes off -log2 P"
         click.echo(f"vqcodec: {message}", err=True)
     return INCOMPLETE if evaluation.failed or dishonest else 0
 

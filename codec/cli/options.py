@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,22 @@ PATH = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without `nan` and `inf`, which compare with nothing or end nowhere."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number that can be used", param, ctx)
+        return number
+
+
+QUALITY = FiniteRange(0, 100)
+POSITIVE = FiniteRange(min=0, min_open=True)
 
 
 class Bytes(click.ParamType[int]):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from codec.cli.options import POSITIVE
 from codec.errors import OutputError, OutputExistsError, TrainingError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def parse_lambdas(
     help="Folder of the run.",
 )
 @click.option("--name", default="photo", show_default=True, help="Name inside the weights file.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Length of the run.")
+@click.option("--minutes", type=POSITIVE, help="Length of the run.")
 @click.option("--steps", type=click.IntRange(min=1), help="Length of the run instead of minutes.")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--init", metavar="NAME|FILE", help="Start from the weights of a model.")

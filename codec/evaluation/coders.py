@@ -59,14 +59,12 @@ def match_size(coder: Coder, image: Image.Image, size: int) -> Match:
     """
     low, high = 0, len(coder.finer) - 1
     best: Match | None = None
-    while low <= high:
+    while True:
         middle = (low + high) // 2
         data = coder.encode(image, coder.finer[middle])
         if len(data) <= size:
             best, low = Match(coder.finer[middle], data, True), middle + 1
         else:
             high = middle - 1
-    if best is None:
-        least = coder.finer[0]
-        return Match(least, coder.encode(image, least), False)
-    return best
+        if low > high:  # the last that was tried is the first setting if nothing fits
+            return best or Match(coder.finer[middle], data, False)

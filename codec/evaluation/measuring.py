@@ -5,24 +5,33 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from codec.errors import CodecError, OutputError
 from codec.evaluation.coders import Coder
 from codec.evaluation.metrics import ms_ssim, psnr
 from codec.evaluation.ours import ModelCoder
-from codec.evaluation.results import Curve, Evaluation, Measurement
+from codec.evaluation.provenance import describe_machine, source_digest
+from codec.evaluation.results import Evaluation, Measurement
 from codec.evaluation.subjects import Reading, Subject, read_subject
 from codec.files import write_file
 
-RECORD = 1
-"""Version of the records in a cache."""
-LIBRARIES = ("torch", "numpy", "pillow", "constriction")
+MEASURING = (
+    "evaluation/measuring.py",
+    "evaluation/metrics.py",
+    "evaluation/ours.py",
+    "evaluation/peers.py",
+    "evaluation/results.py",
+    "picture/pixels.py",
+    "tiles.py",
+)
+"""Source that decides what a measurement says of given files."""
+CORNER = 64
+"""Pixels a side of what a codec is tried on first."""
 
 
 def measure(coder: Coder, subject: Subject, setting: float) -> Measurement:
@@ -53,37 +62,58 @@ def measure(coder: Coder, subject: Subject, setting: float) -> Measurement:
     )
 
 
-class Cache:
-    """Measurements by what they depend on: the picture's content, the codec and its setting.
+class Measurer:
+    """Measures, and keeps what was measured by what it depends on.
+
+    That is the picture's samples, the codec and its setting, the source that measures, and the
+    machine, so that times are never those of another.
 
     Args:
-        folder: where they are kept, created when needed; None to keep nothing.
+        folder: where records are kept, created when needed; None to keep nothing.
         fresh: measure anew what is there already.
     """
 
     def __init__(self, folder: Path | None, fresh: bool = False) -> None:
         self._folder = folder
         self._fresh = fresh
+        self._warm: set[str] = set()
+        self.problem = ""
+        """Why nothing is kept, if the folder cannot be written."""
 
     def measure(self, coder: Coder, subject: Subject, setting: float) -> Measurement:
-        """As `measure`, or what that gave before.
+        """As the function `measure`, or what that gave before.
 
         Raises:
-            CodecError: as `measure`, or the folder cannot be written.
+            CodecError: as `measure`.
         """
-        if self._folder is None:
-            return measure(coder, subject, setting)
-        key = json.dumps([RECORD, subject.digest, coder.description, setting])
-        record = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-        if found := None if self._fresh else _read(record):
-            return dataclasses.replace(found, picture=subject.name, codec=coder.name)
+        subjects = [subject.digest, coder.name, coder.description, setting]
+        key = json.dumps([*subjects, source_digest(MEASURING), describe_machine()])
+        name = f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+        record = self._folder / name if self._folder else None
+        if found := None if self._fresh or not record else _read(record):
+            return dataclasses.replace(found, picture=subject.name)
+        self._warm_up(coder, subject, setting)
         measured = measure(coder, subject, setting)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self._folder}: {error.strerror}") from error
-        write_file(record, json.dumps(dataclasses.asdict(measured)).encode(), force=True)
+        if record:
+            self._keep(record, measured)
         return measured
+
+    def _warm_up(self, coder: Coder, subject: Subject, setting: float) -> None:
+        """What a codec does at its first use only is no part of any time."""
+        if coder.name not in self._warm:
+            width, height = (min(side, CORNER) for side in subject.image.size)
+            corner = subject.image.crop((0, 0, width, height))
+            with suppress(CodecError):
+                coder.decode(coder.encode(corner, setting))
+            self._warm.add(coder.name)
+
+    def _keep(self, record: Path, measured: Measurement) -> None:
+        content = json.dumps(dataclasses.asdict(measured)).encode()
+        try:
+            record.parent.mkdir(parents=True, exist_ok=True)
+            write_file(record, content, force=True)
+        except (OSError, OutputError) as error:
+            self.problem, self._folder = str(error), None
 
 
 def _read(record: Path) -> Measurement | None:
@@ -120,9 +150,8 @@ class Plan:
 
 def evaluate(
     plan: Plan,
-    cache: Cache,
+    measurer: Measurer,
     command: str,
-    published: Sequence[Curve],
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure all codecs on all pictures, picture by picture.
@@ -133,7 +162,6 @@ def evaluate(
 
     Args:
         command: that reproduces the run, for the record.
-        published: curves to show beside.
         progress: told (measurements done, measurements in all).
     """
     missing, failed = dict(plan.missing), {}
@@ -143,29 +171,26 @@ def evaluate(
     total = len(plan.pictures) * sum(len(plan.settings(coder)) for coder in coders)
     done = 0
     for name, path in plan.pictures.items():
+        subject: Subject | None = None
+        of_picture: list[Measurement] = []
         try:
             subject = read_subject(name, path, plan.reading)
         except CodecError as error:
             failed[name] = str(error)
-            continue
-        of_picture: list[Measurement] = []
         for coder in coders:
-            if coder.name in missing or name in failed:
-                continue
-            try:
-                for setting in plan.settings(coder):
-                    of_picture.append(cache.measure(coder, subject, setting))
-                    done += 1
-                    if progress:
-                        progress(done, total)
-            except OutputError:
-                raise
-            except CodecError as error:
-                if isinstance(coder, ModelCoder):
-                    failed[name] = str(error)
-                else:
-                    missing[coder.name] = f"{name}: {error}"
-        if name not in failed:
+            for setting in plan.settings(coder):
+                if subject and coder.name not in missing and name not in failed:
+                    try:
+                        of_picture.append(measurer.measure(coder, subject, setting))
+                    except CodecError as error:
+                        if isinstance(coder, ModelCoder):
+                            failed[name] = str(error)
+                        else:
+                            missing[coder.name] = f"{name}: {error}"
+                done += 1
+                if progress:
+                    progress(done, total)
+        if subject and name not in failed:
             sizes[name] = subject.image.size
             found += of_picture
     return Evaluation(
@@ -174,7 +199,6 @@ def evaluate(
         pictures=sizes,
         measurements=_by_codec([m for m in found if m.codec not in missing], coders),
         missing=missing,
-        published=list(published),
         failed=failed,
         descriptions={coder.name: coder.description for coder in coders},
     )
@@ -183,20 +207,3 @@ def evaluate(
 def _by_codec(found: list[Measurement], coders: Sequence[Coder]) -> list[Measurement]:
     order = {coder.name: number for number, coder in enumerate(coders)}
     return sorted(found, key=lambda m: order[m.codec])
-
-
-def describe_machine() -> str:
-    """Processor, threads and the libraries that decide what is computed."""
-    import torch
-
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration, IndexError):
-        pass
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return (
-        f"{processor}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
-        f"{libraries}"
-    )

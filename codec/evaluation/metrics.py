@@ -42,7 +42,8 @@ def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
     """MS-SSIM (Wang et al. 2003), mean over three colours; of 8-bit samples, 0..1.
 
     What cannot be seen is taken to be equal. Pictures above 4 megapixels get the mean over
-    windows of 1024x1024 pixels, weighted by their size.
+    windows of 1024x1024 pixels, weighted by their size; a strip that is left over at the right or
+    at the bottom and has fewer than 161 pixels is not looked at.
 
     Returns:
         None if a side is shorter than 161 pixels.
@@ -87,5 +88,5 @@ def _colours(image: Image.Image, box: Box) -> Samples:
 def _alpha(image: Image.Image, box: Box) -> Samples | None:
     if "A" not in image.mode:
         return None
-    part = image.getchannel("A").crop((box.left, box.top, box.right, box.bottom))
-    return np.asarray(part)
+    part = image.crop((box.left, box.top, box.right, box.bottom))
+    return np.asarray(part.getchannel("A"))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from functools import cache, cached_property
-from importlib import resources
+from functools import cached_property
 from importlib.metadata import version
 from io import BytesIO
 
@@ -17,6 +15,7 @@ from torch.nn import functional as F
 
 from codec.bitstream.container import ContainerFile
 from codec.bitstream.latents import LatentCoder, RoundedLatents
+from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
 from codec.limits import WINDOW
 from codec.model.autoencoder import RoundingAutoencoder
@@ -29,8 +28,8 @@ from codec.training.initial import state_of
 
 FINEST = 0.5
 """Step of the qualities that a search for a size may choose from."""
-CODING = ("bitstream", "model", "picture", "pipeline", "runtime")
-"""Packages that decide what a file of ours is."""
+CODING = ("bitstream", "model", "picture", "pipeline", "runtime", "tiles.py", "limits.py")
+"""Modules and packages that decide what a file of ours is, and how long it takes to make."""
 
 
 class ModelCoder:
@@ -49,7 +48,7 @@ class ModelCoder:
         tried = "" if effort == DEFAULT_EFFORT else f" effort {effort}"
         self.name = name or f"vqcodec {weights.name}{tried}"
         self.description = (
-            f"vqcodec {version('vqcodec')} (source {source_digest()}), "
+            f"vqcodec {version('vqcodec')} (source {source_digest(CODING)}), "
             f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
             f"{codec.precision} on {codec.device}"
         )
@@ -68,17 +67,19 @@ class ModelCoder:
         """What the model says of the file that `encode` made."""
         if self.codec.weights.config.rounding == "vq":
             bits = self.codec.encode_only(image, setting).bits
-            streams = sum(len(stream) for stream, _, _ in self._streams(data))
-            return ModelBits(0.0, bits, 0.0, 8.0 * (len(data) - streams), None)
+            lengths = [len(stream) for stream, _, _ in self._streams(data)]
+            container = 8.0 * (len(data) - sum(lengths))
+            return ModelBits(0.0, bits, 0.0, container, None, len(lengths))
         z = first = second = 0.0
-        streams = 0
+        lengths = []
         for rounded, _, length in self._rounded(data):
             z += float(rounded.z.bits.sum())
             first += float(rounded.first.bits.sum())
             second += float(rounded.second.bits.sum())
-            streams += length
-        level = self.codec.level_of(setting)
-        return ModelBits(z, first, second, 8.0 * (len(data) - streams), self._noisy(image, level))
+            lengths.append(length)
+        container = 8.0 * (len(data) - sum(lengths))
+        noisy = self._noisy(image, self.codec.level_of(setting))
+        return ModelBits(z, first, second, container, noisy, len(lengths))
 
     def position_bits(self, data: bytes) -> NDArray[np.float64] | None:
         """-log2 P of a file by latent position, [ceil(H/16), ceil(W/16)].
@@ -137,14 +138,3 @@ class ModelCoder:
                 _, y_bits, z_bits = model.prior_bits(padded, position, "noise")
                 total += float(y_bits[..., :rows, :columns].sum() + z_bits.sum())
         return total
-
-
-@cache
-def source_digest() -> str:
-    """Eight digits that change with the source of what codes pictures."""
-    content = hashlib.sha256()
-    for package in CODING:
-        for file in sorted(resources.files(f"codec.{package}").iterdir(), key=lambda f: f.name):
-            if file.name.endswith(".py"):
-                content.update(file.read_bytes())
-    return content.hexdigest()[:8]

@@ -70,7 +70,7 @@ class PillowCoder:
 class ProgramCoder:
     """An encoder and a decoder that are programs, from PNG and to PNG.
 
-    Times include that the programs start, and read or write the PNG.
+    Times include that the programs start, and read or write the PNG; they may run several threads.
 
     Raises:
         InputError: a program failed.
@@ -90,7 +90,10 @@ class ProgramCoder:
     def description(self) -> str:
         first_line = _run(self.encoder, "--version").splitlines()[0]
         version = re.search(r"\d+(\.\d+)+", first_line)
-        return f"{self.encoder} {version[0] if version else first_line}, {self.choices}"
+        return (
+            f"{self.encoder} {version[0] if version else first_line}, {self.choices}; a program, "
+            "whose start and PNG are in its times"
+        )
 
     def encode(self, image: Image.Image, setting: float) -> bytes:
         with tempfile.TemporaryDirectory() as folder:

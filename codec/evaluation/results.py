@@ -11,7 +11,7 @@ from typing import Any
 
 SIZE_TOLERANCE = 0.003
 STREAM_SLACK_BYTES = 16
-"""Coded streams may exceed -log2 P by 0.3 % + 16 bytes: the last words, table precision."""
+"""A coded stream may exceed -log2 P by 0.3 % + 16 bytes: the last words, table precision."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class ModelBits:
     noisy: float | None
     """-log2 of the density of noisy latents, the prior seeing noise too: in the mean an upper bound
     on the mutual information of picture and noisy latents. None with rounding to centres."""
+    streams: int = 1
+    """Coded streams of the file: its tiles."""
 
     @property
     def rounded(self) -> float:
@@ -70,13 +72,17 @@ class Measurement:
         return self.size - self.model.rounded / 8 if self.model else math.nan
 
     @property
+    def coding_excess(self) -> float:
+        """Bytes of the coded streams beyond -log2 P; nan for others."""
+        return self.excess - self.model.container / 8 if self.model else math.nan
+
+    @property
     def honest_size(self) -> bool:
         """Whether a file of ours is as long as the model says, within the documented slack."""
         if self.model is None:
             return True
-        coded = self.size - self.model.container / 8
-        expected = self.model.rounded / 8
-        return abs(coded - expected) <= SIZE_TOLERANCE * expected + STREAM_SLACK_BYTES
+        slack = SIZE_TOLERANCE * self.model.rounded / 8 + STREAM_SLACK_BYTES * self.model.streams
+        return abs(self.coding_excess) <= slack
 
     @classmethod
     def from_dict(cls, values: Any) -> Measurement:
@@ -141,9 +147,9 @@ class Curve:
     ms_ssim: tuple[float, ...] | None
 
 
-def curve_of(codec: str, measurements: Iterable[Measurement]) -> Curve:
+def curve_of(codec: str, means: Iterable[RatePoint]) -> Curve:
     """Mean curve of one of the codecs that were measured."""
-    points = [point for point in mean_points(measurements) if point.codec == codec]
+    points = [point for point in means if point.codec == codec]
     similarities = [point.ms_ssim for point in points if point.ms_ssim is not None]
     return Curve(
         name=codec,
@@ -167,8 +173,8 @@ class Evaluation:
     measurements: list[Measurement]
     missing: dict[str, str]
     """Codecs that were asked for and left out, with the reason."""
-    published: list[Curve]
-    """Curves of others to plot beside; of the 24 Kodak pictures, empty for other pictures."""
+    published: list[Curve] = field(default_factory=list)
+    """Curves of others to plot beside."""
     failed: dict[str, str] = field(default_factory=dict)
     """Pictures that were left out, with the reason."""
     descriptions: dict[str, str] = field(default_factory=dict)
@@ -179,9 +185,21 @@ class Evaluation:
         """Names in order of first appearance; ours come first."""
         return list(dict.fromkeys(m.codec for m in self.measurements))
 
+    @property
+    def lossless(self) -> list[str]:
+        """Pictures that have no finite PSNR with some codec at some setting."""
+        return list(dict.fromkeys(m.picture for m in self.measurements if m.psnr == math.inf))
+
+    @property
+    def points(self) -> list[RatePoint]:
+        """Means by codec and setting, over pictures that nothing keeps without loss, if any."""
+        without = set(self.lossless)
+        lossy = [m for m in self.measurements if m.picture not in without]
+        return mean_points(lossy or self.measurements)
+
     def curve(self, codec: str) -> Curve:
         """Mean curve of one of the codecs that were measured."""
-        return curve_of(codec, self.measurements)
+        return curve_of(codec, self.points)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

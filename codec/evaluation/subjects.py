@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +15,12 @@ from codec.errors import InputError
 from codec.files import open_file
 from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES
-from codec.picture.pixels import from_image
+from codec.picture.pixels import Picture, from_image
 from codec.picture.reading import open_picture
+from codec.tiles import Box, Grid
+
+SIDE = 1024
+"""Of the boxes that a picture is converted in; a picture no larger than one is converted whole."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Subject:
 
     name: str
     digest: str
-    """SHA-256 over the file and over how it is read."""
+    """SHA-256 over mode, size and samples."""
     image: Image.Image
     """Of mode L, LA, RGB or RGBA; colours that nobody can see are made up."""
 
@@ -101,15 +105,34 @@ def read_subject(name: str, path: Path, reading: Reading) -> Subject:
         InputError: it cannot be read, or is of a kind that is not supported.
     """
     with open_file(path) as file:
-        content = hashlib.sha256()
-        while part := file.read(1 << 20):
-            content.update(part)
-        content.update(f"{reading.frame} {reading.to_8bit}".encode())
-        file.seek(0)
         image = open_picture(file, reading.limits, reading.frame, reading.to_8bit)
     picture = from_image(image, keep=(), to_8bit=reading.to_8bit)
-    samples, alpha = picture.crop(picture.whole)
-    shown = Image.fromarray(np.ascontiguousarray(samples[..., 0]) if picture.grey else samples)
-    if alpha is not None:
-        shown.putalpha(Image.fromarray(alpha))
-    return Subject(name, content.hexdigest(), shown)
+    shown = _shown(picture)
+    if shown.mode.endswith("A") and shown.getextrema()[-1] == (0, 0):
+        raise InputError("nothing of it can be seen: every pixel is transparent")
+    return Subject(name, _digest(shown), shown)
+
+
+def _boxes(height: int, width: int) -> Iterator[Box]:
+    grid = Grid(height, width, SIDE if height * width > SIDE**2 else 0)
+    return (grid.box(number) for number in range(len(grid)))
+
+
+def _shown(picture: Picture) -> Image.Image:
+    """A picture without metadata, made box by box to bound the memory."""
+    mode = ("L" if picture.grey else "RGB") + ("A" if picture.alpha else "")
+    shown = Image.new(mode, (picture.width, picture.height))
+    for box in _boxes(picture.height, picture.width):
+        samples, alpha = picture.crop(box)
+        part = Image.fromarray(np.ascontiguousarray(samples[..., 0]) if picture.grey else samples)
+        if alpha is not None:
+            part.putalpha(Image.fromarray(alpha))
+        shown.paste(part, (box.left, box.top))
+    return shown
+
+
+def _digest(image: Image.Image) -> str:
+    content = hashlib.sha256(f"{image.mode} {image.size}".encode())
+    for box in _boxes(image.height, image.width):
+        content.update(image.crop((box.left, box.top, box.right, box.bottom)).tobytes())
+    return content.hexdigest()

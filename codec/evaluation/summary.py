@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
 
-from codec.evaluation.bd_rate import bd_rate, decibels
+from codec.evaluation.bd_rate import Gap, Points, bd_rate, decibels
+from codec.evaluation.metrics import MIN_SIDE
 from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
 
-Points = Sequence[tuple[float, float]]
-"""(bits per pixel, quality in dB) by rising rate."""
+NAMED = 5
+"""Pictures that a remark names."""
 
 
 def psnr_points(curve: Curve) -> Points:
@@ -26,6 +26,26 @@ def ms_ssim_points(curve: Curve) -> Points:
     return [(bpp, decibels(similarity)) for bpp, similarity in similar if similarity < 1]
 
 
+def remarks(evaluation: Evaluation) -> list[str]:
+    """What the means leave out, in words."""
+    found = []
+    if evaluation.lossless and len(evaluation.lossless) < len(evaluation.pictures):
+        found.append(
+            "left out of all means, since a codec kept them without loss: "
+            + _named(evaluation.lossless)
+        )
+    small = [name for name, size in evaluation.pictures.items() if min(size) < MIN_SIDE]
+    if small:
+        found.append(f"no MS-SSIM, which needs {MIN_SIDE} pixels a side: {_named(small)}")
+    return found
+
+
+def _named(pictures: Collection[str]) -> str:
+    names = ", ".join(list(pictures)[:NAMED])
+    more = len(pictures) - NAMED
+    return f"{names} and {more} more" if more > 0 else names
+
+
 def our_codecs(evaluation: Evaluation) -> list[str]:
     """Those whose files come with the model's bits; the first of all if there are none."""
     modelled = {m.codec for m in evaluation.measurements if m.model is not None}
@@ -37,49 +57,6 @@ def all_curves(evaluation: Evaluation) -> list[Curve]:
     ours = our_codecs(evaluation)
     names = sorted(evaluation.codecs, key=lambda name: name not in ours)
     return [evaluation.curve(name) for name in names] + evaluation.published
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Difference in rate at equal quality."""
-
-    rate: float | None
-    """Per cent; negative where ours needs fewer bits. None if it cannot be told."""
-    low: float
-    high: float
-    """Range of quality in dB that both curves cover."""
-    reason: str
-    """Why there is no rate."""
-
-
-def gap(anchor: Points, test: Points) -> Gap:
-    """Bjontegaard difference in rate of `test` against `anchor`, or why there is none."""
-
-    def none(reason: str) -> Gap:
-        return Gap(None, math.nan, math.nan, reason)
-
-    if len(anchor) < 2 or len(test) < 2:
-        return none("a curve needs two points at least")
-    ranges = []
-    for points in (anchor, test):
-        values = sorted(quality for _, quality in points)
-        if any(one == other for one, other in pairwise(values)):
-            return none("two points of a curve have the same quality")
-        ranges.append((values[0], values[-1]))
-    (low, high), (our_low, our_high) = ranges
-    rate = bd_rate(_curve(anchor), _curve(test))
-    if rate is None:
-        return none(
-            f"no quality in common: {low:.1f} to {high:.1f} dB, "
-            f"ours {our_low:.1f} to {our_high:.1f} dB"
-        )
-    return Gap(rate, max(low, our_low), min(high, our_high), "")
-
-
-def _curve(points: Points) -> Curve:
-    """Points as `bd_rate` takes them, whatever their quality is."""
-    bpp, quality = zip(*points, strict=True)
-    return Curve("", "", bpp, quality, None)
 
 
 @dataclass(frozen=True)
@@ -116,8 +93,8 @@ def differences(evaluation: Evaluation, name: str) -> list[Difference]:
                 source=source,
                 measured=measured,
                 peer=measured and curve.name not in own,
-                psnr=gap(psnr_points(curve), psnr_points(ours)),
-                ms_ssim=gap(similar, our_similar) if similar and our_similar else None,
+                psnr=bd_rate(psnr_points(curve), psnr_points(ours)),
+                ms_ssim=bd_rate(similar, our_similar) if similar and our_similar else None,
             )
         )
     return found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from codec.evaluation.bd_rate import decibels
-from codec.evaluation.results import Evaluation, mean_points
-from codec.evaluation.summary import Gap, differences, our_codecs, theory
+from codec.evaluation.bd_rate import Gap, decibels
+from codec.evaluation.results import Evaluation
+from codec.evaluation.summary import differences, our_codecs, theory
 
 
 def table(columns: str, rows: Iterable[Sequence[str]]) -> str:
@@ -31,7 +31,7 @@ def points_table(evaluation: Evaluation) -> str:
                 f"{point.encode_seconds:.3f}",
                 f"{point.decode_seconds:.3f}",
             )
-            for point in mean_points(evaluation.measurements)
+            for point in evaluation.points
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from codec.errors import CodecError
 from codec.evaluation.coders import Coder, match_size
 from codec.evaluation.measuring import Plan
 from codec.evaluation.metrics import ms_ssim, psnr
-from codec.evaluation.results import Evaluation, mean_points
+from codec.evaluation.results import Evaluation
 from codec.evaluation.subjects import read_subject
 from codec.pipeline.encoding import Progress
 
@@ -98,8 +98,8 @@ def compare(
 
 def gallery_of(
     evaluation: Evaluation, plan: Plan, count: int, progress: Progress | None = None
-) -> list[Comparison]:
-    """Comparisons of some of the pictures of an evaluation, evenly spread.
+) -> Iterator[Comparison]:
+    """Comparisons of some of the pictures of an evaluation, evenly spread, made one by one.
 
     Args:
         evaluation: what was found.
@@ -109,20 +109,18 @@ def gallery_of(
     """
     ours = plan.ours[0]
     peers = [peer for peer in plan.peers if peer.name not in evaluation.missing]
-    points = [p for p in mean_points(evaluation.measurements) if p.codec == ours.name]
+    points = [p for p in evaluation.points if p.codec == ours.name]
     setting = min(points, key=lambda point: abs(point.bpp - GALLERY_BPP)).setting
     names = list(evaluation.pictures)
     count = min(count, len(names))
-    found = []
     for number in range(count):
         name = names[number * len(names) // count]
         image = read_subject(name, plan.pictures[name], plan.reading).image
         if image.width * image.height > 2 * GALLERY_SIDE**2:
             image, name = _middle(image), f"{name} (middle)"
-        found.append(compare(name, image, ours, setting, peers, ours.position_bits))
+        yield compare(name, image, ours, setting, peers, ours.position_bits)
         if progress:
             progress(number + 1, count)
-    return found
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from markupsafe import Markup
 from codec.errors import InputError, OutputError
 from codec.evaluation import summary
 from codec.evaluation.bd_rate import decibels
+from codec.evaluation.metrics import WHOLE_PIXELS
 from codec.evaluation.report.comparison import Comparison
 from codec.evaluation.report.pictures import COPY_QUALITY, panel
 from codec.evaluation.report.plots import NARROW, WIDE, PlottedCurve, draw
-from codec.evaluation.results import Evaluation, RatePoint, mean_points
+from codec.evaluation.results import Evaluation, RatePoint
 from codec.files import check_target, write_file
 
 PAGE = "index.html"
@@ -24,7 +25,7 @@ MINUS, NO_BREAK, INFINITY = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}", "\N{INFINITY
 
 
 def write_report(
-    folder: Path, evaluation: Evaluation, gallery: Sequence[Comparison], force: bool
+    folder: Path, evaluation: Evaluation, gallery: Iterable[Comparison], force: bool
 ) -> Path:
     """Write the page `index.html` into a folder, which is made if need be.
 
@@ -74,7 +75,7 @@ def write_figure(path: Path, evaluation: Evaluation, force: bool) -> None:
     write_file(path, text.encode(), force)
 
 
-def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
+def render(evaluation: Evaluation, gallery: Iterable[Comparison]) -> str:
     """The page."""
     panels = [panel(comparison) for comparison in gallery]
     ours = summary.our_codecs(evaluation)
@@ -85,6 +86,7 @@ def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
         .get_template("page.html")
         .render(
             evaluation=evaluation,
+            remarks=summary.remarks(evaluation),
             ours=ours,
             sizes=set(evaluation.pictures.values()),
             megapixels=sum(width * height for width, height in evaluation.pictures.values()) / 1e6,
@@ -98,6 +100,7 @@ def render(evaluation: Evaluation, gallery: Sequence[Comparison]) -> str:
             panels=panels,
             fidelity=min((p.fidelity for p in panels), default=math.inf),
             copy_quality=COPY_QUALITY,
+            windowed=any(w * h > WHOLE_PIXELS for w, h in evaluation.pictures.values()),
         )
     )
 
@@ -116,7 +119,7 @@ def _widest(differences: dict[str, list[summary.Difference]]) -> float:
 
 def _points_by_codec(evaluation: Evaluation) -> dict[str, list[RatePoint]]:
     groups: dict[str, list[RatePoint]] = {}
-    for point in mean_points(evaluation.measurements):
+    for point in evaluation.points:
         groups.setdefault(point.codec, []).append(point)
     return groups
 

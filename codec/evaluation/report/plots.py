@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from codec.evaluation.summary import Points
+from codec.evaluation.bd_rate import Points
 
 INK, MUTED, RULE, PAGE = "#5eff01", "#5efe01", "#5efd01", "#5efc01"
 """Stand-ins; those of curves are #5eNN02, NN being the number of the colour."""

@@ -1,0 +1,55 @@
+"""What a number depends on besides the picture: source code, libraries, the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+LIBRARIES = ("torch", "numpy", "pillow", "constriction", "pytorch-msssim")
+
+
+@cache
+def source_digest(parts: tuple[str, ...]) -> str:
+    """Eight digits that change with the source of some modules and packages.
+
+    Args:
+        parts: names below `codec`, such as "tiles.py" or "model".
+    """
+    content = hashlib.sha256()
+    for part in parts:
+        for file in _modules(resources.files("codec").joinpath(*part.split("/"))):
+            content.update(file.read_bytes())
+    return content.hexdigest()[:8]
+
+
+def _modules(part: Traversable) -> Iterator[Traversable]:
+    if part.is_file():
+        yield part
+        return
+    for inner in sorted(part.iterdir(), key=lambda file: file.name):
+        if inner.is_dir() or inner.name.endswith(".py"):
+            yield from _modules(inner)
+
+
+@cache
+def describe_machine() -> str:
+    """Processor, threads and the libraries that decide what is computed."""
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration, IndexError):
+        pass
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return (
+        f"{processor}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
+        f"{libraries}"
+    )

@@ -132,15 +132,16 @@ def test_classic_model_codes_pictures(city: Image.Image, tmp_path: Path) -> None
 
 
 def test_results_are_kept(tmp_path: Path) -> None:
-    results = Results({"commit": "abc"})
+    results = Results({"commit": "abc", "model": "def", "picture": "0123"})
     results.add(CASE, 1.0, 2.0)
     results.add(CASE, 4.0)
     results.save(tmp_path / "new" / "a.json")
     assert Results.load(tmp_path / "new" / "a.json") == results
     assert results.median(CASE) == 2.0
     (tmp_path / "new" / "b.json").write_text("of something else")
-    assert previous(tmp_path / "new") == (tmp_path / "new" / "a.json", results)
-    assert previous(tmp_path / "none") is None
+    assert previous(tmp_path / "new", "0123") == (tmp_path / "new" / "a.json", results)
+    assert previous(tmp_path / "new", "4567") is None
+    assert previous(tmp_path / "none", "0123") is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": "other"}', "[]", '{"format": 1}'])
@@ -242,3 +243,22 @@ def test_benchmark_from_end_to_end(tmp_path: Path) -> None:
     peak = kept.median(Case(0.01, 1, OURS, "compress", "peak"))
     assert peak is not None
     assert peak > 100  # MiB: torch alone takes more
+    assert kept.about["complete"]
+
+
+def test_a_benchmark_that_is_cut_off_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scripts.bench.__main__.Bench.commands", fail)
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no git
+    size = ["--sizes", "0.01", "--threads", "1", "--repeat", "1"]
+    out = ["--model", str(TINY), "--no-classic", "--out", str(tmp_path / "b.json")]
+    result = CliRunner().invoke(main, [str(DATA / "city.png"), *size, *out])
+    assert result.exit_code != 0
+    kept = Results.load(tmp_path / "b.json")
+    assert {case.command for case in kept.samples} == {"start", "compress", "decompress"}
+    assert not kept.about["complete"]
+    assert kept.about["commit"] == "unknown"

@@ -101,17 +101,18 @@ def test_qualities_of_anchors_are_exact() -> None:
 
 
 def test_what_agrees_and_what_does_not() -> None:
-    row = {"quality": "14.3", "lambda": "0.0035", "bpp": "0.1234", "PSNR": "30.00"}
+    row = {"quality": "14.3", "lambda": "0.0035", "bpp": "1.1234", "PSNR": "30.00"}
 
     def agrees(bpp: float, psnr: float, lmbda: float = 0.00348) -> bool:
         return check_row(row, Point(bpp, 0.0, psnr), lmbda)[1]
 
-    assert agrees(0.12344, 30.014)
-    assert agrees(0.12336, 29.986)
-    assert not agrees(0.12346, 30.0)
-    assert not agrees(0.1234, 30.016)
-    assert not agrees(0.1234, 29.984)
-    assert not agrees(0.1234, 30.0, 0.0036)
+    assert agrees(1.12448, 30.014)
+    assert agrees(1.12232, 29.986)
+    assert not agrees(1.12456, 30.0)
+    assert not agrees(1.12224, 30.0)
+    assert not agrees(1.1234, 30.016)
+    assert not agrees(1.1234, 29.984)
+    assert not agrees(1.1234, 30.0, 0.0036)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -143,11 +145,13 @@ def schedule(
 
 def facts_of_machine() -> dict[str, Any]:
     """Where and of what the measurements are."""
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False)
+    commit = ""
+    if shutil.which("git"):
+        git = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     return {
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "commit": commit.stdout.strip(),
+        "commit": commit or "unknown",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "torch": version("torch"),
         "load": os.getloadavg()[0],
@@ -170,11 +174,13 @@ def print_results(results: Results, sizes: list[float], threads: list[int], name
     print("\nwithout a picture\n\n" + process_table(results, 0.0, [1], name))
 
 
-def previous(folder: Path) -> tuple[Path, Results] | None:
-    """The newest results in a folder."""
+def previous(folder: Path, picture: str) -> tuple[Path, Results] | None:
+    """The newest results in a folder that are of a picture, by its digest."""
     for path in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         with suppress(CodecError):
-            return path, Results.load(path)
+            results = Results.load(path)
+            if results.about.get("picture") == picture:
+                return path, results
     return None
 
 
@@ -193,7 +199,7 @@ def previous(folder: Path) -> tuple[Path, Results] | None:
 @click.option(
     "--before",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Results to compare with; default: the newest in the folder of --out.",
+    help="Results to compare with; default: the newest of PICTURE in the folder of --out.",
 )
 def main(
     picture: Path,
@@ -210,10 +216,12 @@ def main(
     if read_config(read_metadata(weights)).rounding != "integer":
         raise click.UsageError("the stages are those of a model that rounds to integers")
     counts = [round(n) for n in threads] if threads else sorted({1, os.cpu_count() or 1})
-    results = Results(facts_of_machine() | {"model": short_id_of(weights).hex()})
+    digest = hashlib.sha256(picture.read_bytes()).hexdigest()
+    facts = {"model": short_id_of(weights).hex(), "picture": digest, "complete": False}
+    results = Results(facts_of_machine() | facts)
     out = out or FOLDER / f"{results.about['date'].replace(' ', '-').replace(':', '')}.json"
     try:
-        earlier = (before, Results.load(before)) if before else previous(out.parent)
+        earlier = (before, Results.load(before)) if before else previous(out.parent, digest)
     except CodecError as error:
         sys.exit(str(error))
 
@@ -228,6 +236,8 @@ def main(
         with click.progressbar(steps, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
             for step in bar:
                 step()
+                results.save(out)  # what a run that is cut off has measured is there
+    results.about["complete"] = True
     results.save(out)
     about = results.about
     print(", ".join(f"{key} {about[key]}" for key in ("date", "commit", "machine", "torch")))
@@ -236,7 +246,8 @@ def main(
     print(f"\nkept in {out}")
     if earlier:
         path, then = earlier
-        print(f"\nagainst {path}, commit {then.about.get('commit')}\n\n{comparison(results, then)}")
+        whose = f"commit {then.about['commit']}, model {then.about['model']}"
+        print(f"\nagainst {path}, {whose}\n\n{comparison(results, then)}")
 
 
 if __name__ == "__main__":

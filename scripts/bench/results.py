@@ -89,7 +89,8 @@ class Results:
             for entry in content["samples"]:
                 samples = [float(value) for value in entry.pop("samples")]
                 series[Case(**entry)] = samples
-            return cls(dict(content["about"]), series)
+            about = dict(content["about"])
+            return cls({"commit": "unknown", "model": "unknown"} | about, series)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CodecError(f"{source}: not the results of a benchmark ({error})") from error
 

@@ -7,8 +7,10 @@ PICTURE ?= tests/data/flowers.png
 KODAK ?= ../shared/data/kodak
 MODEL ?= photo
 SIZES ?= 0.4,4
+PHOTOS ?= tests/data
+OUT ?= runs/synthetic
 
-.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check vq theory training-speed train-smoke clean
+.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check vq theory training-speed train-smoke synthetic clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +68,9 @@ training-speed: $(READY) ## steps per second on the CPU, with one thing changed 
 train-smoke: $(READY) ## train a tiny model on the test pictures in under a minute
 	$(BIN)/vqcodec train tests/data --out runs/smoke --force --steps 60 --holdout 0 \
 		--width 32 --latent 32 --hyper 16 --prior 16 --blocks 1,1 --cache-mib 64
+
+synthetic: $(READY) ## pictures unlike photographs, to train on too (PHOTOS=folder OUT=folder)
+	$(BIN)/python -m scripts.synthetic $(PHOTOS) $(OUT)
 
 clean: ## remove the environment and all caches, but no runs
 	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -52,6 +52,29 @@ def test_json(run: Run, pictures: Path, options: list[object]) -> None:
     assert {rate["against"] for rate in found["bd_rates"]} == {"webp", "jpeg"}
 
 
+def test_every_format_and_the_smallest_size(
+    run: Run, tmp_path: Path, options: list[object], city: Image.Image
+) -> None:
+    folder = tmp_path / "formats"
+    folder.mkdir()
+    suffixes = ("png", "jpg", "webp", "avif", "tiff", "gif", "bmp", "ppm", "qoi")
+    for suffix in suffixes:
+        city.crop((0, 0, 40, 24)).save(folder / f"{suffix}.{suffix}")
+    city.crop((0, 0, 1, 1)).save(folder / "one.png")
+    for mode in ("1", "L", "LA", "P", "RGBA", "CMYK"):
+        image = city.crop((0, 0, 24, 40)).convert(mode)
+        if mode.endswith("A"):
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save(folder / f"{mode}.tiff")
+    peers = ["--against", "webp,avif,jpeg2000"]
+    status, out, err = run("evaluate", folder, "-q", 20, "-q", 80, *peers, "--json", *options)
+    assert status == 0
+    assert not err
+    found = json.loads(out)
+    assert len(found["pictures"]) == len(suffixes) + 7
+    assert {m["codec"] for m in found["measurements"]} >= {"vqcodec tiny", "webp", "avif"}
+
+
 def test_several_models(run: Run, pictures: Path, options: list[object]) -> None:
     models = [*options, "--model", TINY_VQ]
     status, out, _ = run("evaluate", pictures, "--against", "none", *models)

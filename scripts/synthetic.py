@@ -1,8 +1,9 @@
 """Pictures unlike photographs, for the training data: `make synthetic PHOTOS=... OUT=...`.
 
 A model that has seen nothing but photographs may fail on dithers, line art and test patterns in
-ways that no photograph shows. Draws `COUNT` pictures of 512x512, of every kind as many, some of
-them from the photographs; the same for the same photographs and the same version of Pillow.
+ways that no photograph shows. Draws `COUNT` pictures of 512x512, of every kind as many and of
+mixtures twice as many, some of them from the photographs; the same for the same photographs and the
+same version of Pillow.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from codec.errors import CodecError, InputError
-from codec.training.photos import TILE, find_photos, tiles_of
+from codec.training.photos import TILE, count_tiles, find_photos, tiles_of
 
 COUNT = 112
 WORDS = (
@@ -115,7 +116,7 @@ def noise(photo: Image.Image, rng: Generator) -> Pixels:
     values = rng.integers(0, 256, shape)
     share = rng.choice([0.1, 0.3, 1.0])
     mixed = share * values + (1 - share) * np.asarray(photo)
-    return mixed.round().astype(np.uint8) + np.zeros((1, 1, 3), np.uint8)
+    return mixed.round().astype(np.uint8)
 
 
 def text(_: Image.Image, rng: Generator) -> Pixels:
@@ -196,7 +197,9 @@ KINDS: tuple[Callable[[Image.Image, Generator], Pixels], ...] = (
 def main(photos: tuple[Path, ...], out: Path) -> None:
     """Draw pictures, some of them from PHOTOS (files and folders), into the new folder OUT."""
     try:
-        found = find_photos(photos)
+        found = [photo for photo in find_photos(photos) if count_tiles(photo)]
+        if not found:
+            raise InputError("none of the photographs can be decoded")
         if out.exists() and any(out.iterdir()):
             raise InputError(f"{out} is not empty; name a new folder")
         out.mkdir(parents=True, exist_ok=True)
@@ -206,7 +209,7 @@ def main(photos: tuple[Path, ...], out: Path) -> None:
             kind = KINDS[number % len(KINDS)]
             pixels = kind(Image.fromarray(tile), rng)
             Image.fromarray(pixels).save(out / f"{kind.__name__}-{number:03}.png")
-    except CodecError as error:
+    except (CodecError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -132,7 +132,7 @@ def test_classic_model_codes_pictures(city: Image.Image, tmp_path: Path) -> None
 
 
 def test_results_are_kept(tmp_path: Path) -> None:
-    results = Results({"commit": "abc", "model": "def", "picture": "0123"})
+    results = Results({"commit": "abc", "model": "def", "picture": "0123", "complete": True})
     results.add(CASE, 1.0, 2.0)
     results.add(CASE, 4.0)
     results.save(tmp_path / "new" / "a.json")
@@ -258,7 +258,9 @@ def test_a_benchmark_that_is_cut_off_keeps_what_it_has(
     out = ["--model", str(TINY), "--no-classic", "--out", str(tmp_path / "b.json")]
     result = CliRunner().invoke(main, [str(DATA / "city.png"), *size, *out])
     assert result.exit_code != 0
-    kept = Results.load(tmp_path / "b.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.partial.json"]
+    kept = Results.load(tmp_path / "b.partial.json")
     assert {case.command for case in kept.samples} == {"start", "compress", "decompress"}
+    assert previous(tmp_path, kept.about["picture"]) is None
     assert not kept.about["complete"]
     assert kept.about["commit"] == "unknown"

@@ -7,6 +7,10 @@ from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.model.initialisation import restart_dead_units
 from codec.model.transforms import Block
+from codec.model.vector_autoencoder import VectorAutoencoder
+from codec.runtime.weights import load_weights
+from codec.training.initial import initial_state
+from tests.conftest import TINY_VQ
 
 
 @pytest.fixture
@@ -20,8 +24,8 @@ def model(tiny_config: ModelConfig, pictures: torch.Tensor) -> RoundingAutoencod
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.3)
-    while restart_dead_units(model, pictures):  # those that the draw of the weights left dead
-        pass
+    for _ in range(2):  # those that the draw of the weights left dead, and those behind them
+        restart_dead_units(model, pictures)
     return model
 
 
@@ -46,6 +50,13 @@ def kill(model: RoundingAutoencoder) -> None:
 
 
 def test_units_that_live_are_left_alone(model: RoundingAutoencoder, pictures: torch.Tensor) -> None:
+    with torch.no_grad():  # a gate that few places switch on
+        seen: list[torch.Tensor] = []
+        block = block_of(model)
+        hook = block.w3.register_forward_hook(lambda *arguments: seen.append(arguments[2]))
+        shown(model, pictures)
+        hook.remove()
+        block.w3.bias[8 + 5] -= seen[0][:, 8 + 5].quantile(0.98)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert restart_dead_units(model, pictures) == 0
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
@@ -63,3 +74,19 @@ def test_dead_units_come_back_and_change_nothing(
     gradient = block_of(model).w4.weight.grad
     assert gradient is not None
     assert gradient[:, 5].abs().min() > 0
+
+
+def test_a_unit_that_one_of_several_passes_switches_on_is_alive() -> None:
+    config = load_weights(TINY_VQ).config
+    model = VectorAutoencoder(config)
+    model.load_state_dict(initial_state(str(TINY_VQ))[1])
+    pictures = torch.rand(16, 3, 64, 64)
+    levels = torch.linspace(0, config.anchors - 1, 16).floor()
+
+    def bits() -> torch.Tensor:
+        with torch.no_grad():
+            return model(pictures, levels, "rounded").y_bits
+
+    before = bits()
+    restart_dead_units(model, pictures)
+    assert torch.allclose(bits(), before, rtol=1e-5)

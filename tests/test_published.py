@@ -69,6 +69,8 @@ def test_curves_of_a_file(tmp_path: Path) -> None:
         '[{"name": "x", "source": "", "bpp": [1], "psnr": [30, 35]}]',
         '[{"name": "x", "source": "", "bpp": ["a"], "psnr": [30]}]',
         '[{"name": "x", "source": "", "bpp": [], "psnr": []}]',
+        '[{"name": "x", "source": "", "bpp": "12", "psnr": "34"}]',
+        f'[{{"name": "x", "source": "", "bpp": [1{"0" * 400}], "psnr": [30]}}]',
         '[{"name": "x", "source": "", "bpp": [0, 1], "psnr": [30, 31]}]',
         '[{"name": "x", "source": "", "bpp": [1, 1], "psnr": [30, 31]}]',
         '[{"name": "x", "source": "", "bpp": [1, NaN], "psnr": [30, 31]}]',

@@ -286,9 +286,10 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     assert exit_.value.code == 2
 
 
-def test_blocks_of_large_activations_learn_slowly(tiny_config: ModelConfig) -> None:
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_blocks_of_large_activations_learn_slowly(tiny_config: ModelConfig, kind: str) -> None:
     model = build_autoencoder(tiny_config)
-    optimisers = build_optimisers(model, "adam", fused=False)
+    optimisers = build_optimisers(model, kind, fused=False)
     set_learning_rate(optimisers, 1e-3)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     rates = {

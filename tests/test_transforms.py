@@ -1,10 +1,16 @@
+import dataclasses
+
 import pytest
 import torch
 
+from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.model.dct import dct_matrix, opponent_dct_basis
 from codec.model.gdn import GDN
 from codec.model.transforms import Block, build_transforms
+from codec.pipeline import Codec
+from codec.training.initial import state_of
+from tests.conftest import crops_of_flowers
 
 
 @pytest.mark.parametrize("transform", ["lowres", "gdn"])
@@ -55,13 +61,20 @@ def test_bounded_gates_keep_a_block_from_exploding() -> None:
     assert growth(0.0) == pytest.approx(1e6, rel=0.05)
 
 
-def test_photographs_do_not_notice_the_bound() -> None:
-    torch.manual_seed(0)
-    bounded, free = Block(6, 100.0), Block(6, 0.0)
-    torch.nn.init.normal_(bounded.w4.weight)
-    free.load_state_dict(bounded.state_dict())
-    x = torch.randn(1, 6, 4, 4)
-    assert torch.equal(bounded(x), free(x))
+def test_photographs_do_not_notice_the_bound(released_codec: Codec) -> None:
+    state = state_of(released_codec.weights)
+    pictures = crops_of_flowers(4, 256)
+    level = torch.tensor([0.0, 2.0, 5.0, 7.0])
+
+    def shown(bound: float) -> torch.Tensor:
+        model = RoundingAutoencoder(
+            dataclasses.replace(released_codec.weights.config, gate_bound=bound)
+        )
+        model.load_state_dict(state)
+        with torch.no_grad():
+            return model(pictures, level, "rounded").x_hat
+
+    assert torch.equal(shown(ModelConfig().gate_bound), shown(0.0))
 
 
 @pytest.mark.parametrize("inverse", [False, True])

@@ -118,16 +118,19 @@ def evaluate(**options: Any) -> int:
     (negative: ours needs fewer bits), and file sizes beside what the model says. A run that was
     cut off goes on where it ended: measurements are kept and looked up by content.
     """
+    from PIL import Image
+
     from codec.evaluation.measuring import Measurer
     from codec.evaluation.measuring import evaluate as run
     from codec.evaluation.published import curves_beside, published_curves
 
     _check_extra()
+    Image.MAX_IMAGE_PIXELS = None  # --max-pixels is the limit here
     report: Path | None = options["report"]
     figure: Path | None = options["figure"]
     if report and report.is_dir():
         check_target(report / PAGE, options["force"])
-    if figure and figure.parent != report:
+    if figure and not _will_be_made(figure.parent, report):
         check_target(figure, options["force"])
     published_curves(options["published"])  # a bad file is told of before hours of work
     plan = _plan(options)
@@ -156,6 +159,11 @@ def evaluate(**options: Any) -> int:
 
         write_figure(figure, evaluation, options["force"])
     return _warn(evaluation)
+
+
+def _will_be_made(folder: Path, report: Path | None) -> bool:
+    """Whether a folder is that of the report, which is made when it is written."""
+    return report is not None and not folder.exists() and folder.resolve() == report.resolve()
 
 
 def _check_extra() -> None:

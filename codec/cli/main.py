@@ -21,8 +21,6 @@ COMMANDS = {
     "train": ("codec.cli.train", "train"),
 }
 INTERRUPTED = 130
-LIBRARIES = ("torch", "numpy", "pillow", "constriction")
-"""Those whose versions decide what a machine computes."""
 
 EPILOG = """\b
 Exit status:
@@ -53,16 +51,15 @@ class Group(click.Group):
 def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    import platform
     from importlib.metadata import version
 
+    from codec.evaluation.provenance import versions
     from codec.runtime.released import released_models, short_id_of
 
     click.echo(f"vqcodec {version('vqcodec')}")
     models = ", ".join(f"{path.stem} ({short_id_of(path).hex()})" for path in released_models())
     click.echo(f"  models: {models}")
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    click.echo(f"  Python {platform.python_version()}, {libraries}")
+    click.echo(f"  {versions()}")
     ctx.exit()
 
 

@@ -28,6 +28,8 @@ MEASURING = (
     "evaluation/results.py",
     "picture/pixels.py",
     "tiles.py",
+    "training/export.py",
+    "training/initial.py",
 )
 """Source that decides what a measurement says of given files."""
 CORNER = 64
@@ -78,7 +80,7 @@ class Measurer:
         self._fresh = fresh
         self._warm: set[str] = set()
         self.problem = ""
-        """Why nothing is kept, if the folder cannot be written."""
+        """Why nothing more is kept, if the folder cannot be written."""
 
     def measure(self, coder: Coder, subject: Subject, setting: float) -> Measurement:
         """As the function `measure`, or what that gave before.
@@ -94,7 +96,7 @@ class Measurer:
             return dataclasses.replace(found, picture=subject.name)
         self._warm_up(coder, subject, setting)
         measured = measure(coder, subject, setting)
-        if record:
+        if record and not self.problem:
             self._keep(record, measured)
         return measured
 
@@ -113,7 +115,7 @@ class Measurer:
             record.parent.mkdir(parents=True, exist_ok=True)
             write_file(record, content, force=True)
         except (OSError, OutputError) as error:
-            self.problem, self._folder = str(error), None
+            self.problem = str(error)
 
 
 def _read(record: Path) -> Measurement | None:

@@ -50,7 +50,7 @@ class ModelCoder:
         self.description = (
             f"vqcodec {version('vqcodec')} (source {source_digest(CODING)}), "
             f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
-            f"{codec.precision} on {codec.device}"
+            f"{codec.precision} on {_named(codec.device)}"
         )
         top = config.anchors - 1
         steps = top if config.rounding == "vq" else round(100 / FINEST)
@@ -138,3 +138,10 @@ class ModelCoder:
                 _, y_bits, z_bits = model.prior_bits(padded, position, "noise")
                 total += float(y_bits[..., :rows, :columns].sum() + z_bits.sum())
         return total
+
+
+def _named(device: str) -> str:
+    """A device with the name of its kind."""
+    if torch.device(device).type != "cuda":
+        return device
+    return f"{device} ({torch.cuda.get_device_name(device)})"

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-LIBRARIES = ("torch", "numpy", "pillow", "constriction", "pytorch-msssim")
+LIBRARIES = ("torch", "numpy", "pillow", "constriction")
+"""Those whose versions decide what a machine computes."""
+
+
+def versions(libraries: Iterable[str] = LIBRARIES) -> str:
+    """Of Python and of libraries, in words."""
+    named = ", ".join(f"{name} {version(name)}" for name in libraries)
+    return f"Python {platform.python_version()}, {named}"
 
 
 @cache
@@ -39,7 +47,7 @@ def _modules(part: Traversable) -> Iterator[Traversable]:
 
 @cache
 def describe_machine() -> str:
-    """Processor, threads and the libraries that decide what is computed."""
+    """Processor, threads and the libraries that decide what is measured."""
     import torch
 
     processor = platform.processor() or platform.machine()
@@ -48,8 +56,5 @@ def describe_machine() -> str:
         processor = next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration, IndexError):
         pass
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return (
-        f"{processor}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
-        f"{libraries}"
-    )
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
+    return f"{processor}, {threads}, {versions((*LIBRARIES, 'pytorch-msssim'))}"

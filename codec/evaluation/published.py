@@ -50,7 +50,7 @@ def published_curves(file: Path | None = None) -> list[tuple[Curve, str | None]]
         return _read(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputError(
             f"{file}: not a list of curves: a JSON list of objects with name, source, bpp and "
             f"psnr ({type(error).__name__}: {error})"
@@ -65,6 +65,8 @@ def _curve(entry: dict[str, Any]) -> Curve:
     """A curve by rising rate."""
     name = str(entry["name"])
     columns = [entry["bpp"], entry["psnr"], *filter(None, [entry.get("ms_ssim")])]
+    if not all(isinstance(column, list) for column in columns):
+        raise TypeError(f"{name}: bpp and the qualities must be lists")
     points = sorted(tuple(map(float, point)) for point in zip(*columns, strict=True))
     if not points or not all(math.isfinite(value) for point in points for value in point):
         raise ValueError(f"{name}: no points, or not all of them numbers")

@@ -191,11 +191,16 @@ class Evaluation:
         return list(dict.fromkeys(m.picture for m in self.measurements if m.psnr == math.inf))
 
     @property
-    def points(self) -> list[RatePoint]:
-        """Means by codec and setting, over pictures that nothing keeps without loss, if any."""
+    def counted(self) -> list[Measurement]:
+        """What means are over: pictures that nothing keeps without loss; all if there are none."""
         without = set(self.lossless)
         lossy = [m for m in self.measurements if m.picture not in without]
-        return mean_points(lossy or self.measurements)
+        return lossy or self.measurements
+
+    @property
+    def points(self) -> list[RatePoint]:
+        """Means by codec and setting."""
+        return mean_points(self.counted)
 
     def curve(self, codec: str) -> Curve:
         """Mean curve of one of the codecs that were measured."""

@@ -74,7 +74,7 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
             raise InputError(f"{source}: no such file or folder")
     if not found:
         raise InputError(f"no pictures in {', '.join(map(str, sources))}")
-    for naming in (_stem, _relative, _whole):
+    for naming in (_stem, _relative, _whole, _numbered):
         names = {_printable(naming(path, relative)): path for path, relative in found.items()}
         if len(names) == len(found):
             break
@@ -96,6 +96,11 @@ def _relative(_: Path, relative: Path) -> str:
 
 def _whole(path: Path, _: Path) -> str:
     return path.as_posix()
+
+
+def _numbered(path: Path, _: Path) -> str:
+    """Unique whatever `_printable` makes of it."""
+    return f"{path.as_posix()} ({path.stat().st_ino})"
 
 
 def read_subject(name: str, path: Path, reading: Reading) -> Subject:

@@ -29,12 +29,13 @@ def ms_ssim_points(curve: Curve) -> Points:
 def remarks(evaluation: Evaluation) -> list[str]:
     """What the means leave out, in words."""
     found = []
-    if evaluation.lossless and len(evaluation.lossless) < len(evaluation.pictures):
+    counted = list(dict.fromkeys(m.picture for m in evaluation.counted))
+    if len(counted) < len(evaluation.pictures):
         found.append(
             "left out of all means, since a codec kept them without loss: "
             + _named(evaluation.lossless)
         )
-    small = [name for name, size in evaluation.pictures.items() if min(size) < MIN_SIDE]
+    small = [name for name in counted if min(evaluation.pictures[name]) < MIN_SIDE]
     if small:
         found.append(f"no MS-SSIM, which needs {MIN_SIDE} pixels a side: {_named(small)}")
     return found
@@ -118,7 +119,7 @@ def times(evaluation: Evaluation) -> list[Times]:
     """One row per codec."""
     rows = []
     for codec in evaluation.codecs:
-        group = [m for m in evaluation.measurements if m.codec == codec]
+        group = [m for m in evaluation.counted if m.codec == codec]
         files, megapixels = len(group), sum(m.pixels for m in group) / 1e6
         encode = sum(m.encode_seconds for m in group)
         decode = sum(m.decode_seconds for m in group)
@@ -177,7 +178,7 @@ class TheoryRow:
 def theory(evaluation: Evaluation, name: str) -> list[TheoryRow]:
     """One row per setting of one of ours, by rising size; none without the model's bits."""
     groups: dict[float, list[tuple[Measurement, ModelBits]]] = {}
-    for m in evaluation.measurements:
+    for m in evaluation.counted:
         if m.codec == name and m.model is not None:
             groups.setdefault(m.setting, []).append((m, m.model))
     rows = [_theory_row(setting, group) for setting, group in groups.items()]

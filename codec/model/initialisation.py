@@ -4,8 +4,8 @@ The first layer starts as the 8x8 DCT in an opponent colour basis, the second as
 principal components of 2x2 groups of its output, the synthesis as their transposes. The
 residual blocks start as the identity, so the first step already sees some 28 dB.
 
-An earlier model goes on as it was, but for hidden units that no picture switches on any more:
-they have no gradient, so only a new start brings them back (`restart_dead_units`).
+Hidden units of an earlier model that no picture switches on any more have no gradient: only a
+new start brings them back (`restart_dead_units`).
 """
 
 from __future__ import annotations
@@ -151,10 +151,10 @@ def restart_dead_units(model: Autoencoder, pictures: Tensor) -> int:
     parts = [
         part for part in model.modules() if isinstance(part, Block | PriorBlock | HyperAnalysis)
     ]
-    inputs: dict[nn.Module, Tensor] = {}
+    inputs: dict[nn.Module, list[Tensor]] = {}  # a layer may run several times
 
     def keep(layer: nn.Module, arguments: tuple[Tensor], _: Tensor) -> None:
-        inputs[layer] = arguments[0]
+        inputs.setdefault(layer, []).append(arguments[0])
 
     levels = torch.linspace(0, model.config.anchors - 1, len(pictures))
     if isinstance(model, VectorAutoencoder):
@@ -166,7 +166,7 @@ def restart_dead_units(model: Autoencoder, pictures: Tensor) -> int:
         for hook in hooks:
             hook.remove()
     seen = [(part, inputs[_hidden_layer(part)]) for part in parts if _hidden_layer(part) in inputs]
-    return sum(_restart(part, x) for part, x in seen)
+    return sum(_restart(part, torch.cat(x)) for part, x in seen)
 
 
 def _hidden_layer(part: Block | PriorBlock | HyperAnalysis) -> Pointwise:

@@ -16,7 +16,15 @@ from codec.runtime.released import find_weights
 from codec.runtime.weights import Weights, load_weights
 from codec.training.export import FOLDED_UNITS
 
-TRANSFORM_SHAPE = ("transform", "channels8", "channels16", "blocks8", "blocks16", "latent")
+TRANSFORM_SHAPE = (
+    "transform",
+    "channels8",
+    "channels16",
+    "blocks8",
+    "blocks16",
+    "latent",
+    "gate_bound",
+)
 
 
 def initial_state(model: str) -> tuple[ModelConfig, dict[str, Tensor]]:

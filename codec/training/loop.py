@@ -62,6 +62,8 @@ TABLE_CROPS = 96
 """Pictures of 256x256 that the frequency tables of an export are fitted to."""
 INITIAL_CROPS = {"integer": 64, "vq": 256}
 """Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
+RESTART_CROPS = 64
+"""Of those, how many tell which hidden units of an earlier model are dead."""
 
 
 class Trainer:
@@ -143,7 +145,7 @@ class Trainer:
             fit_codebooks(self.model, sample.cpu())
         else:
             self.model.load_state_dict(initial)
-        restart_dead_units(self.model, sample.cpu())
+        restart_dead_units(self.model, sample[:RESTART_CROPS].cpu())
 
     def _prepare_forward(self) -> Callable[..., Any]:
         forward: nn.Module = self.model

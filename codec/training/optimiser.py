@@ -31,7 +31,7 @@ def is_slow(name: str) -> bool:
     return ".blocks16." in name or name.startswith(("h_a.", "prior.block", "prior.context_block"))
 
 
-SLOW_RATE = 0.2
+SLOW_RATE = 0.1
 """Rate of those in units of the others'. What they read is large and must be kept to a small part
 of it, so at the full rate the steps of Adam are noise that training gets rid of by switching the
 units off: at 7e-4 all gates at 1/16 were dead after 6,000 steps, at 0.6e-4 none."""
@@ -67,33 +67,33 @@ class ClassDescent(Optimizer):
         centres -= share[..., None] * centres.grad
 
 
-def build_adam(named: Iterable[tuple[str, Tensor]], fused: bool) -> AdamW:
-    """Adam over parameters by name; the learning rate is set at every step."""
+def by_rate(named: Iterable[tuple[str, Tensor]]) -> list[dict[str, Any]]:
+    """Groups of parameters that learn at one rate."""
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in named:
         groups.setdefault(SLOW_RATE if is_slow(name) else 1.0, []).append(parameter)
-    return AdamW(
-        [{"params": group, "rate_factor": factor} for factor, group in groups.items()],
-        lr=0.0,
-        betas=(0.9, 0.99),
-        weight_decay=0.0,
-        fused=fused,
-    )
+    return [{"params": group, "rate_factor": factor} for factor, group in groups.items()]
+
+
+def build_adam(named: Iterable[tuple[str, Tensor]], fused: bool) -> AdamW:
+    """Adam over parameters by name; the learning rate is set at every step."""
+    return AdamW(by_rate(named), lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=fused)
 
 
 def build_optimisers(model: Autoencoder, kind: str, fused: bool) -> list[Optimizer]:
     """Optimisers over all parameters; the learning rate is set at every step."""
     named = list(model.named_parameters())
-    matrices = [p for n, p in named if kind == "muon" and is_matrix(n, p)]
+    matrices = [(n, p) for n, p in named if kind == "muon" and is_matrix(n, p)]
     centres = [p for n, p in named if n == "quantizer.centres"]
-    chosen = set(map(id, matrices + centres))
+    chosen = {id(p) for p in (*(p for _, p in matrices), *centres)}
     optimisers: list[Optimizer] = [
         build_adam([(n, p) for n, p in named if id(p) not in chosen], fused)
     ]
     if isinstance(model, VectorAutoencoder):
         optimisers.append(ClassDescent(model.quantizer))
     if matrices:
-        optimisers.append(Muon(matrices, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+        groups = by_rate(matrices)
+        optimisers.append(Muon(groups, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
     return optimisers
 
 

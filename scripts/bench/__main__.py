@@ -175,11 +175,11 @@ def print_results(results: Results, sizes: list[float], threads: list[int], name
 
 
 def previous(folder: Path, picture: str) -> tuple[Path, Results] | None:
-    """The newest results in a folder that are of a picture, by its digest."""
+    """The newest whole results in a folder that are of a picture, by its digest."""
     for path in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         with suppress(CodecError):
             results = Results.load(path)
-            if results.about.get("picture") == picture:
+            if results.about.get("picture") == picture and results.about.get("complete"):
                 return path, results
     return None
 
@@ -220,6 +220,7 @@ def main(
     facts = {"model": short_id_of(weights).hex(), "picture": digest, "complete": False}
     results = Results(facts_of_machine() | facts)
     out = out or FOLDER / f"{results.about['date'].replace(' ', '-').replace(':', '')}.json"
+    partial = out.with_suffix(".partial.json")
     try:
         earlier = (before, Results.load(before)) if before else previous(out.parent, digest)
     except CodecError as error:
@@ -236,9 +237,10 @@ def main(
         with click.progressbar(steps, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
             for step in bar:
                 step()
-                results.save(out)  # what a run that is cut off has measured is there
+                results.save(partial)  # what a run that is cut off has measured
     results.about["complete"] = True
     results.save(out)
+    partial.unlink()
     about = results.about
     print(", ".join(f"{key} {about[key]}" for key in ("date", "commit", "machine", "torch")))
     print(f"{model} ({about['model']}); load of the machine at the start {about['load']:.1f}")

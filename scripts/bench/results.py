@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codec.errors import CodecError
+from codec.files import write_file
 
 FORMAT = "vqcodec-bench-1"
 OURS, CLASSIC = "ours", "gdn"
@@ -72,7 +73,7 @@ class Results:
         series = [case._asdict() | {"samples": s} for case, s in self.samples.items()]
         content = {"format": FORMAT, "about": self.about, "samples": series}
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(content, indent=1) + "\n")
+        write_file(target, f"{json.dumps(content, indent=1)}\n".encode(), force=True)
 
     @classmethod
     def load(cls, source: Path) -> Results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -88,3 +89,25 @@ def test_pictures_that_no_model_was_trained_for_give_files_all_the_same(
         dithered = image.convert("1").crop((0, 0, 200, 180))
     shown = released_codec.decompress(released_codec.compress(dithered, 70))  # warnings are errors
     assert shown.size == dithered.size
+
+
+def _dithered() -> Image.Image:
+    with Image.open(DATA / "flowers.png") as image:
+        return image.convert("L").crop((0, 0, 256, 192)).convert("1").convert("RGB")
+
+
+def _checkerboard() -> Image.Image:
+    even = np.indices((192, 256)).sum(0) % 2 == 0
+    return Image.fromarray((255 * even).astype(np.uint8)).convert("RGB")
+
+
+@pytest.mark.parametrize("draw", [_dithered, _checkerboard])
+def test_full_contrast_from_pixel_to_pixel_is_shown(
+    released_codec: Codec, draw: Callable[[], Image.Image]
+) -> None:
+    picture = draw()
+    poor, good = (released_codec.encode(picture, quality) for quality in (0, 50))
+    grey = psnr(np.asarray(picture), np.full_like(np.asarray(picture), 128))  # 6 dB
+    assert good.psnr > grey + 9
+    assert good.psnr > poor.psnr
+    assert 8 * len(good.data) / (192 * 256) < 8

@@ -39,13 +39,16 @@ def test_tiles_are_as_good_as_the_whole(released_codec: Codec, photo: Image.Imag
     tiled = released_codec.encode(photo, 50, tile_size=256)
     assert len(tiled.data) < 1.03 * len(whole.data)
     assert tiled.psnr == pytest.approx(whole.psnr, abs=0.02)
-    errors = [
-        np.square(np.asarray(photo).astype(float) - np.asarray(coded.reconstruction)).mean((0, 2))
+    # Near a border all symbols are others, so the error of some hundred blocks there scatters: over
+    # eight photographs a border had 1.01 times the error that it has without tiles, give or take .03.
+    near = np.zeros((photo.height, photo.width), bool)
+    for side in (256, 512):
+        near[side - 2 : side + 2] = near[:, side - 2 : side + 2] = True
+    without, with_tiles = (
+        np.square(np.asarray(photo).astype(float) - np.asarray(coded.reconstruction))[near].mean()
         for coded in (whole, tiled)
-    ]
-    for column in (256, 512):  # the columns on both sides of a border
-        near = slice(column - 2, column + 2)
-        assert errors[1][near].mean() < 1.1 * errors[0][near].mean() + 0.5
+    )
+    assert with_tiles < 1.1 * without
 
 
 @settings(deadline=None, max_examples=15)

@@ -63,6 +63,11 @@ class Box:
         return Box(left, top, self.right * stride, self.bottom * stride)
 
     @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom), as Pillow crops."""
+        return self.left, self.top, self.right, self.bottom
+
+    @property
     def slices(self) -> tuple[slice, slice]:
         """Rows and columns, to index an array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
@@ -105,6 +110,10 @@ class Grid:
         left, top = column * self.side, row * self.side
         right = left + (self.side or self.width)
         return Box(left, top, right, top + (self.side or self.height)) & self.whole
+
+    def boxes(self) -> Iterator[Box]:
+        """Pixels of all tiles, in order."""
+        return map(self.box, range(len(self)))
 
     def touched(self, box: Box) -> Iterator[int]:
         """Tiles that share pixels with a box inside the picture."""

@@ -140,8 +140,9 @@ def drawing(photo: Image.Image, rng: Generator) -> Pixels:
     image = Image.new("RGB", photo.size, shades[1])
     draw = ImageDraw.Draw(image)
     for _ in range(60):
-        box = sorted(rng.integers(0, TILE, 2).tolist()) + sorted(rng.integers(0, TILE, 2).tolist())
-        corners = (box[0], box[2], box[1], box[3])
+        left, right = sorted(rng.integers(0, TILE, 2).tolist())
+        top, bottom = sorted(rng.integers(0, TILE, 2).tolist())
+        corners = (left, top, right, bottom)
         colour = shades[rng.integers(len(shades))]
         match rng.integers(4):
             case 0:
@@ -157,8 +158,8 @@ def flat(_: Image.Image, rng: Generator) -> Pixels:
     """One colour, or a straight gradient of two."""
     first, last = rng.integers(0, 256, (2, 3)).astype(float)
     share = np.linspace(0, rng.choice([0.0, 1.0]), TILE)[None, :, None]
-    rows = np.zeros((TILE, 1, 1))
-    return (first + (last - first) * share + rows).round().astype(np.uint8)
+    row = (first + (last - first) * share).round().astype(np.uint8)
+    return np.tile(row, (TILE, 1, 1))
 
 
 def mixture(photo: Image.Image, rng: Generator) -> Pixels:

@@ -24,9 +24,10 @@ from codec.pipeline import Codec
 from codec.training.checkpoint import load_checkpoint
 from codec.training.export import export_weights
 from codec.training.initial import initial_state
-from codec.training.loop import LAST, TRUNK, Trainer, resume_run, train
+from codec.training.loop import Trainer, train
 from codec.training.optimiser import SLOW_RATE, build_optimisers, set_learning_rate
 from codec.training.photos import TILE, TilePool, count_tiles, find_photos, hold_out, tiles_of
+from codec.training.run_folder import LAST, TRUNK, resume_run
 from codec.training.schedule import TrainingConfig
 from tests.conftest import DATA, TINY, run_in_two_processes
 

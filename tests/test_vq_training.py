@@ -20,7 +20,8 @@ from codec.runtime.weights import load_weights
 from codec.training.checkpoint import load_checkpoint
 from codec.training.export import export_model
 from codec.training.initial import initial_state, with_transforms_of
-from codec.training.loop import LAST, Trainer, resume_run, train
+from codec.training.loop import Trainer, train
+from codec.training.run_folder import LAST, resume_run
 from codec.training.schedule import TrainingConfig
 from tests.conftest import DATA, TINY, TINY_VQ, Run, run_in_two_processes
 

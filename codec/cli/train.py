@@ -142,8 +142,9 @@ def train(ctx: click.Context, /, **options: Any) -> None:
 
     from codec.training.checkpoint import load_checkpoint
     from codec.training.export import export_weights
-    from codec.training.loop import LAST, Trainer, clear_run, resume_run
+    from codec.training.loop import Trainer
     from codec.training.loop import train as run_training
+    from codec.training.run_folder import LAST, clear_run, resume_run
 
     run: Path = options["run"]
     given = {

@@ -170,28 +170,25 @@ def evaluate(
     sizes: dict[str, tuple[int, int]] = {}
     found: list[Measurement] = []
     coders: list[Coder] = [*plan.ours, *plan.peers]
-    total = len(plan.pictures) * sum(len(plan.settings(coder)) for coder in coders)
-    done = 0
-    for name, path in plan.pictures.items():
+    steps = [(coder, setting) for coder in coders for setting in plan.settings(coder)]
+    for index, (name, path) in enumerate(plan.pictures.items()):
         subject: Subject | None = None
         of_picture: list[Measurement] = []
         try:
             subject = read_subject(name, path, plan.reading)
         except CodecError as error:
             failed[name] = str(error)
-        for coder in coders:
-            for setting in plan.settings(coder):
-                if subject and coder.name not in missing and name not in failed:
-                    try:
-                        of_picture.append(measurer.measure(coder, subject, setting))
-                    except CodecError as error:
-                        if isinstance(coder, ModelCoder):
-                            failed[name] = str(error)
-                        else:
-                            missing[coder.name] = f"{name}: {error}"
-                done += 1
-                if progress:
-                    progress(done, total)
+        for done, (coder, setting) in enumerate(steps, index * len(steps) + 1):
+            if subject and coder.name not in missing and name not in failed:
+                try:
+                    of_picture.append(measurer.measure(coder, subject, setting))
+                except CodecError as error:
+                    if isinstance(coder, ModelCoder):
+                        failed[name] = str(error)
+                    else:
+                        missing[coder.name] = f"{name}: {error}"
+            if progress:
+                progress(done, len(plan.pictures) * len(steps))
         if subject and name not in failed:
             sizes[name] = subject.image.size
             found += of_picture

@@ -52,9 +52,8 @@ def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
     if min(original.size) < MIN_SIDE:
         return None
     large = original.width * original.height > WHOLE_PIXELS
-    grid = Grid(original.height, original.width, WINDOW if large else 0)
-    boxes = [grid.box(number) for number in range(len(grid))]
-    boxes = [box for box in boxes if min(box.width, box.height) >= MIN_SIDE]
+    windows = Grid(original.height, original.width, WINDOW if large else 0).boxes()
+    boxes = [box for box in windows if min(box.width, box.height) >= MIN_SIDE]
     values = [_ms_ssim_of(original, decoded, box) for box in boxes]
     return fmean(values, [box.area for box in boxes])
 
@@ -81,12 +80,12 @@ def _check_sizes(original: Image.Image, decoded: Image.Image) -> None:
 
 def _colours(image: Image.Image, box: Box) -> Samples:
     """Samples [height, width, 3] of a box."""
-    part = image.crop((box.left, box.top, box.right, box.bottom))
+    part = image.crop(box.corners)
     return np.asarray(part.convert("RGB"))
 
 
 def _alpha(image: Image.Image, box: Box) -> Samples | None:
     if "A" not in image.mode:
         return None
-    part = image.crop((box.left, box.top, box.right, box.bottom))
+    part = image.crop(box.corners)
     return np.asarray(part.getchannel("A"))

@@ -65,19 +65,16 @@ class ModelCoder:
 
     def model_bits(self, image: Image.Image, setting: float, data: bytes) -> ModelBits:
         """What the model says of the file that `encode` made."""
+        lengths = [len(stream) for stream, _, _ in self._streams(data)]
+        container = 8.0 * (len(data) - sum(lengths))
         if self.codec.weights.config.rounding == "vq":
             bits = self.codec.encode_only(image, setting).bits
-            lengths = [len(stream) for stream, _, _ in self._streams(data)]
-            container = 8.0 * (len(data) - sum(lengths))
             return ModelBits(0.0, bits, 0.0, container, None, len(lengths))
         z = first = second = 0.0
-        lengths = []
-        for rounded, _, length in self._rounded(data):
+        for rounded, _ in self._rounded(data):
             z += float(rounded.z.bits.sum())
             first += float(rounded.first.bits.sum())
             second += float(rounded.second.bits.sum())
-            lengths.append(length)
-        container = 8.0 * (len(data) - sum(lengths))
         noisy = self._noisy(image, self.codec.level_of(setting))
         return ModelBits(z, first, second, container, noisy, len(lengths))
 
@@ -90,7 +87,7 @@ class ModelCoder:
             return None
         header = ContainerFile(BytesIO(data), self.codec.limits).header
         whole = np.zeros(latent_size(header.height, header.width))
-        for rounded, box, _ in self._rounded(data):
+        for rounded, box in self._rounded(data):
             whole[box.shrunk(LATENT_STRIDE).slices] = rounded.position_bits
         return whole
 
@@ -100,11 +97,11 @@ class ModelCoder:
         for number in range(len(file.grid)):
             yield file.read_tile(number).stream, file.grid.box(number), file.header.level
 
-    def _rounded(self, data: bytes) -> Iterator[tuple[RoundedLatents, Box, int]]:
-        """(latents, pixels, bytes of its stream) of each tile of a file."""
+    def _rounded(self, data: bytes) -> Iterator[tuple[RoundedLatents, Box]]:
+        """(latents, pixels) of each tile of a file."""
         for stream, box, level in self._streams(data):
             rows, columns = latent_size(box.height, box.width)
-            yield self._reader.read(stream, rows, columns, level), box, len(stream)
+            yield self._reader.read(stream, rows, columns, level), box
 
     @cached_property
     def _reader(self) -> LatentCoder:
@@ -124,13 +121,12 @@ class ModelCoder:
         """
         picture, model = from_image(image), self._training_model
         side = WINDOW if picture.whole.area > 2 * WINDOW**2 else 0
-        grid = Grid(picture.height, picture.width, side)
         position = torch.tensor([level / (1 << LEVEL_BITS)])
         total = 0.0
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            for number in range(len(grid)):
-                samples = pad_to_stride(picture.crop(grid.box(number))[0])
+            for box in Grid(picture.height, picture.width, side).boxes():
+                samples = pad_to_stride(picture.crop(box)[0])
                 x = torch.from_numpy(samples.copy()).permute(2, 0, 1)[None].float() / 255
                 y = model.gain(model.g_a(x, position), position)
                 rows, columns = y.shape[2:]

@@ -119,8 +119,7 @@ def read_subject(name: str, path: Path, reading: Reading) -> Subject:
 
 
 def _boxes(height: int, width: int) -> Iterator[Box]:
-    grid = Grid(height, width, SIDE if height * width > SIDE**2 else 0)
-    return (grid.box(number) for number in range(len(grid)))
+    return Grid(height, width, SIDE if height * width > SIDE**2 else 0).boxes()
 
 
 def _shown(picture: Picture) -> Image.Image:
@@ -139,5 +138,5 @@ def _shown(picture: Picture) -> Image.Image:
 def _digest(image: Image.Image) -> str:
     content = hashlib.sha256(f"{image.mode} {image.size}".encode())
     for box in _boxes(image.height, image.width):
-        content.update(image.crop((box.left, box.top, box.right, box.bottom)).tobytes())
+        content.update(image.crop(box.corners).tobytes())
     return content.hexdigest()

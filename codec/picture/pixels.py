@@ -59,7 +59,7 @@ class Picture:
         """
         part = self.image
         if box != self.whole:
-            part = part.crop((box.left, box.top, box.right, box.bottom))
+            part = part.crop(box.corners)
         alpha = _alpha_of(part) if self.alpha else None
         samples = np.asarray(self.convert(part))
         if self.grey:

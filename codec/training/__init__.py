@@ -6,6 +6,7 @@ optimiser     Adam for the networks, or Muon for their matrices; descent by clas
 codebooks     usage of centres, and a new start for dead ones
 checkpoint    exact state on disk
 loop          the training run
+run_folder    what its folder holds, and where it continues
 interruption  signals, obeyed at step boundaries
 run_log       JSON lines and TensorBoard events
 validation    real rounded rate on held-out tiles

@@ -15,7 +15,6 @@ the next step boundary and saves its state.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import gc
 import os
 import time
@@ -41,7 +40,6 @@ from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.checkpoint import (
     Checkpoint,
     Position,
-    load_checkpoint,
     restore_optimisers,
     save_checkpoint,
 )
@@ -49,12 +47,11 @@ from codec.training.codebooks import CodebookUpkeep
 from codec.training.interruption import StopSignals
 from codec.training.optimiser import build_optimisers, set_learning_rate
 from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
+from codec.training.run_folder import LAST, TRUNK
 from codec.training.run_log import RunLog
 from codec.training.schedule import TrainingConfig
 from codec.training.validation import CROP, validate
 
-LAST = "last.safetensors"
-TRUNK = "trunk.safetensors"
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
 VALIDATION_CROPS = 32
@@ -368,39 +365,3 @@ def _join_process_group() -> tuple[int, int, torch.device]:
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if cuda else "gloo")
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
-
-
-RUN_FILES = (LAST, TRUNK, "log.jsonl", "model.safetensors", "events.out.tfevents.*")
-
-
-def clear_run(run: Path) -> None:
-    """Remove what an earlier run left in its folder."""
-    for pattern in RUN_FILES:
-        for path in run.glob(pattern):
-            path.unlink(missing_ok=True)  # another process may be faster
-
-
-def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, TrainingConfig]:
-    """Where a run continues, and with which settings.
-
-    A run that had let its learning rate fall continues from its trunk if the new settings
-    would raise the rate again.
-
-    Args:
-        changes: settings that differ from the checkpoint's.
-
-    Raises:
-        TrainingError: there is no checkpoint, or the settings make no sense.
-    """
-    last = load_checkpoint(run / LAST)
-    if "steps" in changes or "minutes" in changes:
-        changes = {"steps": None, "minutes": None} | changes
-    training = dataclasses.replace(last.training, **changes)
-
-    def rate(config: TrainingConfig) -> float:
-        step, elapsed = last.position.step, last.position.elapsed
-        return config.learning_rate_at(step, config.progress(step, elapsed))
-
-    if rate(training) > 2 * rate(last.training) and (run / TRUNK).is_file():
-        return load_checkpoint(run / TRUNK), training
-    return last, training

@@ -86,7 +86,7 @@ def build_optimisers(model: Autoencoder, kind: str, fused: bool) -> list[Optimiz
     named = list(model.named_parameters())
     matrices = [(n, p) for n, p in named if kind == "muon" and is_matrix(n, p)]
     centres = [p for n, p in named if n == "quantizer.centres"]
-    chosen = {id(p) for p in (*(p for _, p in matrices), *centres)}
+    chosen = {id(p) for p in [*dict(matrices).values(), *centres]}
     optimisers: list[Optimizer] = [
         build_adam([(n, p) for n, p in named if id(p) not in chosen], fused)
     ]

@@ -1,0 +1,47 @@
+"""What the folder of a run holds, and where a run continues."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from codec.training.checkpoint import Checkpoint, load_checkpoint
+from codec.training.schedule import TrainingConfig
+
+LAST = "last.safetensors"
+TRUNK = "trunk.safetensors"
+RUN_FILES = (LAST, TRUNK, "log.jsonl", "model.safetensors", "events.out.tfevents.*")
+
+
+def clear_run(run: Path) -> None:
+    """Remove what an earlier run left in its folder."""
+    for pattern in RUN_FILES:
+        for path in run.glob(pattern):
+            path.unlink(missing_ok=True)  # another process may be faster
+
+
+def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, TrainingConfig]:
+    """Where a run continues, and with which settings.
+
+    A run that had let its learning rate fall continues from its trunk if the new settings
+    would raise the rate again.
+
+    Args:
+        changes: settings that differ from the checkpoint's.
+
+    Raises:
+        TrainingError: there is no checkpoint, or the settings make no sense.
+    """
+    last = load_checkpoint(run / LAST)
+    if "steps" in changes or "minutes" in changes:
+        changes = {"steps": None, "minutes": None} | changes
+    training = dataclasses.replace(last.training, **changes)
+
+    def rate(config: TrainingConfig) -> float:
+        step, elapsed = last.position.step, last.position.elapsed
+        return config.learning_rate_at(step, config.progress(step, elapsed))
+
+    if rate(training) > 2 * rate(last.training) and (run / TRUNK).is_file():
+        return load_checkpoint(run / TRUNK), training
+    return last, training

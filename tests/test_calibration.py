@@ -87,7 +87,7 @@ def test_symbols_are_those_of_files(model: RoundingAutoencoder, pictures: torch.
             level = anchor << 12
             y, z = engine.analyse(picture.permute(1, 2, 0).numpy().copy(), level)
             rounded = coder.round(y, z, level)
-            for group in (rounded.first, rounded.second):
+            for group in rounded.passes:
                 np.add.at(exact.numpy(), (group.table, group.values + LIMIT), 1)
     exact = (exact + exact.flip(1)) / 2
     # Floats put a few latents on the other side of a rounding threshold than the exact prior.

@@ -13,7 +13,7 @@ CODED = 1000
 
 def measurement(codec: str, setting: float, size: int, psnr: float, ours: bool) -> Measurement:
     bits = 8.0 * CODED
-    model = ModelBits(bits * 0.1, bits * 0.5, bits * 0.4, 8.0 * 26, 1.25 * bits) if ours else None
+    model = ModelBits(bits * 0.1, (bits * 0.5, bits * 0.4), 8.0 * 26, 1.25 * bits) if ours else None
     return Measurement("a", codec, setting, 8000, size, psnr, 0.99, 0.25, 0.125, model)
 
 

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import ModelConfig
-from codec.model.hyperprior import checkerboard
+from codec.model.hyperprior import pass_numbers
 from codec.runtime.exact_prior import ExactPrior, LatentGrid
 from codec.runtime.weights import Weights
 from codec.training.export import export_model
 
 
-@pytest.fixture(scope="module")
-def model() -> RoundingAutoencoder:
+@pytest.fixture(scope="module", params=[2, 4])
+def model(request: pytest.FixtureRequest) -> RoundingAutoencoder:
     torch.manual_seed(3)
-    config = ModelConfig(channels8=8, channels16=24, latent=24, hyper=8, prior=16)
+    passes: int = request.param
+    config = ModelConfig(channels8=8, channels16=24, latent=24, passes=passes, hyper=8, prior=16)
     model = RoundingAutoencoder(config)
     for name, parameter in model.prior.named_parameters():
         if "level_bias" not in name:
@@ -32,43 +33,65 @@ def weights(model: RoundingAutoencoder) -> Weights:
     return export_model(model, "test", {})
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 4), (4, 5), (7, 6)])
-def test_pack_and_unpack(shape: tuple[int, int]) -> None:
-    grid = LatentGrid(*shape)
-    y = np.random.default_rng(0).normal(size=(6, *shape))
-    first, second = grid.pack(y)
-    assert np.array_equal(grid.unpack(first, second), y)
-    # Pass 1 holds exactly what the training model's checkerboard says.
-    mask = checkerboard(6, *shape, torch.device("cpu")).numpy()
-    assert sorted(first.reshape(-1)) == sorted(y[mask])
+@pytest.mark.parametrize("passes", [2, 4])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 4), (4, 5), (7, 6)])
+def test_pack_and_unpack(shape: tuple[int, int], passes: int) -> None:
+    grid = LatentGrid(*shape, passes)
+    y = np.random.default_rng(0).normal(size=(8, *shape))
+    packed = grid.pack(y)
+    assert np.array_equal(grid.unpack(packed), y)
+    # A pass holds exactly what the training model says.
+    numbers = pass_numbers(8, *shape, passes, torch.device("cpu")).numpy()
+    for number, held in enumerate(packed):
+        assert sorted(held.reshape(-1)) == sorted(y[numbers == number])
+
+
+def test_order_of_symbols_is_that_of_the_format() -> None:
+    y = np.arange(24.0).reshape(4, 2, 3)  # channel c holds 6 c + 3 row + column
+    two = [held.tolist() for held in LatentGrid(2, 3, 2).pack(y)]
+    assert two[0] == [[0, 2, 4, 13, 15, 17], [6, 8, 10, 19, 21, 23]]
+    assert two[1] == [[12, 14, 16, 1, 3, 5], [18, 20, 22, 7, 9, 11]]
+    four = [held.tolist() for held in LatentGrid(2, 3, 4).pack(y)]
+    assert four == [
+        [[0, 2, 10, 13, 21, 23]],
+        [[6, 8, 4, 19, 15, 17]],
+        [[12, 14, 22, 1, 9, 11]],
+        [[18, 20, 16, 7, 3, 5]],
+    ]
 
 
 def both(
     model: RoundingAutoencoder, weights: Weights, shape: tuple[int, int], level: float
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-    """(mu, scale level or table) of both passes, of the float model and the exact one."""
+    """(mu, scale level or table) of all passes, of the float model and the exact one."""
     rng = np.random.default_rng(1)
-    grid = LatentGrid(*shape)
+    passes = model.config.passes
+    grid = LatentGrid(*shape, passes)
     z = rng.integers(-4, 5, (8, *grid.hyper_shape)).astype(np.int32)
     y_hat = rng.integers(-40, 41, (24, *shape)).astype(np.float64)
     fixed = round(level * 4096)
 
     features = weights.prior.features(z, fixed, grid)
-    packed, _ = grid.pack(y_hat * 1024)
-    one = weights.prior.first_pass(features, fixed, grid)
-    two = weights.prior.second_pass(features, packed, fixed, grid)
-    exact = [grid.unpack(one.mean, two.mean) / 1024]
-    exact += [grid.unpack(one.table.astype(float), two.table.astype(float))]
+    packed = grid.pack(y_hat * 1024)
+    means, tables = [], []
+    for number in range(passes):
+        features, prediction = weights.prior.predict(features, packed[:number], fixed, grid)
+        means.append(prediction.mean)
+        tables.append(prediction.table.astype(float))
+    exact = [grid.unpack(means) / 1024, grid.unpack(tables)]
 
     with torch.no_grad():
         position = torch.tensor([level])
-        first = checkerboard(24, *shape, torch.device("cpu"))
-        features_ = model.prior.features(torch.from_numpy(z)[None].float(), position)
-        mu1, s1 = model.prior.first_pass(features_, position)
-        seen = torch.from_numpy(y_hat)[None].float().where(first, 0.0)
-        mu2, s2 = model.prior.second_pass(features_, seen, position)
-        floats = [torch.where(first, mu1, mu2)[0].numpy(), torch.where(first, s1, s2)[0].numpy()]
-    return floats, exact
+        numbers = pass_numbers(24, *shape, passes, torch.device("cpu"))
+        seen = torch.from_numpy(y_hat)[None].float()
+        mu = scale = torch.zeros_like(seen)
+        floats_ = model.prior.features(torch.from_numpy(z)[None].float(), position)
+        for number in range(passes):
+            known = seen.where(numbers < number, 0.0)
+            floats_, mean, place = model.prior.predict(number, floats_, known, position)
+            mu = torch.where(numbers == number, mean, mu)
+            scale = torch.where(numbers == number, place, scale)
+    return [mu[0].numpy(), scale[0].numpy()], exact
 
 
 @pytest.mark.parametrize("level", [0.0, 2.5, 7.0])

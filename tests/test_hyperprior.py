@@ -1,14 +1,30 @@
+import dataclasses
+
+import pytest
 import torch
 
 from codec.model.config import ModelConfig
-from codec.model.hyperprior import ExactPrior, HyperAnalysis, checkerboard
+from codec.model.hyperprior import ExactPrior, HyperAnalysis, pass_numbers
 
 
-def test_checkerboard_halves() -> None:
-    first = checkerboard(4, 2, 2, torch.device("cpu"))
-    assert first[0].tolist() == [[True, False], [False, True]]
-    assert first[3].tolist() == [[False, True], [True, False]]
-    assert first.sum() * 2 == first.numel()
+def test_two_passes_are_halves_of_a_checkerboard() -> None:
+    numbers = pass_numbers(4, 2, 2, 2, torch.device("cpu"))
+    assert numbers[0].tolist() == numbers[1].tolist() == [[0, 1], [1, 0]]
+    assert numbers[2].tolist() == numbers[3].tolist() == [[1, 0], [0, 1]]
+
+
+def test_four_passes_split_the_two() -> None:
+    four = pass_numbers(8, 4, 6, 4, torch.device("cpu"))
+    assert torch.equal(four // 2, pass_numbers(8, 4, 6, 2, torch.device("cpu")))
+    # Of a channel, the first pass knows nothing, the second its diagonal neighbours, ...
+    (row, column) = (four[0, 1:3, 1:5] == 1).nonzero()[0] + 1
+    assert four[0, row - 1 : row + 2, column - 1 : column + 2].tolist() == [
+        [0, 2, 0],
+        [3, 1, 3],
+        [0, 2, 0],
+    ]
+    # ... and every pass holds a quarter of the channels everywhere.
+    assert all(((four == number).sum(0) == 2).all() for number in range(4))
 
 
 def random_prior(config: ModelConfig) -> ExactPrior:
@@ -26,22 +42,31 @@ def test_shapes(tiny_config: ModelConfig) -> None:
     assert features.shape == (2, tiny_config.prior, 8, 4)
 
 
-def test_second_pass_sees_only_the_first(tiny_config: ModelConfig) -> None:
-    # Decoding order: nothing that pass 2 predicts may depend on a latent of pass 2.
-    prior = random_prior(tiny_config)
-    y = torch.randn(1, tiny_config.latent, 4, 4, requires_grad=True)
-    first = checkerboard(tiny_config.latent, 4, 4, y.device)
+@pytest.mark.parametrize("passes", [2, 4])
+def test_a_pass_sees_only_those_before(tiny_config: ModelConfig, passes: int) -> None:
+    # Decoding order: nothing that a pass predicts may depend on a latent of itself or later.
+    config = dataclasses.replace(tiny_config, passes=passes)
+    prior = random_prior(config)
+    y = torch.randn(1, config.latent, 4, 4, requires_grad=True)
+    numbers = pass_numbers(config.latent, 4, 4, passes, y.device)
     level = torch.zeros(1)
-    features = prior.features(torch.randn(1, tiny_config.hyper, 1, 1), level)
-    mu, scale = prior.second_pass(features, y.where(first, 0.0), level)
-    (gradient,) = torch.autograd.grad((mu + scale).sum(), y)
-    assert not gradient[0][~first].any()
-    assert gradient[0][first].any()
+    features = prior.features(torch.randn(1, config.hyper, 1, 1), level)
+    for number in range(passes):
+        known = y.where(numbers < number, 0.0)
+        features, mu, scale = prior.predict(number, features, known, level)
+        seen = torch.autograd.grad((mu + scale).sum(), y, retain_graph=True, allow_unused=True)[0]
+        if number == 0:
+            assert seen is None
+        else:
+            assert seen is not None
+            assert not seen[0][numbers >= number].any()
+            assert seen[0][numbers < number].all()
 
 
 def test_level_moves_the_prior(tiny_config: ModelConfig) -> None:
     prior = random_prior(tiny_config)
     z = torch.randn(1, tiny_config.hyper, 1, 1).expand(2, -1, -1, -1)
     level = torch.tensor([0.0, 5.0])
-    mu, _ = prior.first_pass(prior.features(z, level), level)
+    known = torch.zeros(2, tiny_config.latent, 4, 4)
+    _, mu, _ = prior.predict(0, prior.features(z, level), known, level)
     assert not torch.allclose(mu[0], mu[1])

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
+from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.model.initialisation import restart_dead_units
 from codec.model.transforms import Block
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.runtime.weights import load_weights
-from codec.training.initial import initial_state
-from tests.conftest import TINY_VQ
+from codec.training.initial import initial_state, state_of
+from tests.conftest import TINY, TINY_VQ
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def pictures() -> torch.Tensor:
 
 @pytest.fixture
 def model(tiny_config: ModelConfig, pictures: torch.Tensor) -> RoundingAutoencoder:
-    model = RoundingAutoencoder(tiny_config)
+    model = RoundingAutoencoder(dataclasses.replace(tiny_config, gates16=True))
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.3)
@@ -39,6 +42,49 @@ def block_of(model: RoundingAutoencoder) -> Block:
     (block,) = (b for n, b in model.named_modules() if n == "g_s.blocks16.0")
     assert isinstance(block, Block)
     return block
+
+
+def test_a_prior_in_two_passes_goes_on_in_four(pictures: torch.Tensor) -> None:
+    weights = load_weights(TINY)
+    old = RoundingAutoencoder(weights.config)
+    old.load_state_dict(state_of(weights))
+    config, state = initial_state(str(TINY))
+    assert (old.config.passes, config.passes) == (2, 4)
+    new = RoundingAutoencoder(config)
+    new.load_state_dict(state)
+    with torch.no_grad():
+        y = old.gain(old.g_a(pictures, torch.zeros(8)), torch.zeros(8))
+        for one, other in zip(
+            old.prior_bits(y, torch.zeros(8), "rounded"),
+            new.prior_bits(y, torch.zeros(8), "rounded"),
+            strict=True,
+        ):
+            assert torch.equal(one, other)
+
+
+def test_blocks_are_added_and_gates_dropped(pictures: torch.Tensor) -> None:
+    old_config, old_state = initial_state(str(TINY))
+    old = RoundingAutoencoder(old_config)
+    old.load_state_dict(old_state)
+    changes = {"blocks8": old_config.blocks8 + 2, "blocks16": old_config.blocks16 + 1}
+
+    config, state = initial_state(str(TINY), changes)
+    deeper = RoundingAutoencoder(config)
+    deeper.load_state_dict(state)
+    assert len(deeper.g_a.blocks8) == old_config.blocks8 + 2
+    assert torch.equal(shown(deeper, pictures), shown(old, pictures))
+
+    config, state = initial_state(str(TINY), changes | {"gates16": False})
+    plain = RoundingAutoencoder(config)
+    plain.load_state_dict(state)
+    with torch.no_grad():
+        for block in (*old.g_a.blocks16, *old.g_s.blocks16):
+            block.w4.weight.zero_()
+            block.w4.bias.zero_()
+    assert torch.equal(shown(plain, pictures), shown(old, pictures))
+    for wrong in ({"blocks8": 0}, {"blocks16": 0}):
+        with pytest.raises(WeightsError, match="at least as many"):
+            initial_state(str(TINY), wrong)
 
 
 def kill(model: RoundingAutoencoder) -> None:

@@ -44,7 +44,8 @@ def test_bits_are_those_of_the_file(coder: ModelCoder) -> None:
     assert data == encoded.data
     model = coder.model_bits(image, 40.0, data)
     assert model.rounded == pytest.approx(encoded.bits)
-    assert min(model.z, model.first, model.second) > 0
+    assert min(model.z, *model.passes) > 0
+    assert len(model.passes) == coder.codec.weights.config.passes
     assert model.container == 8 * OVERHEAD
     positions = coder.position_bits(data)
     assert positions is not None

@@ -25,8 +25,8 @@ def test_scale_between_anchors_is_the_geometric_mean() -> None:
 
 
 def test_gain_starts_at_the_optimal_step_and_inverts() -> None:
-    gain = Gain(ModelConfig(latent=2))
-    y, level = torch.ones(1, 2, 1, 1), torch.tensor([7.0])
+    gain = Gain(ModelConfig(latent=4))
+    y, level = torch.ones(1, 4, 1, 1), torch.tensor([7.0])
     # step^2 = 18 / (0.18 * 255^2 ln 2)
     assert gain(y, level)[0, 0].item() == pytest.approx((0.18 * 255**2 * 0.693147 / 18) ** 0.5)
     assert torch.allclose(gain.inverse(gain(y, level), level), y)

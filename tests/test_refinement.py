@@ -175,7 +175,7 @@ def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generato
     taken = steps(rounded, calm, calm, caution, rng)
     assert set(np.unique(taken)) == {-1, 0, 1}
     moved = coder.round(rounded.y_hat + taken, np.zeros((8, 2, 2), np.float32), 20_000)
-    assert moved.first.bits.sum() < rounded.first.bits.sum()
+    assert moved.passes[0].bits.sum() < rounded.passes[0].bits.sum()
     # A steep error decides the direction.
     steep = steps(rounded, np.full_like(y, 1e4), calm, caution, rng)
     assert set(np.unique(steep)) <= {-1, 0}

@@ -33,7 +33,7 @@ def evaluation_of(
             for step, setting in enumerate(SETTINGS):
                 size = round(width * height * 0.03 * 1.7**step * (1 + 0.25 * number)) + 40
                 bits = 8.0 * size - 8 * 30
-                model = ModelBits(0.1 * bits, 0.5 * bits, 0.4 * bits, 8 * 26.0, 1.02 * bits)
+                model = ModelBits(0.1 * bits, (0.5 * bits, 0.4 * bits), 8 * 26.0, 1.02 * bits)
                 measurements.append(
                     Measurement(
                         picture=name,

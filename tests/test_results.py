@@ -46,7 +46,7 @@ def test_no_mean_similarity_if_a_picture_has_none() -> None:
 
 
 def ours(coded: int, bits: float) -> Measurement:
-    model = ModelBits(bits / 10, bits / 2, bits * 4 / 10, container=8 * 26, noisy=None)
+    model = ModelBits(bits / 10, (bits / 2, bits * 4 / 10), container=8 * 26, noisy=None)
     return dataclasses.replace(measurement("vqcodec", 1, coded + 26, 30), model=model)
 
 

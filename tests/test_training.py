@@ -21,9 +21,10 @@ from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.build import build_autoencoder
 from codec.model.config import ModelConfig
 from codec.pipeline import Codec
+from codec.runtime.weights import load_weights
 from codec.training.checkpoint import load_checkpoint
-from codec.training.export import export_weights
-from codec.training.initial import initial_state
+from codec.training.export import export_model, export_weights
+from codec.training.initial import state_of
 from codec.training.loop import Trainer, train
 from codec.training.optimiser import SLOW_RATE, build_optimisers, set_learning_rate
 from codec.training.photos import TILE, TilePool, count_tiles, find_photos, hold_out, tiles_of
@@ -211,13 +212,10 @@ def test_training_learns_and_exports(photos: Path, tmp_path: Path) -> None:
 
 
 def test_exported_weights_can_be_trained_further() -> None:
-    config, state = initial_state(str(TINY))
-    from codec.training.export import export_model
-
-    model = RoundingAutoencoder(config)
-    model.load_state_dict(state)
+    original = load_weights(TINY)
+    model = RoundingAutoencoder(original.config)
+    model.load_state_dict(state_of(original))
     again = export_model(model, "tiny", {})
-    original = Codec(TINY).weights
     for name, array in original.tensors.items():
         if name.startswith("tables.z"):
             continue  # from floats whose last digits depend on the machine
@@ -277,7 +275,7 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     (entry,) = (run / "log.jsonl").read_text().splitlines()
     assert len(json.loads(entry)["validation"]) == 8
     trained, start = Codec(run / "model.safetensors").weights, Codec(TINY).weights
-    assert trained.config == dataclasses.replace(start.config, gate_bound=4.0)
+    assert trained.config == dataclasses.replace(start.config, gate_bound=4.0, passes=4)
     for name, array in start.tensors.items():
         if not name.startswith("tables"):
             change = np.abs(trained.tensors[name].astype(float) - array).max()
@@ -285,6 +283,11 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), "--width", "9", "-f"])
     assert exit_.value.code == 2
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments.split(), "--blocks", "3,2", "--no-gates16", "-f"])
+    assert exit_.value.code == 0
+    changed = Codec(run / "model.safetensors").weights.config
+    assert (changed.blocks8, changed.blocks16, changed.gates16) == (3, 2, False)
 
 
 @pytest.mark.parametrize("kind", ["adam", "muon"])
@@ -301,7 +304,10 @@ def test_blocks_of_large_activations_learn_slowly(tiny_config: ModelConfig, kind
     }
     assert set(rates) == set(names.values())
     assert rates["g_a.blocks8.0.w3.weight"] == rates["prior.first_head.weight"] == 1e-3
-    assert rates["g_s.blocks16.0.w3.weight"] == rates["h_a.down32.bias"] == 1e-3 * SLOW_RATE
+    assert rates["prior.first_split.context.weight"] == 1e-3
+    slow = pytest.approx(1e-3 * SLOW_RATE)
+    assert rates["g_s.blocks16.0.w1.weight"] == rates["h_a.down32.bias"] == slow
+    assert rates["prior.block16.w2.weight"] == rates["prior.first_split.block.w2.weight"] == slow
 
 
 def test_foreign_optimiser_state_is_refused(photos: Path, tmp_path: Path) -> None:

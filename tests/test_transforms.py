@@ -15,11 +15,11 @@ from tests.conftest import crops_of_flowers
 
 @pytest.mark.parametrize("transform", ["lowres", "gdn"])
 def test_shapes(transform: str) -> None:
-    config = ModelConfig(transform=transform, channels8=8, channels16=12, latent=10)  # type: ignore[arg-type]
+    config = ModelConfig(transform=transform, channels8=8, channels16=12, latent=12)  # type: ignore[arg-type]
     g_a, g_s = build_transforms(config)
     x, level = torch.rand(2, 3, 48, 32), torch.zeros(2)
     y = g_a(x, level)
-    assert y.shape == (2, 10, 3, 2)
+    assert y.shape == (2, 12, 3, 2)
     assert g_s(y, level).shape == x.shape
 
 

@@ -187,7 +187,15 @@ def test_failed_content_leaves_the_old_file(tmp_path: Path) -> None:
 def smallest() -> Weights:
     """A model of a few numbers: enough to flip every byte of its file."""
     config = ModelConfig(
-        channels8=1, channels16=2, blocks8=0, blocks16=0, latent=2, hyper=1, prior=1, anchors=2
+        channels8=1,
+        channels16=2,
+        blocks8=0,
+        blocks16=0,
+        latent=2,
+        passes=2,
+        hyper=1,
+        prior=1,
+        anchors=2,
     )
     rng = np.random.default_rng(0)
     tensors: dict[str, np.ndarray] = {

@@ -19,7 +19,7 @@ from codec.pipeline import Codec
 from codec.runtime.weights import load_weights
 from codec.training.checkpoint import load_checkpoint
 from codec.training.export import export_model
-from codec.training.initial import initial_state, with_transforms_of
+from codec.training.initial import initial_state, state_of, with_transforms_of
 from codec.training.loop import Trainer, train
 from codec.training.run_folder import LAST, resume_run
 from codec.training.schedule import TrainingConfig
@@ -140,7 +140,7 @@ def test_transforms_of_an_integer_model(tmp_path: Path, run: Run, photos: list[P
         x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 255
     level = torch.tensor([old.weights.config.level_of(0.02)])
     integer = RoundingAutoencoder(old.weights.config)
-    integer.load_state_dict(initial_state(str(TINY))[1])
+    integer.load_state_dict(state_of(old.weights))
     model = trainer.model
     assert isinstance(model, VectorAutoencoder)
     with torch.no_grad():

@@ -1,20 +1,21 @@
-"""Rounded latents to bytes and back: z, then y in two passes, in one range-coded stream.
+"""Rounded latents to bytes and back: z, then y pass by pass, in one range-coded stream.
 
 Encoder and decoder walk the same exact prior; the encoder feeds it its own rounded values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec.bitstream.checksum import SymbolChecksum
 from codec.bitstream.range_coder import CoderTables, RangeDecoder, RangeEncoder
-from codec.runtime.dyadic import UNIT
+from codec.runtime.dyadic import UNIT, Exact
 from codec.runtime.exact_prior import LatentGrid, Prediction
 from codec.runtime.tables import FrequencyTables
 from codec.runtime.weights import Weights
@@ -48,17 +49,15 @@ class RoundedLatents:
 
     grid: LatentGrid
     z: Symbols
-    first: Symbols
-    """Pass 1 of y."""
-    second: Symbols
-    """Pass 2 of y."""
+    passes: tuple[Symbols, ...]
+    """Of y."""
     y_hat: NDArray[np.float32]
     """What the decoder will see, [M, H, W]."""
 
     @property
-    def groups(self) -> tuple[Symbols, Symbols, Symbols]:
+    def groups(self) -> tuple[Symbols, ...]:
         """In coding order."""
-        return self.z, self.first, self.second
+        return self.z, *self.passes
 
     @cached_property
     def checksum(self) -> int:
@@ -77,7 +76,7 @@ class RoundedLatents:
     def position_bits(self) -> NDArray[np.float64]:
         """-log2 P by latent position, [H, W]; those of z are shared by the positions it covers."""
         grid = self.grid
-        packed = np.stack([self.first.bits, self.second.bits]).reshape(-1, grid.height * grid.width)
+        packed = np.stack([p.bits for p in self.passes]).reshape(-1, grid.height * grid.width)
         y_bits = grid.to_spatial(packed.sum(0, keepdims=True)).reshape(grid.height, grid.width)
         return y_bits + self._z_bits_by_position()
 
@@ -117,11 +116,6 @@ class LatentCoder:
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
 
-    @property
-    def _coders(self) -> tuple[CoderTables, CoderTables, CoderTables]:
-        """Of the three groups."""
-        return self._z_coder, self._y_coder, self._y_coder
-
     @cached_property
     def _y_coder(self) -> CoderTables:
         return CoderTables(self._weights.y_tables)
@@ -146,8 +140,7 @@ class LatentCoder:
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)].
             level: position on the ladder of lambdas in units of 2^-12.
         """
-        grid = LatentGrid(*y.shape[1:])
-        first_y, second_y = grid.pack(np.nan_to_num(y))
+        grid = self._grid(*y.shape[1:])
         z_symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32).reshape(-1)
 
         def clamped(values: NDArray[np.int32], table: Table, tables: FrequencyTables) -> Symbols:
@@ -161,35 +154,37 @@ class LatentCoder:
             return choose
 
         z_group = clamped(z_symbols, self._z_table(grid), self._weights.z_tables)
-        return self._walk(grid, level, z_group, rounding(first_y), rounding(second_y))
+        return self._walk(grid, level, z_group, map(rounding, grid.pack(np.nan_to_num(y))))
+
+    def _grid(self, height: int, width: int) -> LatentGrid:
+        return LatentGrid(height, width, self._weights.config.passes)
 
     def _walk(
-        self, grid: LatentGrid, level: int, z: Symbols, first: Choose, second: Choose
+        self, grid: LatentGrid, level: int, z: Symbols, choices: Iterable[Choose]
     ) -> RoundedLatents:
         """Walk the exact prior, which encoder and decoder do alike.
 
         Args:
-            first: gives the symbols of pass 1, once their prediction is known.
-            second: likewise of pass 2.
+            choices: give the symbols of each pass, once their prediction is known.
         """
         prior = self._weights.prior
         features = prior.features(z.values.reshape(-1, *grid.hyper_shape), level, grid)
-
-        def follow(prediction: Prediction, choose: Choose) -> tuple[Symbols, NDArray[np.float64]]:
-            group = choose(prediction)
-            return group, prediction.reconstruct(group.values.reshape(prediction.table.shape))
-
-        first_group, first_hat = follow(prior.first_pass(features, level, grid), first)
-        prediction = prior.second_pass(features, first_hat, level, grid)
-        second_group, second_hat = follow(prediction, second)
-        y_hat = _to_float(grid, first_hat, second_hat)
-        return RoundedLatents(grid, z, first_group, second_group, y_hat)
+        passes: list[Symbols] = []
+        known: list[Exact] = []
+        for choose in choices:
+            features, prediction = prior.predict(features, known, level, grid)
+            symbols = choose(prediction)
+            passes.append(symbols)
+            known.append(prediction.reconstruct(symbols.values.reshape(prediction.table.shape)))
+        y_hat = (grid.unpack(known) / UNIT).astype(np.float32)
+        return RoundedLatents(grid, z, tuple(passes), y_hat)
 
     def write(self, rounded: RoundedLatents) -> CodedLatents:
         """Code what `round` gave."""
         encoder = RangeEncoder()
-        for group, coder in zip(rounded.groups, self._coders, strict=True):
-            encoder.encode(group.values, group.table, coder)
+        encoder.encode(rounded.z.values, rounded.z.table, self._z_coder)
+        for symbols in rounded.passes:
+            encoder.encode(symbols.values, symbols.table, self._y_coder)
         return CodedLatents(encoder.finish(), rounded)
 
     def read(self, stream: bytes, height: int, width: int, level: int) -> RoundedLatents:
@@ -198,7 +193,7 @@ class LatentCoder:
         Raises:
             DamagedFileError: the stream is impossible.
         """
-        grid, decoder = LatentGrid(height, width), RangeDecoder(stream)
+        grid, decoder = self._grid(height, width), RangeDecoder(stream)
 
         def decode(table: Table, coder: CoderTables) -> Symbols:
             return Symbols(decoder.decode(table, coder), table, coder.tables)
@@ -207,7 +202,7 @@ class LatentCoder:
             return decode(prediction.table.reshape(-1), self._y_coder)
 
         z_group = decode(self._z_table(grid), self._z_coder)
-        rounded = self._walk(grid, level, z_group, choose, choose)
+        rounded = self._walk(grid, level, z_group, repeat(choose, grid.passes))
         decoder.finish()
         return rounded
 
@@ -217,10 +212,3 @@ class LatentCoder:
         """`read`, as (y^ [M, height, width], CRC-32 of the symbols)."""
         rounded = self.read(stream, height, width, level)
         return rounded.y_hat, rounded.checksum
-
-
-def _to_float(
-    grid: LatentGrid, first: NDArray[np.float64], second: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    plain: NDArray[np.float32] = (grid.unpack(first, second) / UNIT).astype(np.float32)
-    return plain

@@ -70,7 +70,10 @@ def parse_lambdas(
 @click.option("--latent", default=320, show_default=True, help="Channels of the trunk and of y.")
 @click.option("--hyper", default=128, show_default=True, help="Channels of z.")
 @click.option("--prior", default=192, show_default=True, help="Width of the prior networks.")
-@click.option("--blocks", default="2,3", show_default=True, help="Blocks at 1/8 and at 1/16.")
+@click.option("--blocks", default="4,3", show_default=True, help="Blocks at 1/8 and at 1/16.")
+@click.option(
+    "--gates16/--no-gates16", default=False, show_default=True, help="Gated branches at 1/16."
+)
 @click.option(
     "--rounding",
     type=click.Choice(["integer", "vq"]),
@@ -205,18 +208,26 @@ def _start(
 
     from codec.training.initial import initial_state, with_transforms_of
 
-    model, initial = initial_state(options["init"])
+    changes: dict[str, Any] = {}
+    if "blocks" in given:
+        changes["blocks8"], changes["blocks16"] = _depths(options)
+    if "gates16" in given:
+        changes["gates16"] = options["gates16"]
+    model, initial = initial_state(options["init"], changes)
     if options["rounding"] == "vq" and model.rounding == "integer":
         if given & SHAPE_OPTIONS:
             raise click.UsageError("--init brings the shape of its model's transforms")
         return with_transforms_of(options["init"], _model_config(options, given))
     same = "rounding" not in given or options["rounding"] == model.rounding
-    if given & (MODEL_OPTIONS - {"rounding"}) or not same:
-        raise click.UsageError("--init brings the shape, the lambdas and the rounding of its model")
+    if given & (MODEL_OPTIONS - {"rounding", "blocks", "gates16"}) or not same:
+        raise click.UsageError(
+            "--init brings the shape, the lambdas and the rounding of its model; only --blocks and "
+            "--no-gates16 may change it"
+        )
     return model, initial
 
 
-SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks"}
+SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks", "gates16"}
 VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
 MODEL_OPTIONS = {"lambdas", "prior", "rounding"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {
@@ -253,16 +264,22 @@ def _training_config(options: dict[str, Any]) -> TrainingConfig:
     return TrainingConfig(**_training_settings(options, set(options)))
 
 
+def _depths(options: dict[str, Any]) -> tuple[int, int]:
+    """Blocks at 1/8 and at 1/16."""
+    try:
+        blocks8, blocks16 = (int(n) for n in options["blocks"].split(","))
+    except ValueError:
+        raise click.UsageError("--blocks takes two numbers, such as 4,3") from None
+    return blocks8, blocks16
+
+
 def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
     from codec.model.config import ModelConfig
 
     low, high = options["lambdas"] or LAMBDAS[options["rounding"]]
     if low == high and "levels" in given:
         raise click.UsageError("one lambda makes one residual level; give LOW:HIGH for --levels")
-    try:
-        blocks8, blocks16 = (int(n) for n in options["blocks"].split(","))
-    except ValueError:
-        raise click.UsageError("--blocks takes two numbers, such as 2,3") from None
+    blocks8, blocks16 = _depths(options)
     rates = options["levels"] if options["rounding"] == "vq" else 8
     return ModelConfig(
         transform=options["transform"],
@@ -270,6 +287,7 @@ def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
         channels16=options["latent"],
         blocks8=blocks8,
         blocks16=blocks16,
+        gates16=options["gates16"],
         latent=options["latent"],
         hyper=options["hyper"],
         prior=options["prior"],

@@ -69,14 +69,11 @@ class ModelCoder:
         container = 8.0 * (len(data) - sum(lengths))
         if self.codec.weights.config.rounding == "vq":
             bits = self.codec.encode_only(image, setting).bits
-            return ModelBits(0.0, bits, 0.0, container, None, len(lengths))
-        z = first = second = 0.0
-        for rounded, _ in self._rounded(data):
-            z += float(rounded.z.bits.sum())
-            first += float(rounded.first.bits.sum())
-            second += float(rounded.second.bits.sum())
+            return ModelBits(0.0, (bits,), container, None, len(lengths))
+        sums = [[float(g.bits.sum()) for g in rounded.groups] for rounded, _ in self._rounded(data)]
+        z, *passes = map(sum, zip(*sums, strict=True))
         noisy = self._noisy(image, self.codec.level_of(setting))
-        return ModelBits(z, first, second, container, noisy, len(lengths))
+        return ModelBits(z, tuple(passes), container, noisy, len(lengths))
 
     def position_bits(self, data: bytes) -> NDArray[np.float64] | None:
         """-log2 P of a file by latent position, [ceil(H/16), ceil(W/16)].

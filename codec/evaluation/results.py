@@ -20,10 +20,8 @@ class ModelBits:
 
     z: float
     """-log2 P of the hyper-latents by the integer tables; 0 with rounding to centres."""
-    first: float
-    """Of pass 1 of y."""
-    second: float
-    """Of pass 2 of y."""
+    passes: tuple[float, ...]
+    """Of each pass of y; of all indices with rounding to centres."""
     container: float
     """Of the file beyond its coded streams."""
     noisy: float | None
@@ -35,7 +33,7 @@ class ModelBits:
     @property
     def rounded(self) -> float:
         """-log2 P of all rounded latents."""
-        return self.z + self.first + self.second
+        return self.z + sum(self.passes)
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,9 @@ class Measurement:
         if not isinstance(values, dict):
             raise TypeError("a measurement is an object")
         model = values.get("model")
-        return cls(**{**values, "model": ModelBits(**model) if model else None})
+        if model:
+            model = ModelBits(**{**model, "passes": tuple(model["passes"])})
+        return cls(**{**values, "model": model})
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,7 @@ class TheoryRow:
     setting: float
     z: float
     """-log2 P of the hyper-latents, in bytes, as are all below."""
-    first: float
-    second: float
+    passes: tuple[float, ...]
     container: float
     size: float
     """Of the files."""
@@ -155,7 +154,7 @@ class TheoryRow:
 
     @property
     def rounded(self) -> float:
-        return self.z + self.first + self.second
+        return self.z + sum(self.passes)
 
     @property
     def coder(self) -> float:
@@ -190,8 +189,9 @@ def _theory_row(setting: float, group: list[tuple[Measurement, ModelBits]]) -> T
     return TheoryRow(
         setting=setting,
         z=fmean(bits.z for _, bits in group) / 8,
-        first=fmean(bits.first for _, bits in group) / 8,
-        second=fmean(bits.second for _, bits in group) / 8,
+        passes=tuple(
+            fmean(sizes) / 8 for sizes in zip(*(bits.passes for _, bits in group), strict=True)
+        ),
         container=fmean(bits.container for _, bits in group) / 8,
         size=fmean(m.size for m, _ in group),
         rounded_bpp=fmean(bits.rounded / m.pixels for m, bits in group),

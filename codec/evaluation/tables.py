@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from codec.evaluation.bd_rate import Gap, decibels
 from codec.evaluation.results import Evaluation
-from codec.evaluation.summary import differences, our_codecs, theory
+from codec.evaluation.summary import TheoryRow, differences, our_codecs, theory
 
 
 def table(columns: str, rows: Iterable[Sequence[str]]) -> str:
@@ -59,22 +59,24 @@ def _range(gap: Gap) -> str:
 
 def theory_table(evaluation: Evaluation) -> str:
     """Files of ours against what the model says: mean bytes per picture, bits per pixel."""
+    rows = [(ours, row) for ours in our_codecs(evaluation) for row in theory(evaluation, ours)]
+    most = max((len(row.passes) for _, row in rows), default=0)
+    passes = "".join(f"pass {number}|" for number in range(1, most + 1))
     return table(
-        "codec|setting|file, bytes|-log2 P|z|pass 1|pass 2|container|coder|noisy bpp|rounded bpp",
-        _theory_rows(evaluation),
+        f"codec|setting|file, bytes|-log2 P|z|{passes}container|coder|noisy bpp|rounded bpp",
+        _theory_rows(rows, most),
     )
 
 
-def _theory_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
-    for ours in our_codecs(evaluation):
-        for row in theory(evaluation, ours):
-            sizes = (row.size, row.rounded, row.z, row.first, row.second)
-            yield (
-                ours,
-                f"{row.setting:.4g}",
-                *(f"{size:.0f}" for size in sizes),
-                f"{row.container:.1f}",
-                f"{row.coder:.1f}",
-                "" if row.noisy_bpp is None else f"{row.noisy_bpp:.4f}",
-                f"{row.rounded_bpp:.4f}",
-            )
+def _theory_rows(rows: list[tuple[str, TheoryRow]], passes: int) -> Iterator[tuple[str, ...]]:
+    for ours, row in rows:
+        yield (
+            ours,
+            f"{row.setting:.4g}",
+            *(f"{size:.0f}" for size in (row.size, row.rounded, row.z, *row.passes)),
+            *("" for _ in range(passes - len(row.passes))),
+            f"{row.container:.1f}",
+            f"{row.coder:.1f}",
+            "" if row.noisy_bpp is None else f"{row.noisy_bpp:.4f}",
+            f"{row.rounded_bpp:.4f}",
+        )

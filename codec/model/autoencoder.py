@@ -15,7 +15,7 @@ from codec.model.densities import (
     gaussian_cell_probability,
     sigma_of_level,
 )
-from codec.model.hyperprior import ExactPrior, HyperAnalysis, checkerboard
+from codec.model.hyperprior import ExactPrior, HyperAnalysis, pass_numbers
 from codec.model.rate import Gain
 from codec.model.rounding import Surrogate, for_rate, for_synthesis
 from codec.model.transforms import build_transforms
@@ -107,15 +107,17 @@ class RoundingAutoencoder(nn.Module):
     def _walk(
         self, y: Tensor, level: Tensor, surrogate: Surrogate
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(z, mu, position on the ladder of scales, y^): what both passes predict of y."""
+        """(z, mu, position on the ladder of scales, y^): what the passes predict of y."""
         z = self.h_a(y).float()
         features = self.prior.features(for_synthesis(z, 0.0, surrogate), level)
 
-        first = checkerboard(y.shape[1], y.shape[2], y.shape[3], y.device)
-        mu_first, level_first = self.prior.first_pass(features, level)
-        y_hat_first = for_synthesis(y, mu_first, surrogate).where(first, 0.0)
-        mu_second, level_second = self.prior.second_pass(features, y_hat_first, level)
-
-        mu = torch.where(first, mu_first, mu_second)
-        y_hat = torch.where(first, y_hat_first, for_synthesis(y, mu_second, surrogate))
-        return z, mu, torch.where(first, level_first, level_second), y_hat
+        passes = self.config.passes
+        numbers = pass_numbers(y.shape[1], y.shape[2], y.shape[3], passes, y.device)
+        mu = scale_level = y_hat = torch.zeros_like(y)
+        for number in range(passes):
+            features, mean, scale = self.prior.predict(number, features, y_hat, level)
+            here = numbers == number
+            mu = torch.where(here, mean, mu)
+            scale_level = torch.where(here, scale, scale_level)
+            y_hat = torch.where(here, for_synthesis(y, mean, surrogate), y_hat)
+        return z, mu, scale_level, y_hat

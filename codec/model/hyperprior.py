@@ -1,11 +1,14 @@
-"""Mean-scale hyperprior with a dual spatial prior, in floats for training.
+"""Mean-scale hyperprior with a spatial prior in two or four passes, in floats for training.
 
-    y' --h_a--> z          z^ --h_s--> features --first head--> mu, scale of pass 1
-                           y^ of pass 1 --context--> + features --second head--> pass 2
+    y' --h_a--> z          z^ --h_s--> features --head--> mu, scale of pass 1
+                           y^ known so far --context--> + features --head--> the next pass
 
-Pass 1 holds the first half of the channels on the even squares of a checkerboard and the
-second half on the odd ones; pass 2 holds the rest (dual spatial prior: two passes, not a
-serial scan). Heads give mu and a position on the ladder of 64 scales.
+With two passes (dual spatial prior) the squares of a checkerboard are of two classes, with four
+(quadtree partition, Li et al. 2023) the positions of 2x2 groups are of four. Pass k of P holds of
+class c the channels of part c xor k of P equal parts. So every pass holds some channels
+everywhere, and a latent of a later pass has neighbours of its own channel in earlier ones: first
+the diagonal ones, then the four nearest, then all eight. The first two of four passes hold what
+the first of two does. Heads give mu and a position on the ladder of 64 scales.
 
 `ExactPrior` (h_s, heads, context) has a twin in `codec.runtime.exact_prior`, which runs the
 same layers in exact arithmetic; therefore only 1x1 and depthwise 3x3 convolutions, pixel
@@ -14,6 +17,7 @@ shuffles and ReLU appear in it, and its parameters are exported as dyadic number
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -31,12 +35,18 @@ CONTEXT_UNIT = 1 / 16
 """The context network reads y^ in units of 16; folded likewise."""
 
 
-def checkerboard(channels: int, height: int, width: int, device: torch.device) -> Tensor:
-    """True where pass 1 holds the latent; [channels, height, width]."""
-    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
-    even = (rows[:, None] + columns) % 2 == 0
-    first_half = torch.arange(channels, device=device) < channels // 2
-    return even == first_half[:, None, None]
+def pass_numbers(
+    channels: int, height: int, width: int, passes: int, device: torch.device
+) -> Tensor:
+    """The pass, from 0, that holds each latent; int64 [channels, height, width]."""
+    rows = torch.arange(height, device=device)[:, None]
+    columns = torch.arange(width, device=device)
+    position = (rows + columns) % 2
+    if passes == 4:
+        position = 2 * position + rows % 2
+    ends = torch.tensor([channels * k // passes for k in range(1, passes)], device=device)
+    part = (torch.arange(channels, device=device)[:, None] >= ends).sum(1)
+    return position ^ part[:, None, None]
 
 
 class HyperAnalysis(nn.Module):
@@ -95,8 +105,24 @@ class PriorHead(nn.Module):
         return mu, scale_level
 
 
+class Split(nn.Module):
+    """What the second of two passes sees of the first: y^ [B, M, H, W], zero where unknown.
+
+    Starts blind, so that a prior that was trained without it computes what it did.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.context = Pointwise(config.latent, config.prior, zero=True)
+        self.block = PriorBlock(config.prior)
+        self.head = PriorHead(config.prior, config)
+
+
 class ExactPrior(nn.Module):
-    """h_s, the two heads and the context network: all that the range decoder depends on."""
+    """h_s, the heads and the context networks: all that the range decoder depends on.
+
+    Two passes are the halves of y; four split each half once more.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -113,6 +139,14 @@ class ExactPrior(nn.Module):
         self.context_block1 = PriorBlock(width)
         self.context_block2 = PriorBlock(width)
         self.second_head = PriorHead(width, config)
+        self.passes = config.passes
+        if self.passes == 4:
+            self.first_split = Split(config)
+            self.second_split = Split(config)
+
+    def heads(self) -> list[PriorHead]:
+        """Of the passes, in their order."""
+        return [head for _, _, head in self._steps()]
 
     def features(self, z_hat: Tensor, level: Tensor) -> Tensor:
         """z^ [B, hyper, H, W] to features [B, prior, 4H, 4W]."""
@@ -121,14 +155,36 @@ class ExactPrior(nn.Module):
         h = F.pixel_shuffle(self.up32(self.block32(h)), 2)
         return cast(Tensor, self.block16(h))
 
-    def first_pass(self, features: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and scale level [B, M, H, W] for the latents of pass 1."""
-        return cast(tuple[Tensor, Tensor], self.first_head(features, level))
+    def predict(
+        self, number: int, features: Tensor, known: Tensor, level: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the prior says of one pass.
 
-    def second_pass(
-        self, features: Tensor, y_hat_first: Tensor, level: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """mu and scale level for the rest; `y_hat_first` is zero outside pass 1."""
-        h = features + self.context(y_hat_first * CONTEXT_UNIT)
-        h = self.context_block2(self.context_block1(h))
-        return cast(tuple[Tensor, Tensor], self.second_head(h, level))
+        Args:
+            number: of the pass, from 0.
+            features: as the pass before left them, at first those of `features`.
+            known: y^ of all passes before, [B, M, H, W], zero elsewhere.
+
+        Returns:
+            (features for the next pass, mu, scale level), the latter [B, M, H, W] and meant for
+            the latents of this pass.
+        """
+        context, blocks, head = self._steps()[number]
+        if context is not None:
+            features = features + context(known * CONTEXT_UNIT)
+        for block in blocks:
+            features = block(features)
+        return features, *head(features, level)
+
+    def _steps(self) -> list[tuple[Pointwise | None, Sequence[PriorBlock], PriorHead]]:
+        halves: list[tuple[Pointwise | None, Sequence[PriorBlock], PriorHead]] = [
+            (None, (), self.first_head),
+            (self.context, (self.context_block1, self.context_block2), self.second_head),
+        ]
+        if self.passes == 2:
+            return halves
+        first, second = (
+            (split.context, (split.block,), split.head)
+            for split in (self.first_split, self.second_split)
+        )
+        return [halves[0], first, halves[1], second]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.model.config import ModelConfig
-from codec.model.hyperprior import HEAD_UNIT, PriorBlock, checkerboard
+from codec.model.hyperprior import HEAD_UNIT, PriorBlock, pass_numbers
 
 PASSES = 2
 
@@ -77,8 +77,7 @@ class IndexPrior(nn.Module):
     def pass_mask(self, indices: Tensor, number: int) -> Tensor:
         """Which indices [B, G, H, W] pass `number` holds: [G, H, W]."""
         _, groups, height, width = indices.shape
-        first = checkerboard(groups, height, width, indices.device)
-        return first if number == 0 else ~first
+        return pass_numbers(groups, height, width, PASSES, indices.device) == number
 
     def bits(self, indices: Tensor) -> Tensor:
         """-log2 P of every index, [levels, B, G, H, W], for indices of the same shape."""

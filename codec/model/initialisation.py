@@ -10,13 +10,17 @@ new start brings them back (`restart_dead_units`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.model.build import Autoencoder
+from codec.model.config import ModelConfig
 from codec.model.densities import LOG_SIGMA_STEP, SIGMA_MIN
-from codec.model.hyperprior import HyperAnalysis, PriorBlock
+from codec.model.hyperprior import HyperAnalysis, PriorBlock, Split
 from codec.model.transforms import (
     MIDDLE_GREY,
     Block,
@@ -24,9 +28,12 @@ from codec.model.transforms import (
     LowResAnalysis,
     LowResSynthesis,
     Pointwise,
+    build_transforms,
 )
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.model.vector_quantizer import fit_centres, group, look_up, nearest, ungroup
+
+P = TypeVar("P", bound=nn.Module)
 
 BATCH = 16
 DEAD = 1e-3
@@ -55,8 +62,8 @@ def start_as_transform_codec(model: Autoencoder, pictures: Tensor) -> None:
         y = model.gain(model.g_a(pictures, level), level)
         mean, deviation = y.mean((0, 2, 3)), y.std((0, 2, 3)).clamp_min(SIGMA_MIN)
         bias = torch.cat([mean, (deviation / SIGMA_MIN).log() / LOG_SIGMA_STEP])
-        model.prior.first_head.level_bias[anchor] = bias
-        model.prior.second_head.level_bias[anchor] = bias
+        for head in model.prior.heads():
+            head.level_bias[anchor] = bias
 
 
 @torch.no_grad()
@@ -132,6 +139,25 @@ def _principal_components(g_a: LowResAnalysis, g_s: LowResSynthesis, pictures: T
     g_s.up.weight.copy_(weight.T)
 
 
+def _inputs(model: Autoencoder, pictures: Tensor, layers: Mapping[P, nn.Module]) -> dict[P, Tensor]:
+    """What the layers of some parts read, over all lambdas: [B, C, H, W] of those that ran."""
+    seen: dict[nn.Module, list[Tensor]] = {}  # a layer may run several times
+
+    def keep(layer: nn.Module, arguments: tuple[Tensor], _: Tensor) -> None:
+        seen.setdefault(layer, []).append(arguments[0])
+
+    levels = torch.linspace(0, model.config.anchors - 1, len(pictures))
+    if isinstance(model, VectorAutoencoder):
+        levels = levels.floor()
+    hooks = [layer.register_forward_hook(keep) for layer in layers.values()]
+    try:
+        model(pictures, levels, "rounded")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {part: torch.cat(seen[layer]) for part, layer in layers.items() if layer in seen}
+
+
 @torch.no_grad()
 def restart_dead_units(model: Autoencoder, pictures: Tensor) -> int:
     """Draw hidden units anew that (nearly) no place of a sample of pictures switches on.
@@ -149,24 +175,47 @@ def restart_dead_units(model: Autoencoder, pictures: Tensor) -> int:
         How many units were restarted.
     """
     parts = [
-        part for part in model.modules() if isinstance(part, Block | PriorBlock | HyperAnalysis)
+        part
+        for part in model.modules()
+        if isinstance(part, PriorBlock | HyperAnalysis) or (isinstance(part, Block) and part.gated)
     ]
-    inputs: dict[nn.Module, list[Tensor]] = {}  # a layer may run several times
+    inputs = _inputs(model, pictures, {part: _hidden_layer(part) for part in parts})
+    return sum(_restart(part, x) for part, x in inputs.items())
 
-    def keep(layer: nn.Module, arguments: tuple[Tensor], _: Tensor) -> None:
-        inputs.setdefault(layer, []).append(arguments[0])
 
-    levels = torch.linspace(0, model.config.anchors - 1, len(pictures))
-    if isinstance(model, VectorAutoencoder):
-        levels = levels.floor()
-    hooks = [_hidden_layer(part).register_forward_hook(keep) for part in parts]
-    try:
-        model(pictures, levels, "rounded")
-    finally:
-        for hook in hooks:
-            hook.remove()
-    seen = [(part, inputs[_hidden_layer(part)]) for part in parts if _hidden_layer(part) in inputs]
-    return sum(_restart(part, torch.cat(x)) for part, x in seen)
+def with_blocks(config: ModelConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters of transforms of another depth: fresh blocks where some are missing.
+
+    Args:
+        config: of the new model.
+        state: of the old one; what the new one has no place for is left out.
+    """
+    wanted = {
+        f"{name}.{inner}": tensor
+        for name, part in zip(("g_a", "g_s"), build_transforms(config), strict=True)
+        for inner, tensor in part.state_dict().items()
+    }
+    others = {n: t for n, t in state.items() if not n.startswith(("g_a.", "g_s."))}
+    return others | {name: state.get(name, fresh) for name, fresh in wanted.items()}
+
+
+@torch.no_grad()
+def split_passes(config: ModelConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters of a prior in two passes as those of one in four that computes the same.
+
+    Args:
+        config: of the new model.
+        state: of the old one.
+    """
+    carried = dict(state)
+    for half in ("first", "second"):
+        split = Split(config)
+        split.head.load_state_dict(
+            {name: state[f"prior.{half}_head.{name}"] for name in split.head.state_dict()}
+        )
+        names = split.state_dict().items()
+        carried |= {f"prior.{half}_split.{name}": tensor for name, tensor in names}
+    return carried
 
 
 def _hidden_layer(part: Block | PriorBlock | HyperAnalysis) -> Pointwise:

@@ -70,26 +70,38 @@ class Block(nn.Module):
     """Residual block: x += W2 dw3x3(lrelu(W1 x)), then x += W4 (u * gate(v)), [u, v] = W3 x.
 
     gate(v) is relu(v), at most `bound` if that is not 0. The last layer of each branch starts at
-    zero, so that the block starts as the identity.
+    zero, so that the block starts as the identity. The second branch may be left out.
     """
 
-    def __init__(self, channels: int, bound: float) -> None:
+    def __init__(self, channels: int, bound: float, gated: bool = True) -> None:
         super().__init__()
+        self.gated = gated
         self._bound = bound or math.inf
         self.w1 = Pointwise(channels, channels)
         self.dw = Depthwise(channels)
         self.w2 = Pointwise(channels, channels, zero=True)
-        self.w3 = Pointwise(channels, 2 * channels)
-        self.w4 = Pointwise(channels, channels, zero=True)
+        if gated:
+            self.w3 = Pointwise(channels, 2 * channels)
+            self.w4 = Pointwise(channels, channels, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.w2(self.dw(F.leaky_relu(self.w1(x))))
+        if not self.gated:
+            return x
         u, v = self.w3(x).chunk(2, dim=1)
         return cast(Tensor, x + self.w4(u * F.hardtanh(v, 0.0, self._bound)))
 
 
-def _blocks(channels: int, count: int, gate_bound: float) -> nn.Sequential:
-    return nn.Sequential(*(Block(channels, gate_bound) for _ in range(count)))
+def _blocks8(config: ModelConfig) -> nn.Sequential:
+    blocks = (Block(config.channels8, config.gate_bound) for _ in range(config.blocks8))
+    return nn.Sequential(*blocks)
+
+
+def _blocks16(config: ModelConfig) -> nn.Sequential:
+    blocks = (
+        Block(config.channels16, config.gate_bound, config.gates16) for _ in range(config.blocks16)
+    )
+    return nn.Sequential(*blocks)
 
 
 class LowResAnalysis(nn.Module):
@@ -99,10 +111,10 @@ class LowResAnalysis(nn.Module):
         super().__init__()
         c8, c16 = config.channels8, config.channels16
         self.stem = TrunkPointwise(3 * 64, c8)
-        self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
+        self.blocks8 = _blocks8(config)
         self.scale = LevelScale(config.anchors, c8)
         self.down = TrunkPointwise(4 * c8, c16)
-        self.blocks16 = _blocks(c16, config.blocks16, config.gate_bound)
+        self.blocks16 = _blocks16(config)
         self.head = TrunkPointwise(c16, config.latent)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8))
@@ -129,10 +141,10 @@ class LowResSynthesis(nn.Module):
         super().__init__()
         c8, c16 = config.channels8, config.channels16
         self.head = TrunkPointwise(config.latent, c16)
-        self.blocks16 = _blocks(c16, config.blocks16, config.gate_bound)
+        self.blocks16 = _blocks16(config)
         self.up = TrunkPointwise(c16, 4 * c8)
         self.scale = LevelScale(config.anchors, c8)
-        self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
+        self.blocks8 = _blocks8(config)
         self.stem = TrunkPointwise(c8, 3 * 64)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8).T)

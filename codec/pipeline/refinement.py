@@ -44,13 +44,14 @@ class Caution:
     damping: float
     """Factor on the curvature: a step often looks good because its curvature looks too small."""
     context: float
-    """Bits of curvature of pass 1 beyond that of the error, since it predicts pass 2."""
+    """Bits of curvature beyond that of the error, of the first half of the passes, since they
+    predict the other."""
 
     @classmethod
     def of_round(cls, number: int) -> Caution:
         """Great at first, when curvatures are little known and many steps are taken at once."""
         fading = 0.8**number
-        return cls(1 + 2 * fading, 1.15 + 0.3 * fading, 3 + 5 * fading)
+        return cls(1 + 0.5 * fading, 1.15 + 0.15 * fading, 3 + 2 * fading)
 
 
 @dataclass(frozen=True)
@@ -145,18 +146,18 @@ def steps(
     """
     grid = rounded.grid
     gradients, curvatures = grid.pack(gradient), grid.pack(curvature)
-    contexts = (caution.context, 0.0)
     packed = []
-    for symbols, slope, bend, context in zip(
-        (rounded.first, rounded.second), gradients, curvatures, contexts, strict=True
+    for number, (symbols, slope, bend) in enumerate(
+        zip(rounded.passes, gradients, curvatures, strict=True)
     ):
+        context = caution.context if number < grid.passes // 2 else 0.0
         half = (caution.damping * bend + context) / 2
         up = _bits_of_step(symbols, 1).reshape(slope.shape) + slope + half
         down = _bits_of_step(symbols, -1).reshape(slope.shape) - slope + half
         promising = np.minimum(up, down) < -caution.threshold
         taken = promising & (random.random(slope.shape) < SHARE)
         packed.append(np.where(up < down, 1.0, -1.0) * taken)
-    return grid.unpack(*packed).astype(np.float32)
+    return grid.unpack(packed).astype(np.float32)
 
 
 def _bits_of_step(symbols: Symbols, step: int) -> NDArray[np.float64]:

@@ -1,16 +1,16 @@
 """The prior networks in exact arithmetic: the twin of `codec.model.hyperprior.ExactPrior`.
 
-Latents are handled in two packed passes of shape [M/2, H*W], the even squares of the
-checkerboard in front of the odd ones. On even squares pass 1 holds channels 0 .. M/2-1 and
-pass 2 the rest; on odd ones the other way round. `LatentGrid` packs and unpacks.
+Latents are handled pass by pass, in packed arrays of shape [M/P, H*W] with the positions sorted
+by their class. Pass k of P holds of class c the channels of part c xor k of P equal parts.
+`LatentGrid` packs and unpacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,31 +39,41 @@ Real = TypeVar("Real", bound=np.number)
 
 @dataclass(frozen=True)
 class LatentGrid:
-    """Size of y in latent positions, and its checkerboard."""
+    """Size of y in latent positions, and their classes.
+
+    With two passes these are the colours of a checkerboard, with four the places in 2x2 groups:
+    upper left, lower right, upper right, lower left.
+    """
 
     height: int
     width: int
+    passes: int = 2
+    """2 or 4, and so many classes."""
 
     @property
     def hyper_shape(self) -> tuple[int, int]:
         """Rows and columns of z: one per 4x4 positions of y, rounded up."""
         return -(-self.height // 4), -(-self.width // 4)
 
-    @property
-    def evens(self) -> int:
-        """Number of even squares."""
-        return (self.height * self.width + 1) // 2
+    @cached_property
+    def _class(self) -> NDArray[np.intp]:
+        """Of each position, row-major, [H*W]."""
+        rows, columns = np.ogrid[: self.height, : self.width]
+        position = (rows + columns) % 2
+        if self.passes == 4:
+            position = 2 * position + rows % 2
+        return position.reshape(-1)
 
-    def halves(self, swap: bool) -> tuple[slice, slice]:
-        """Packed positions of (even, odd) squares, or of (odd, even) ones."""
-        even, odd = slice(None, self.evens), slice(self.evens, None)
-        return (odd, even) if swap else (even, odd)
+    @cached_property
+    def classes(self) -> tuple[slice, ...]:
+        """Packed positions of each class."""
+        ends = np.cumsum(np.bincount(self._class, minlength=self.passes)).tolist()
+        return tuple(slice(first, end) for first, end in zip([0, *ends], ends, strict=False))
 
     @cached_property
     def order(self) -> NDArray[np.intp]:
-        """Row-major positions of the packed ones: even squares, then odd ones; [H*W]."""
-        rows, columns = np.ogrid[: self.height, : self.width]
-        return np.argsort((rows + columns).reshape(-1) % 2, kind="stable")
+        """Row-major positions of the packed ones, class by class, [H*W]."""
+        return np.argsort(self._class, kind="stable")
 
     def to_packed(self, x: NDArray[Real]) -> NDArray[Real]:
         """Columns [C, H*W] from row-major to packed order."""
@@ -73,20 +83,22 @@ class LatentGrid:
         """Inverse of `to_packed`."""
         return np.take(x, np.argsort(self.order), axis=1)
 
-    def pack(self, y: NDArray[np.floating]) -> tuple[Exact, Exact]:
-        """y [M, H, W] to (pass 1, pass 2), each [M/2, H*W]."""
-        upper, lower = np.split(self.to_packed(y.reshape(len(y), -1).astype(np.float64)), 2)
-        n = self.evens
-        first = np.concatenate([upper[:, :n], lower[:, n:]], axis=1)
-        return first, np.concatenate([lower[:, :n], upper[:, n:]], axis=1)
+    def pack(self, y: NDArray[np.floating]) -> list[Exact]:
+        """y [M, H, W] to its passes, each [M/P, H*W]."""
+        return self._exchange(self.to_packed(y.reshape(len(y), -1).astype(np.float64)))
 
-    def unpack(self, first: Exact, second: Exact) -> Exact:
+    def unpack(self, passes: Sequence[Exact]) -> Exact:
         """Inverse of `pack`."""
-        n = self.evens
-        upper = np.concatenate([first[:, :n], second[:, n:]], axis=1)
-        lower = np.concatenate([second[:, :n], first[:, n:]], axis=1)
-        y = self.to_spatial(np.concatenate([upper, lower]))
+        y = self.to_spatial(np.concatenate(self._exchange(np.concatenate(passes))))
         return y.reshape(len(y), self.height, self.width)
+
+    def _exchange(self, packed: Exact) -> list[Exact]:
+        """Parts of the channels to passes, or passes to parts: [M, H*W] to P of [M/P, H*W]."""
+        parts = np.split(packed, self.passes)
+        return [
+            np.concatenate([parts[c ^ k][:, at] for c, at in enumerate(self.classes)], axis=1)
+            for k in range(self.passes)
+        ]
 
 
 @dataclass(frozen=True)
@@ -111,28 +123,75 @@ class Prediction:
 class _Head:
     """Means and table numbers of one pass, computed only for the latents it holds."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[np.int32]], name: str) -> None:
+    def __init__(
+        self, tensors: Mapping[str, NDArray[np.int32]], name: str, number: int, passes: int
+    ) -> None:
         weight, self._bias = tensors[f"{name}.weight"], tensors[f"{name}.level_bias"]
         check_bounds(weight, self._bias, name)
-        latent = len(weight) // 2
-        rows = np.arange(2 * latent).reshape(2, 2, latent // 2)
-        # For each half of the channels, the rows that give their mu and their scale.
-        self._rows = rows.transpose(1, 0, 2).reshape(2, latent)
+        channels = np.arange(len(weight)).reshape(2, passes, -1)  # of mu and scale, by part
+        self._rows = [channels[:, c ^ number].reshape(-1) for c in range(passes)]
         self._weights = [weight[rows] * 2.0**-WEIGHT_BITS for rows in self._rows]
 
-    def __call__(self, packed: Exact, level: int, grid: LatentGrid, swap: bool) -> Prediction:
-        """Predict from packed features; `swap` puts the second half on the even squares."""
+    def __call__(self, packed: Exact, level: int, grid: LatentGrid) -> Prediction:
+        """Predict from packed features."""
         offset = bias_in_units(interpolate(self._bias, level, LEVEL_BITS))
         out = np.empty((len(self._rows[0]), packed.shape[1]))
-        for half, squares in enumerate(grid.halves(swap)):
-            np.matmul(self._weights[half], packed[:, squares], out=out[:, squares])
-            out[:, squares] += offset[self._rows[half], None]
+        for rows, weight, at in zip(self._rows, self._weights, grid.classes, strict=True):
+            np.matmul(weight, packed[:, at], out=out[:, at])
+            out[:, at] += offset[rows, None]
         requantise(out, LOWEST)
         mean, scale = np.split(out, 2)
         scale += UNIT // 2
         scale *= 1 / UNIT
         np.clip(np.floor(scale, out=scale), 0, 63, out=scale)
         return Prediction(mean, scale.astype(np.uint8))
+
+
+class _Context:
+    """1x1 convolution of the passes before one; each class has the channels it knows."""
+
+    def __init__(
+        self, tensors: Mapping[str, NDArray[np.int32]], name: str, number: int, passes: int
+    ) -> None:
+        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        check_bounds(weight, bias, name)
+        parts = np.split(weight * 2.0**-WEIGHT_BITS, passes, axis=1)
+        self._weights = [
+            np.concatenate([parts[c ^ k] for k in range(number)], axis=1) for c in range(passes)
+        ]
+        self._offset = bias_in_units(bias)[:, None]
+
+    def __call__(self, known: Sequence[Exact], grid: LatentGrid) -> Exact:
+        x = np.concatenate(known)
+        out = np.empty((len(self._offset), x.shape[1]))
+        for weight, at in zip(self._weights, grid.classes, strict=True):
+            np.matmul(weight, x[:, at], out=out[:, at])
+        out += self._offset
+        return requantise(out, LOWEST)
+
+
+class _Step(NamedTuple):
+    """What predicts one pass."""
+
+    context: _Context | None
+    """None in the first pass."""
+    blocks: Sequence[Block]
+    head: _Head
+
+
+_STEPS: Mapping[int, Sequence[tuple[str, Sequence[str], str]]] = {
+    2: (
+        ("", (), "first_head"),
+        ("context", ("context_block1", "context_block2"), "second_head"),
+    ),
+    4: (
+        ("", (), "first_head"),
+        ("first_split.context", ("first_split.block",), "first_split.head"),
+        ("context", ("context_block1", "context_block2"), "second_head"),
+        ("second_split.context", ("second_split.block",), "second_split.head"),
+    ),
+}
+"""By the number of passes, for each the names of its context layer, blocks and head."""
 
 
 def prior_shapes(config: ModelConfig) -> Shapes:
@@ -142,16 +201,18 @@ def prior_shapes(config: ModelConfig) -> Shapes:
         "stem.weight": (width, config.hyper),
         "stem.bias": (width,),
         "level_bias": (config.anchors, width),
-        "context.weight": (width, latent),
-        "context.bias": (width,),
     }
     for name in ("up64", "up32"):
         shapes |= {f"{name}.weight": (4 * width, width), f"{name}.bias": (4 * width,)}
-    for name in ("block64", "block32", "block16", "context_block1", "context_block2"):
+    for name in ("block64", "block32", "block16"):
         shapes |= block_shapes(name, width)
-    for name in ("first_head", "second_head"):
-        shapes[f"{name}.weight"] = (2 * latent, width)
-        shapes[f"{name}.level_bias"] = (config.anchors, 2 * latent)
+    for context, blocks, head in _STEPS[config.passes]:
+        if context:
+            shapes |= {f"{context}.weight": (width, latent), f"{context}.bias": (width,)}
+        for name in blocks:
+            shapes |= block_shapes(name, width)
+        shapes[f"{head}.weight"] = (2 * latent, width)
+        shapes[f"{head}.level_bias"] = (config.anchors, 2 * latent)
     return shapes
 
 
@@ -175,10 +236,14 @@ class ExactPrior:
         self._block32 = Block(tensors, "block32")
         self._up32 = Pointwise(tensors, "up32")
         self._block16 = Block(tensors, "block16")
-        self._first_head = _Head(tensors, "first_head")
-        self._context = _SplitPointwise(tensors, "context")
-        self._context_blocks = [Block(tensors, f"context_block{i}") for i in (1, 2)]
-        self._second_head = _Head(tensors, "second_head")
+        self._steps = [
+            _Step(
+                _Context(tensors, context, number, config.passes) if context else None,
+                [Block(tensors, name) for name in blocks],
+                _Head(tensors, head, number, config.passes),
+            )
+            for number, (context, blocks, head) in enumerate(_STEPS[config.passes])
+        ]
 
     def features(self, z: NDArray[np.int32], level: int, grid: LatentGrid) -> Exact:
         """h_s: z^ [hyper, Hz, Wz] to packed features [prior, H*W].
@@ -196,36 +261,27 @@ class ExactPrior:
         h = np.ascontiguousarray(h[:, : grid.height, : grid.width])
         return grid.to_packed(self._block16(h).reshape(len(h), -1))
 
-    def first_pass(self, features: Exact, level: int, grid: LatentGrid) -> Prediction:
-        """Prediction for pass 1 from the hyper-latents alone."""
-        return self._first_head(features, level, grid, swap=False)
+    def predict(
+        self, features: Exact, known: Sequence[Exact], level: int, grid: LatentGrid
+    ) -> tuple[Exact, Prediction]:
+        """What the prior says of the next pass.
 
-    def second_pass(
-        self, features: Exact, y_hat_first: Exact, level: int, grid: LatentGrid
-    ) -> Prediction:
-        """Prediction for pass 2, given y^ of pass 1 in units of 2^-10, packed."""
-        h = self._context(y_hat_first, grid)
-        h += features
-        np.clip(h, LOWEST, HIGHEST, out=h)
-        h = grid.to_spatial(h).reshape(-1, grid.height, grid.width)
-        for block in self._context_blocks:
-            h = block(h)
-        packed = grid.to_packed(h.reshape(len(h), -1))
-        return self._second_head(packed, level, grid, swap=True)
+        Args:
+            features: as the pass before left them, at first those of `features`; packed.
+            known: y^ of all passes before in units of 2^-10, packed; its length is the number
+                of the pass.
+            level: as in `features`, like `grid`.
 
-
-class _SplitPointwise:
-    """1x1 convolution of packed pass 1: each square uses the weights of its own channels."""
-
-    def __init__(self, tensors: Mapping[str, NDArray[np.int32]], name: str) -> None:
-        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-        check_bounds(weight, bias, name)
-        self._weights = np.split(weight * 2.0**-WEIGHT_BITS, 2, axis=1)
-        self._offset = bias_in_units(bias)[:, None]
-
-    def __call__(self, x: Exact, grid: LatentGrid) -> Exact:
-        out = np.empty((len(self._offset), x.shape[1]))
-        for weight, squares in zip(self._weights, grid.halves(swap=False), strict=True):
-            np.matmul(weight, x[:, squares], out=out[:, squares])
-        out += self._offset
-        return requantise(out, LOWEST)
+        Returns:
+            (features for the pass after, the prediction).
+        """
+        context, blocks, head = self._steps[len(known)]
+        if context:
+            h = context(known, grid)
+            h += features
+            np.clip(h, LOWEST, HIGHEST, out=h)
+            h = grid.to_spatial(h).reshape(-1, grid.height, grid.width)
+            for block in blocks:
+                h = block(h)
+            features = grid.to_packed(h.reshape(len(h), -1))
+        return features, head(features, level, grid)

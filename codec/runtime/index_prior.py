@@ -39,11 +39,11 @@ POWERS = PRECISION * UNIT
 
 
 class Part(NamedTuple):
-    """The indices of one group on one colour of the checkerboard."""
+    """The indices of one group on one class of positions, a colour of the checkerboard."""
 
     group: int
     squares: slice
-    """Packed positions, even squares in front (see `LatentGrid`)."""
+    """Packed positions (see `LatentGrid`)."""
 
 
 def parts_of_pass(grid: LatentGrid, groups: int, number: int) -> list[Part]:
@@ -51,8 +51,7 @@ def parts_of_pass(grid: LatentGrid, groups: int, number: int) -> list[Part]:
 
     Pass 0 holds the first half of the groups on even squares and the second on odd ones.
     """
-    first, second = grid.halves(swap=number == 1)
-    return [Part(g, first if g < groups // 2 else second) for g in range(groups)]
+    return [Part(g, grid.classes[int(g >= groups // 2) ^ number]) for g in range(groups)]
 
 
 def index_prior_shapes(config: ModelConfig) -> Shapes:

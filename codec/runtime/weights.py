@@ -35,6 +35,7 @@ from safetensors.numpy import save
 from codec.errors import ModelNotFoundError, WeightsError
 from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.runtime.codebook import Codebook
+from codec.runtime.dyadic import Exact
 from codec.runtime.exact_prior import ExactPrior, LatentGrid
 from codec.runtime.index_prior import ExactIndexPrior
 from codec.runtime.released import ID_BYTES, read_config
@@ -127,20 +128,21 @@ class Weights:
 
         Means and table numbers, or the frequencies of indices.
         """
-        grid = LatentGrid(5, 6)
         if self.config.rounding == "vq":
-            return self._check_indices(grid)
-        hyper, half = self.config.hyper, self.config.latent // 2
+            return self._check_indices(LatentGrid(5, 6))
+        grid = LatentGrid(5, 6, self.config.passes)
+        hyper, part = self.config.hyper, self.config.latent // self.config.passes
         z = (np.arange(hyper * 4) * 7 % 5 - 2).astype(np.int32).reshape(hyper, *grid.hyper_shape)
-        residual = (np.arange(half * 30) * 11 % 7 - 3).astype(np.int32).reshape(half, 30)
+        residual = (np.arange(part * 30) * 11 % 7 - 3).astype(np.int32).reshape(part, 30)
         level = (self.config.anchors - 1) * (1 << LEVEL_BITS) // 3
         features = self.prior.features(z, level, grid)
-        first = self.prior.first_pass(features, level, grid)
-        second = self.prior.second_pass(features, first.reconstruct(residual), level, grid)
         digest = hashlib.sha256()
-        for prediction in (first, second):
+        known: list[Exact] = []
+        for _ in range(grid.passes):
+            features, prediction = self.prior.predict(features, known, level, grid)
             digest.update(prediction.mean.astype("<i4").tobytes())
             digest.update(prediction.table.tobytes())
+            known.append(prediction.reconstruct(residual))
         return digest.hexdigest()
 
     def _check_indices(self, grid: LatentGrid) -> str:

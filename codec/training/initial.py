@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from codec.errors import WeightsError
 from codec.model.config import ModelConfig
+from codec.model.initialisation import split_passes, with_blocks
 from codec.model.rate import interpolate
 from codec.runtime.dyadic import WEIGHT_BITS
 from codec.runtime.released import find_weights
@@ -24,24 +28,42 @@ TRANSFORM_SHAPE = (
     "blocks16",
     "latent",
     "gate_bound",
+    "gates16",
 )
 
 
-def initial_state(model: str) -> tuple[ModelConfig, dict[str, Tensor]]:
+def initial_state(
+    model: str, changes: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Configuration and parameters of exported weights, to continue training from.
 
-    The gates get the bound that new models have, if they had none.
+    The gates get the bound that new models have, if they had none, and a prior in two passes
+    becomes one in as many as new models have that computes the same.
 
     Args:
         model: name of a released model, or path of a weights file.
+        changes: fields of the configuration that shall differ: `blocks8` and `blocks16` may grow,
+            and new blocks come last and change nothing at first; `gates16` may become False, and
+            what the gates did is lost.
 
     Raises:
-        WeightsError: the weights are missing or unsound.
+        WeightsError: the weights are missing or unsound, or cannot be changed in this way.
     """
     weights = load_weights(find_weights(model))
     config = weights.config
-    bound = config.gate_bound or ModelConfig.gate_bound
-    return dataclasses.replace(config, gate_bound=bound), state_of(weights)
+    state = state_of(weights)
+    config = dataclasses.replace(config, gate_bound=config.gate_bound or ModelConfig.gate_bound)
+    if config.rounding == "integer" and config.passes == 2 and config.latent % 4 == 0:
+        config = dataclasses.replace(config, passes=4)
+        state = split_passes(config, state)
+    changed = dataclasses.replace(config, **changes)
+    fewer = changed.blocks8 < config.blocks8 or changed.blocks16 < config.blocks16
+    if fewer or changed.gates16 > config.gates16:
+        raise WeightsError(
+            f"{model} has {config.blocks8} and {config.blocks16} blocks at 1/8 and 1/16; "
+            "a model that starts from it has at least as many, and no gates where it has none"
+        )
+    return changed, with_blocks(changed, state)
 
 
 def state_of(weights: Weights) -> dict[str, Tensor]:

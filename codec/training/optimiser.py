@@ -28,14 +28,13 @@ def is_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 def is_slow(name: str) -> bool:
     """Whether a parameter is of the blocks at 1/16 or below, in the transforms or the prior."""
-    return ".blocks16." in name or name.startswith(("h_a.", "prior.block", "prior.context_block"))
+    blocks = "h_a.", "prior.block", "prior.context_block"
+    return ".blocks16." in name or name.startswith(blocks) or "_split.block" in name
 
 
-SLOW_RATE = 0.1
-"""Rate of those in units of the others'. What they read is large and must be kept to a small part
-of it, so at the full rate the steps of Adam are noise that training gets rid of by switching units
-off: at 7e-4 all gates at 1/16 were dead after 6,000 steps, at a tenth of 3e-4 from a fifth to nine
-tenths of a block's after 28,000, and hardly a unit of the prior."""
+SLOW_RATE = 0.3
+"""Rate of those in units of the others'. A step sees few places at these resolutions, so at the
+full rate the steps of Adam are noise that training gets rid of by switching units off."""
 
 CENTRES_RATE = 100.0
 """Rate of the centres in units of the others': their steps are shares of a distance."""

@@ -23,6 +23,6 @@ def write_classic_weights(target: Path) -> None:
     torch.manual_seed(0)
     model = RoundingAutoencoder(CONFIG)
     with torch.no_grad():
-        for head in (model.prior.first_head, model.prior.second_head):
+        for head in model.prior.heads():
             head.level_bias[:, CONFIG.latent :] = torch.linspace(0, SIGMA_LEVELS - 1, CONFIG.latent)
     target.write_bytes(export_model(model, "gdn", {}).to_bytes())

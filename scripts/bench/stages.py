@@ -85,7 +85,7 @@ def watch_pipeline(stopwatch: Stopwatch) -> None:
     stages: dict[str, list[tuple[type, tuple[str, ...]]]] = {
         "g_a, h_a": [(TorchEngine, ("features", "latents"))],
         "g_s": [(TorchEngine, ("synthesise",))],
-        "prior": [(ExactPrior, ("features", "first_pass", "second_pass"))],
+        "prior": [(ExactPrior, ("features", "predict"))],
         "range coder": [(RangeEncoder, ("encode", "finish")), (RangeDecoder, ("decode", "finish"))],
         "rounding, tables": [(LatentCoder, ("encode", "decode"))],
     }

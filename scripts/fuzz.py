@@ -48,7 +48,7 @@ class Kind:
         self.golden = (self.folder / f"{file}.vqc").read_bytes()
 
 
-KINDS = (Kind("tiny", "golden", "odd-q50"), Kind("tiny_vq", "golden_vq", "odd-2"))
+KINDS = (Kind("tiny_4", "golden_4", "odd-q50"), Kind("tiny_vq", "golden_vq", "odd-2"))
 scratch = Path(tempfile.mkdtemp(), "fuzzed.safetensors")
 
 

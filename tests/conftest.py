@@ -22,6 +22,8 @@ from codec.runtime.weights import Weights, load_weights
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
+TINY_4 = DATA / "tiny_4.safetensors"
+"""With a prior in four passes; `TINY` has two."""
 TINY_VQ = DATA / "tiny_vq.safetensors"
 Run = Callable[..., tuple[int, str, str]]
 settings.register_profile("vqcodec", deadline=None)  # a loaded machine is no failure

@@ -152,6 +152,7 @@ class LowResSynthesis(nn.Module):
             nn.init.eye_(self.head.weight)
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
+        y = y.contiguous(memory_format=torch.channels_last)
         h = F.pixel_shuffle(self.up(self.blocks16(self.head(y))), 2)
         h = self.blocks8(self.scale(h, level))
         return F.pixel_shuffle(self.stem(h), 8) + MIDDLE_GREY
@@ -196,7 +197,7 @@ class GDNSynthesis(nn.Module):
         self.gdns = nn.ModuleList(GDN(n, inverse=True) for n in widths[1:-1])
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        h = self.convs[0](y)
+        h = self.convs[0](y.contiguous(memory_format=torch.channels_last))
         for gdn, conv in zip(self.gdns, self.convs[1:], strict=True):
             h = conv(gdn(h))
         return cast(Tensor, h + MIDDLE_GREY)

@@ -85,7 +85,11 @@ class TileCoder:
 
     def latents(self, picture: Picture, box: Box, features: Tensor, level: int) -> Latents:
         """(y, z) of a tile from `features`."""
-        y, z = self._engine.latents(features, level)
+        return self._of_tile(picture, box, self._engine.latents(features, level))
+
+    def _of_tile(self, picture: Picture, box: Box, latents: Latents) -> Latents:
+        """What belongs to a tile of the latents of its window."""
+        y, z = latents
         window = self._window(picture, box)
         rows, columns = _within(box, window, LATENT_STRIDE).slices
         hyper_rows, hyper_columns = _within(box, window, TILE_UNIT).slices
@@ -124,19 +128,19 @@ class TileCoder:
         """
         if isinstance(self._coder, IndexCoder):
             raise InputError("symbols of models that round to centres cannot be refined")
-        y, _ = self._engine.latents(features, level)
+        all_latents = self._engine.latents(features, level)
         known = self._window(picture, box).shrunk(LATENT_STRIDE)
         tile = box.shrunk(LATENT_STRIDE)
         window = tile.grown(self.synthesis_halo, within=known)
         rows, columns = window.relative_to(known).slices
         samples, alpha = picture.crop(box)
         original = Original(samples, None if alpha is None else alpha > 0, picture.grey)
-        surroundings = y[:, rows, columns]
+        surroundings = all_latents[0][:, rows, columns]
         inner = tile.relative_to(window)
         distortion = Distortion(
             self._engine, level, original, surroundings, inner, self.synthesis_halo
         )
-        latents = self.latents(picture, box, features, level)
+        latents = self._of_tile(picture, box, all_latents)
         return refine(
             self._coder, latents, level, distortion, self.error_weight(level), rounds, progress
         )

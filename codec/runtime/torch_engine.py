@@ -141,7 +141,7 @@ def _check_claims(weights: Weights) -> None:
         claimed = 50 * config.channels8**2  # the two inner convolutions
     else:
         claimed = 5 * config.blocks8 * config.channels8**2
-        claimed += 5 * config.blocks16 * config.channels16**2
+        claimed += (5 if config.gates16 else 2) * config.blocks16 * config.channels16**2
     if claimed > sum(array.size for array in weights.part("g_a").values()):
         raise WeightsError(MISFIT)
 

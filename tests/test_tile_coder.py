@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from threadpoolctl import ThreadpoolController
 
 from codec.model.config import ModelConfig
 from codec.model.transforms import build_transforms
@@ -106,19 +105,6 @@ def test_halos_cover_the_receptive_field(transform: str, blocks: tuple[int, int]
     rows = y.grad.abs().sum((0, 1, 3)).nonzero().flatten()
     assert rows.min() >= 16 - synthesis_halo(config)
     assert rows.max() <= 16 + synthesis_halo(config)
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_workers_keep_blas_to_one_thread(count: int) -> None:
-    def threads(_: int = 0) -> int:
-        libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-        return max(library.num_threads for library in libraries)
-
-    with ThreadpoolController().limit(limits=2, user_api="blas"):
-        assert threads() == 2
-        with workers(count) as mapper:
-            assert list(mapper(threads, range(4))) == [1] * 4
-        assert threads() == 2
 
 
 def test_workers_give_results_in_order() -> None:

@@ -39,8 +39,9 @@ def measured(command: list[str], threads: int) -> Usage:
     import tempfile
     from pathlib import Path
 
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, str(threads))
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # as the commands have it
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "usage.json")
         launcher = [sys.executable, "-S", __file__, str(target)]

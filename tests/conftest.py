@@ -82,7 +82,6 @@ def tiny_vq_config() -> ModelConfig:
         channels16=24,
         blocks8=1,
         blocks16=1,
-        gates16=True,
         latent=24,
         prior=8,
         rounding="vq",

@@ -108,23 +108,27 @@ def test_resume_is_exact(photos: list[Path], tmp_path: Path, tiny_vq_config: Mod
 
 
 def test_training_learns(photos: list[Path], tmp_path: Path, tiny_vq_config: ModelConfig) -> None:
-    config = dataclasses.replace(
-        SETTINGS, steps=150, warmup_steps=10, learning_rate=2e-3, batch_pixels=6 * 64 * 64
-    )
-    trainer = Trainer(tmp_path, photos, tiny_vq_config, config, validation=[DATA / "city.png"])
-    before = trainer.validate()
+    # The start is a good codec already; 150 steps gain 2 to 4 % at each of the rates in the mean of
+    # four seeds, any one of which may be off by as much.
+    before, after = np.zeros(3), np.zeros(3)
     entries: list[dict[str, object]] = []
-    train(trainer, lambda progress, entry: entries.append(entry), log_every=30)
-    after = trainer.validate()
-    # The start is a good codec already, and two crops are little to learn from: 150 steps gain
-    # 1 and 3 % at the higher rates, and the lowest moves by 2 % from seed to seed.
-    ratios = [new["objective"] / old["objective"] for old, new in zip(before, after, strict=True)]
-    assert ratios[0] < 1.03
-    assert ratios[1] < 1
-    assert ratios[2] < 0.98
-    mean_before, mean_after = (np.mean([p["objective"] for p in ps]) for ps in (before, after))
-    assert mean_after < 0.995 * mean_before
-    usage = [entry["codebook_usage"] for entry in entries if "codebook_usage" in entry]
+    for seed in range(4):
+        config = dataclasses.replace(
+            SETTINGS,
+            steps=150,
+            warmup_steps=10,
+            learning_rate=2e-3,
+            batch_pixels=6 * 64 * 64,
+            seed=seed,
+        )
+        trainer = Trainer(tmp_path, photos, tiny_vq_config, config, validation=[DATA / "city.png"])
+        before += [point["objective"] for point in trainer.validate()]
+        train(trainer, lambda progress, entry: entries.append(entry), log_every=30)
+        after += [point["objective"] for point in trainer.validate()]
+    assert all(after < before)
+    assert after.mean() < 0.995 * before.mean()
+    # Of the first run; the last window of a run may be too short for all centres to occur.
+    usage = [entry["codebook_usage"] for entry in entries[:5] if "codebook_usage" in entry]
     assert usage
     assert all(isinstance(share, float) and 0.5 < share <= 1 for share in usage)
 

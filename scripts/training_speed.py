@@ -97,7 +97,7 @@ def use_foreach_adam(trainer: Trainer) -> None:
 
 
 def use_contiguous_pictures(trainer: Trainer) -> None:
-    """Keep pictures and features channel by channel."""
+    """Keep pictures and features channel by channel, up to g_s, which wants them channels last."""
     trainer.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     forward = trainer._forward
     trainer._forward = lambda x, *others: forward(x.contiguous(), *others)
@@ -146,7 +146,7 @@ class Switch:
 
 SWITCHES = {
     "fp32": Switch("float32 instead of bfloat16 autocast", around=without_autocast),
-    "contiguous": Switch("without channels_last", use_contiguous_pictures),
+    "contiguous": Switch("without channels_last up to g_s", use_contiguous_pictures),
     "loop": Switch("AdamW neither fused nor foreach", use_loop_adam),
     "foreach": Switch("AdamW foreach instead of fused", use_foreach_adam),
     "masters": Switch("weights held in bfloat16, float32 masters", use_master_weights),

@@ -18,7 +18,7 @@ from codec.cli.plan import Job
 from codec.errors import CodecError, InputError
 from codec.files import STANDARD, check_target
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SOME_FAILED = 1
 
 

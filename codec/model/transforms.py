@@ -92,16 +92,8 @@ class Block(nn.Module):
         return cast(Tensor, x + self.w4(u * F.hardtanh(v, 0.0, self._bound)))
 
 
-def _blocks8(config: ModelConfig) -> nn.Sequential:
-    blocks = (Block(config.channels8, config.gate_bound) for _ in range(config.blocks8))
-    return nn.Sequential(*blocks)
-
-
-def _blocks16(config: ModelConfig) -> nn.Sequential:
-    blocks = (
-        Block(config.channels16, config.gate_bound, config.gates16) for _ in range(config.blocks16)
-    )
-    return nn.Sequential(*blocks)
+def _blocks(channels: int, count: int, gate_bound: float, gated: bool = True) -> nn.Sequential:
+    return nn.Sequential(*(Block(channels, gate_bound, gated) for _ in range(count)))
 
 
 class LowResAnalysis(nn.Module):
@@ -111,10 +103,10 @@ class LowResAnalysis(nn.Module):
         super().__init__()
         c8, c16 = config.channels8, config.channels16
         self.stem = TrunkPointwise(3 * 64, c8)
-        self.blocks8 = _blocks8(config)
+        self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
         self.scale = LevelScale(config.anchors, c8)
         self.down = TrunkPointwise(4 * c8, c16)
-        self.blocks16 = _blocks16(config)
+        self.blocks16 = _blocks(c16, config.blocks16, config.gate_bound, config.gates16)
         self.head = TrunkPointwise(c16, config.latent)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8))
@@ -141,10 +133,10 @@ class LowResSynthesis(nn.Module):
         super().__init__()
         c8, c16 = config.channels8, config.channels16
         self.head = TrunkPointwise(config.latent, c16)
-        self.blocks16 = _blocks16(config)
+        self.blocks16 = _blocks(c16, config.blocks16, config.gate_bound, config.gates16)
         self.up = TrunkPointwise(c16, 4 * c8)
         self.scale = LevelScale(config.anchors, c8)
-        self.blocks8 = _blocks8(config)
+        self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
         self.stem = TrunkPointwise(c8, 3 * 64)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8).T)

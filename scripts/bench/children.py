@@ -39,8 +39,9 @@ def measured(command: list[str], threads: int) -> Usage:
     import tempfile
     from pathlib import Path
 
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = os.environ | dict.fromkeys(names, str(threads))
+    from codec.cli.batch import THREAD_VARIABLES
+
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
     environment["OPENBLAS_NUM_THREADS"] = "1"  # as the commands have it
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "usage.json")

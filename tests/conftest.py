@@ -38,7 +38,9 @@ def _seed() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
-    return ModelConfig(channels8=8, channels16=8, blocks8=1, blocks16=1, latent=8, hyper=4, prior=8)
+    return ModelConfig(
+        channels8=8, channels16=8, blocks8=1, blocks16=1, filter4=8, latent=8, hyper=4, prior=8
+    )
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ def test_single_rate() -> None:
         {"channels8": True},
         {"gate_bound": -1.0},
         {"gate_bound": float("inf")},
+        {"filter4": -1},
         {"surprise": 1},
     ],
 )
@@ -48,5 +49,5 @@ def test_refuses_what_cannot_be(change: dict[str, object]) -> None:
 
 def test_fields_that_an_older_file_lacks_are_what_they_were() -> None:
     values = ModelConfig().to_dict()
-    del values["latent"], values["gate_bound"]
-    assert ModelConfig.from_dict(values) == ModelConfig(gate_bound=0.0)
+    del values["latent"], values["gate_bound"], values["filter4"]
+    assert ModelConfig.from_dict(values) == ModelConfig(gate_bound=0.0, filter4=0)

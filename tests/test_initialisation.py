@@ -62,7 +62,7 @@ def test_a_prior_in_two_passes_goes_on_in_four(pictures: torch.Tensor) -> None:
             assert torch.equal(one, other)
 
 
-def test_blocks_are_added_and_gates_dropped(pictures: torch.Tensor) -> None:
+def test_layers_are_added_and_gates_dropped(pictures: torch.Tensor) -> None:
     old_config, old_state = initial_state(str(TINY))
     old = RoundingAutoencoder(old_config)
     old.load_state_dict(old_state)
@@ -73,6 +73,13 @@ def test_blocks_are_added_and_gates_dropped(pictures: torch.Tensor) -> None:
     deeper.load_state_dict(state)
     assert (config.blocks8, config.blocks16) == tuple(changes.values())
     assert torch.equal(shown(deeper, pictures), shown(old, pictures))
+
+    config, state = initial_state(str(TINY), {"filter4": 5})
+    filtering = RoundingAutoencoder(config)
+    filtering.load_state_dict(state)
+    assert torch.equal(shown(filtering, pictures), shown(old, pictures))
+    parameters = [sum(p.numel() for p in m.g_s.parameters()) for m in (old, filtering)]
+    assert parameters[1] - parameters[0] == 5 * 48 * 9 + 5 + 5 * 5 + 5 + 48 * 5 * 9 + 48
 
     config, state = initial_state(str(TINY), changes | {"gates16": False})
     plain = RoundingAutoencoder(config)

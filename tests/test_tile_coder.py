@@ -75,14 +75,18 @@ def test_windows_show_what_the_whole_shows(coder: TileCoder, large: Picture) -> 
 
 
 @pytest.mark.parametrize("transform", ["lowres", "gdn"])
-@pytest.mark.parametrize("blocks", [(0, 0), (3, 1), (1, 4)])
-def test_halos_cover_the_receptive_field(transform: str, blocks: tuple[int, int]) -> None:
+@pytest.mark.parametrize("blocks", [(0, 0), (3, 1), (2, 4)])
+@pytest.mark.parametrize("filter4", [0, 4])
+def test_halos_cover_the_receptive_field(
+    transform: str, blocks: tuple[int, int], filter4: int
+) -> None:
     config = ModelConfig(
         transform=transform,  # type: ignore[arg-type]
         channels8=4,
         channels16=4,
         blocks8=blocks[0],
         blocks16=blocks[1],
+        filter4=filter4,
         latent=4,
         hyper=4,
         prior=4,

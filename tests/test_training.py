@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from codec.cli import main
-from codec.errors import OutputExistsError, TrainingError
+from codec.errors import OutputExistsError, TrainingError, WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.build import build_autoencoder
 from codec.model.config import ModelConfig
@@ -284,10 +284,15 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
         main([*arguments.split(), "--width", "9", "-f"])
     assert exit_.value.code == 2
     with pytest.raises(SystemExit) as exit_:
-        main([*arguments.split(), "--blocks", "3,2", "--no-gates16", "-f"])
+        main([*arguments.split(), "--blocks", "3,2", "--no-gates16", "--filter4", "5", "-f"])
     assert exit_.value.code == 0
     changed = Codec(run / "model.safetensors").weights.config
     assert (changed.blocks8, changed.blocks16, changed.gates16) == (3, 2, False)
+    assert changed.filter4 == 5
+    arguments = arguments.replace(str(TINY), str(run / "model.safetensors"))
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments.split(), "--filter4", "0", "--out", str(tmp_path / "other")])
+    assert exit_.value.code == WeightsError.exit_code
 
 
 @pytest.mark.parametrize("kind", ["adam", "muon"])

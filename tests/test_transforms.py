@@ -7,7 +7,7 @@ from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.model.dct import dct_matrix, opponent_dct_basis
 from codec.model.gdn import GDN
-from codec.model.transforms import Block, build_transforms
+from codec.model.transforms import Block, PictureFilter, build_transforms
 from codec.pipeline import Codec
 from codec.training.initial import state_of
 from tests.conftest import crops_of_flowers
@@ -45,6 +45,18 @@ def test_full_width_start_is_lossless() -> None:
 def test_block_starts_as_the_identity() -> None:
     x = torch.randn(1, 6, 4, 4)
     assert torch.equal(Block(6, 4.0)(x), x)
+
+
+def test_filter_starts_as_the_identity_and_crosses_the_squares_of_the_stem() -> None:
+    layer = PictureFilter(7)
+    x = torch.rand(1, 3, 32, 32)
+    assert torch.equal(layer(x), x)
+    torch.nn.init.ones_(layer.leave.weight)
+    x.requires_grad_()
+    layer(x)[0, :, 8, 8].sum().backward()
+    assert x.grad is not None
+    rows = x.grad.abs().sum((0, 1, 3)).nonzero().flatten().tolist()
+    assert (rows[0], rows[-1]) == (0, 19)
 
 
 def test_bounded_gates_keep_a_block_from_exploding() -> None:

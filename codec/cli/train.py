@@ -75,6 +75,9 @@ def parse_lambdas(
     "--gates16/--no-gates16", default=False, show_default=True, help="Gated branches at 1/16."
 )
 @click.option(
+    "--filter4", default=96, show_default=True, help="Width of the last filter, at 1/4; 0: none."
+)
+@click.option(
     "--rounding",
     type=click.Choice(["integer", "vq"]),
     default="integer",
@@ -211,23 +214,23 @@ def _start(
     changes: dict[str, Any] = {}
     if "blocks" in given:
         changes["blocks8"], changes["blocks16"] = _depths(options)
-    if "gates16" in given:
-        changes["gates16"] = options["gates16"]
+    for name in given & {"gates16", "filter4"}:
+        changes[name] = options[name]
     model, initial = initial_state(options["init"], changes)
     if options["rounding"] == "vq" and model.rounding == "integer":
         if given & SHAPE_OPTIONS:
             raise click.UsageError("--init brings the shape of its model's transforms")
         return with_transforms_of(options["init"], _model_config(options, given))
     same = "rounding" not in given or options["rounding"] == model.rounding
-    if given & (MODEL_OPTIONS - {"rounding", "blocks", "gates16"}) or not same:
+    if given & (MODEL_OPTIONS - {"rounding", "blocks", "gates16", "filter4"}) or not same:
         raise click.UsageError(
-            "--init brings the shape, the lambdas and the rounding of its model; only --blocks and "
-            "--no-gates16 may change it"
+            "--init brings the shape, the lambdas and the rounding of its model; only --blocks, "
+            "--no-gates16 and --filter4 may change it"
         )
     return model, initial
 
 
-SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks", "gates16"}
+SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks", "gates16", "filter4"}
 VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
 MODEL_OPTIONS = {"lambdas", "prior", "rounding"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {
@@ -288,6 +291,7 @@ def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
         blocks8=blocks8,
         blocks16=blocks16,
         gates16=options["gates16"],
+        filter4=options["filter4"],
         latent=options["latent"],
         hyper=options["hyper"],
         prior=options["prior"],

@@ -18,7 +18,7 @@ MAX_ANCHORS = 16
 """Levels go into 16 bits of a file, in units of 2^-12."""
 LEVEL_BITS = 12
 """Positions on the ladder of lambdas are stored and interpolated in units of 2^-12."""
-BEFORE: Mapping[str, Any] = {"gate_bound": 0.0, "gates16": True, "passes": 2}
+BEFORE: Mapping[str, Any] = {"gate_bound": 0.0, "gates16": True, "filter4": 0, "passes": 2}
 """What older files mean where it is not the default."""
 
 
@@ -44,6 +44,8 @@ class ModelConfig:
     gates16: bool = False
     """Whether the blocks at 1/16 have a gated branch too. Trained on two CPU cores, where a step
     sees 512 places at 1/16, it switched itself off: without it the objective was 0.1 % worse."""
+    filter4: int = 96
+    """Width of the filter at 1/4 that g_s of `lowres` ends with, 0 for none."""
     latent: int = 320
     """Channels M of y; a multiple of `passes`, since each pass holds such a part of them."""
     passes: int = 4
@@ -80,6 +82,8 @@ class ModelConfig:
             raise WeightsError(f"the widths of a model must lie in 1..{MAX_WIDTH}")
         if not all(0 <= depth <= MAX_DEPTH for depth in (self.blocks8, self.blocks16)):
             raise WeightsError(f"the depths of a model must lie in 0..{MAX_DEPTH}")
+        if not 0 <= self.filter4 <= MAX_WIDTH:
+            raise WeightsError(f"the width of the filter at 1/4 must lie in 0..{MAX_WIDTH}")
         if self.passes not in (2, 4):
             raise WeightsError(f"a prior has 2 or 4 passes, not {self.passes}")
         if self.rounding == "integer" and self.latent % self.passes:

@@ -1,7 +1,8 @@
 """Analysis and synthesis transforms g_a, g_s: pixels to latents and back.
 
     lowres   PixelUnshuffle(8) -> 1x1 -> blocks at 1/8 -> PixelUnshuffle(2) -> 1x1
-             -> blocks at 1/16 -> 1x1;   the synthesis mirrors it with PixelShuffle
+             -> blocks at 1/16 -> 1x1;   the synthesis mirrors it with PixelShuffle and ends
+             with a filter at 1/4
     gdn      four 5x5 convolutions of stride 2 with GDN between them (Balle et al. 2017/2018)
 
 Both map x [B, 3, H, W] in 0..1 (H, W multiples of 16) to y [B, M, H/16, W/16] and back.
@@ -96,6 +97,30 @@ def _blocks(channels: int, count: int, gate_bound: float, gated: bool = True) ->
     return nn.Sequential(*(Block(channels, gate_bound, gated) for _ in range(count)))
 
 
+class PictureFilter(nn.Module):
+    """Adds to a picture what 3x3, 1x1 and 3x3 convolutions at 1/4 make of it; starts as nothing.
+
+    To the blocks at 1/8 a picture is squares of 8x8 pixels, in which an edge is another pattern
+    wherever it lies; here neighbours meet before they are cut.
+    """
+
+    SIDE = 4
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        samples = 3 * self.SIDE**2
+        self.enter = nn.Conv2d(samples, width, 3, padding=1)
+        self.mix = nn.Conv2d(width, width, 1)
+        self.leave = nn.Conv2d(width, samples, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(cast(Tensor, self.leave.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.leaky_relu(self.enter(F.pixel_unshuffle(x, self.SIDE)))
+        h = self.leave(F.leaky_relu(self.mix(h)))
+        return x + F.pixel_shuffle(h, self.SIDE)
+
+
 class LowResAnalysis(nn.Module):
     """g_a at 1/8 and 1/16; starts as an 8x8 DCT in opponent colours (see `dct`)."""
 
@@ -127,7 +152,7 @@ class LowResAnalysis(nn.Module):
 
 
 class LowResSynthesis(nn.Module):
-    """g_s, the mirror of `LowResAnalysis`; starts as its transpose."""
+    """g_s, the mirror of `LowResAnalysis` and a filter; starts as its transpose."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -138,6 +163,7 @@ class LowResSynthesis(nn.Module):
         self.scale = LevelScale(config.anchors, c8)
         self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
         self.stem = TrunkPointwise(c8, 3 * 64)
+        self.filter = PictureFilter(config.filter4) if config.filter4 else nn.Identity()
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8).T)
             nn.init.eye_(self.up.weight)
@@ -147,7 +173,7 @@ class LowResSynthesis(nn.Module):
         y = y.contiguous(memory_format=torch.channels_last)
         h = F.pixel_shuffle(self.up(self.blocks16(self.head(y))), 2)
         h = self.blocks8(self.scale(h, level))
-        return F.pixel_shuffle(self.stem(h), 8) + MIDDLE_GREY
+        return cast(Tensor, self.filter(F.pixel_shuffle(self.stem(h), 8)) + MIDDLE_GREY)
 
 
 class GDNAnalysis(nn.Module):

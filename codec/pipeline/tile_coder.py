@@ -22,6 +22,7 @@ from codec.bitstream.indices import CodedIndices, IndexCoder
 from codec.bitstream.latents import LatentCoder, RoundedLatents
 from codec.errors import DamagedFileError, InputError
 from codec.model.config import LEVEL_BITS, ModelConfig
+from codec.model.transforms import PictureFilter
 from codec.picture.pixels import Picture, pad_to_stride
 from codec.pipeline.refinement import Refined, refine
 from codec.runtime.distortion import Distortion, Original
@@ -56,7 +57,8 @@ def analysis_halo(config: ModelConfig) -> int:
 def synthesis_halo(config: ModelConfig) -> int:
     """Latents around a window that its samples depend on."""
     if config.transform == "lowres":
-        return config.blocks16 + -(-config.blocks8 // 2)
+        radius = 8 * config.blocks8 + (2 * PictureFilter.SIDE if config.filter4 else 0)
+        return config.blocks16 + -(-radius // LATENT_STRIDE)
     return GDN_SYNTHESIS_RADIUS
 
 

@@ -110,15 +110,16 @@ def restore_optimisers(checkpoint: Checkpoint, optimisers: Sequence[Optimizer]) 
         TrainingError: the state belongs to other parameters.
     """
     for i, optimiser in enumerate(optimisers):
-        shapes = [p.shape for group in optimiser.param_groups for p in group["params"]]
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in checkpoint.part(f"optimiser.{i}").items():
-            parameter, key = name.split(".")
-            if int(parameter) >= len(shapes) or tensor.shape not in (
-                shapes[int(parameter)],
-                torch.Size(()),
-            ):
+            number, key = name.split(".")
+            parameter = parameters[int(number)] if int(number) < len(parameters) else None
+            if parameter is None or tensor.shape not in (parameter.shape, torch.Size(())):
                 raise TrainingError("the checkpoint's optimiser state fits another model")
-            state.setdefault(int(parameter), {})[key] = tensor
+            if tensor.shape == parameter.shape:
+                # A fused optimiser goes through memory in order, whatever the strides say.
+                tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+            state.setdefault(int(number), {})[key] = tensor
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": state, "param_groups": groups})

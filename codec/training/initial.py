@@ -29,6 +29,7 @@ TRANSFORM_SHAPE = (
     "latent",
     "gate_bound",
     "gates16",
+    "filter4",
 )
 
 
@@ -43,8 +44,8 @@ def initial_state(
     Args:
         model: name of a released model, or path of a weights file.
         changes: fields of the configuration that shall differ: `blocks8` and `blocks16` may grow,
-            and new blocks come last and change nothing at first; `gates16` may become False, and
-            what the gates did is lost.
+            and `filter4` where there was no filter; new blocks come last, and like a new filter
+            change nothing at first; `gates16` may become False, and what the gates did is lost.
 
     Raises:
         WeightsError: the weights are missing or unsound, or cannot be changed in this way.
@@ -63,6 +64,8 @@ def initial_state(
             f"{model} has {config.blocks8} and {config.blocks16} blocks at 1/8 and 1/16; "
             "a model that starts from it has at least as many, and no gates where it has none"
         )
+    if config.filter4 and changed.filter4 != config.filter4:
+        raise WeightsError(f"{model} has a filter of width {config.filter4}, which has to stay")
     return changed, with_blocks(changed, state)
 
 

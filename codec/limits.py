@@ -30,7 +30,7 @@ what the layers of the synthesis have computed."""
 SEARCH_PIXELS = 1 << 20
 """Of a strip."""
 HALO = 128
-"""Pixels around a window; the released model needs 128 for analysis and 64 for synthesis."""
+"""Pixels around a window; the released model needs 128 for analysis and 96 for synthesis."""
 WINDOW = 1024
 """Side of the windows that transforms see, where a file's tiles do not say otherwise."""
 

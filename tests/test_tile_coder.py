@@ -75,7 +75,7 @@ def test_windows_show_what_the_whole_shows(coder: TileCoder, large: Picture) -> 
 
 
 @pytest.mark.parametrize("transform", ["lowres", "gdn"])
-@pytest.mark.parametrize("blocks", [(0, 0), (3, 1), (2, 4)])
+@pytest.mark.parametrize("blocks", [(0, 0), (3, 1), (1, 4), (2, 4)])
 @pytest.mark.parametrize("filter4", [0, 4])
 def test_halos_cover_the_receptive_field(
     transform: str, blocks: tuple[int, int], filter4: int

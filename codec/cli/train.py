@@ -214,7 +214,7 @@ def _start(
     changes: dict[str, Any] = {}
     if "blocks" in given:
         changes["blocks8"], changes["blocks16"] = _depths(options)
-    for name in given & {"gates16", "filter4"}:
+    for name in given & CHANGEABLE_OPTIONS - {"blocks"}:
         changes[name] = options[name]
     model, initial = initial_state(options["init"], changes)
     if options["rounding"] == "vq" and model.rounding == "integer":
@@ -222,7 +222,7 @@ def _start(
             raise click.UsageError("--init brings the shape of its model's transforms")
         return with_transforms_of(options["init"], _model_config(options, given))
     same = "rounding" not in given or options["rounding"] == model.rounding
-    if given & (MODEL_OPTIONS - {"rounding", "blocks", "gates16", "filter4"}) or not same:
+    if given & (MODEL_OPTIONS - CHANGEABLE_OPTIONS - {"rounding"}) or not same:
         raise click.UsageError(
             "--init brings the shape, the lambdas and the rounding of its model; only --blocks, "
             "--no-gates16 and --filter4 may change it"
@@ -231,6 +231,8 @@ def _start(
 
 
 SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks", "gates16", "filter4"}
+CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4"}
+"""What --init may give another value than its model has."""
 VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
 MODEL_OPTIONS = {"lambdas", "prior", "rounding"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {

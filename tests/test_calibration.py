@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from codec.bitstream.latents import LatentCoder
 from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import Distortion
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
+from codec.model.objective import distortion_bits
 from codec.runtime.tables import TOTAL
 from codec.runtime.torch_engine import TorchEngine
 from codec.training.calibration import (
@@ -14,6 +18,7 @@ from codec.training.calibration import (
     RATIOS,
     count_symbols,
     fit_mixtures,
+    latent_curvature,
     mixture_cell_probability,
 )
 from codec.training.export import export_model, gaussian_tables
@@ -109,3 +114,38 @@ def test_fitted_tables_make_files_shorter(
         assert checksum == coded.checksum
         sizes.append(len(coded.stream))
     assert sizes[1] < sizes[0]
+
+
+@pytest.mark.parametrize("distortion", ["mse", "ms-ssim"])
+def test_curvature_is_that_of_the_distortion(
+    model: RoundingAutoencoder, distortion: Distortion
+) -> None:
+    config = dataclasses.replace(model.config, distortion=distortion)
+    similar = RoundingAutoencoder(config)
+    similar.load_state_dict(model.state_dict())
+    pictures = (crops_of_flowers(2, 192) * 255).round().to(torch.uint8)
+    found = latent_curvature(similar, pictures)
+    assert found.shape == (config.anchors, config.latent)
+
+    # Of all latents of one channel moved up and down by random signs, with a small step.
+    generator, step, channel, anchor = torch.Generator().manual_seed(1), 0.05, 3, 4
+    bends = []
+    for x in pictures[:, None].float() / 255:
+        level = torch.tensor([float(anchor)])
+        y_hat = similar.rounded(x, level)
+
+        def cost(move: torch.Tensor, x=x, y_hat=y_hat, level=level) -> torch.Tensor:  # type: ignore[no-untyped-def]
+            shown = similar.synthesise(y_hat + move, level)
+            return distortion_bits(x, shown, config.lambda_of(anchor), distortion).sum()
+
+        with torch.no_grad():
+            for _ in range(40):
+                move = torch.zeros_like(y_hat)
+                signs = torch.randint(0, 2, y_hat.shape[2:], generator=generator) * 2.0 - 1
+                move[:, channel] = step * signs
+                middle = cost(torch.zeros_like(y_hat))
+                bends.append((cost(move) + cost(-move) - 2 * middle) / (2 * step**2))
+    places = y_hat[0, 0].numel()
+    assert found[anchor, channel].item() == pytest.approx(
+        torch.stack(bends).mean().item() / places, rel=0.2
+    )

@@ -39,6 +39,7 @@ def test_single_rate() -> None:
         {"gate_bound": -1.0},
         {"gate_bound": float("inf")},
         {"filter4": -1},
+        {"distortion": "vmaf"},
         {"surprise": 1},
     ],
 )
@@ -49,5 +50,5 @@ def test_refuses_what_cannot_be(change: dict[str, object]) -> None:
 
 def test_fields_that_an_older_file_lacks_are_what_they_were() -> None:
     values = ModelConfig().to_dict()
-    del values["latent"], values["gate_bound"], values["filter4"]
+    del values["latent"], values["gate_bound"], values["filter4"], values["distortion"]
     assert ModelConfig.from_dict(values) == ModelConfig(gate_bound=0.0, filter4=0)

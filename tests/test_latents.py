@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,40 @@ def test_junk_after_the_symbols_is_damage(coder: LatentCoder, rng: np.random.Gen
     coded = coder.encode(*latents(rng, 4, 4, spread=3), 0)
     with pytest.raises(DamagedFileError, match="longer"):
         coder.decode(coded.stream + b"junk junk", 4, 4, 0)
+
+
+@pytest.fixture(scope="module")
+def curved(tiny_weights: Weights) -> LatentCoder:
+    """Of a model for which the distortion of channel 5 is nothing, and that of others much."""
+    config = tiny_weights.config
+    curvature = np.full((config.anchors, config.latent), 1e6, np.float32)
+    curvature[:, 5] = 1e-3
+    tensors = {**tiny_weights.tensors, "tables.curvature": curvature}
+    return LatentCoder(dataclasses.replace(tiny_weights, tensors=tensors))
+
+
+def test_dead_zone(coder: LatentCoder, curved: LatentCoder, rng: np.random.Generator) -> None:
+    y, z = latents(rng, 8, 12, spread=1)
+    nearest, dead = coder.round(y, z, 10_000), curved.round(y, z, 10_000)
+    assert curved.round(y, z, 10_000, dead_zone=False).checksum == nearest.checksum
+    assert dead.bits < nearest.bits
+    error = np.abs(dead.y_hat - y)
+    assert np.delete(error, 5, axis=0).max() <= 0.501
+    assert 0.7 < error[5].max() < 1.5
+    stream = curved.write(dead).stream
+    assert np.array_equal(coder.decode(stream, 8, 12, 10_000)[0], dead.y_hat)
+
+
+def test_dead_zone_follows_the_level(tiny_weights: Weights, rng: np.random.Generator) -> None:
+    """In between two anchors the curvature is their geometric mean."""
+    y, z = latents(rng, 8, 12, spread=1)
+    shape = tiny_weights.config.anchors, tiny_weights.config.latent
+
+    def bits(curvature: np.ndarray) -> float:
+        tensors = {**tiny_weights.tensors, "tables.curvature": curvature.astype(np.float32)}
+        weights = dataclasses.replace(tiny_weights, tensors=tensors)
+        return LatentCoder(weights).round(y, z, (2 << 12) + (1 << 11)).bits
+
+    uneven = np.full(shape, 1e6)
+    uneven[2], uneven[3] = 0.01, 1.0
+    assert bits(uneven) == bits(np.full(shape, 0.1)) < bits(np.full(shape, 1.0))

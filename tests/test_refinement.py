@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from io import BytesIO
@@ -112,6 +113,13 @@ def test_targets_are_met(tiny_codec: Codec, effort: int) -> None:
 
 def test_models_that_round_to_centres_do_not_search() -> None:
     codec = Codec(load_weights(TINY_VQ))
+    assert codec.compress(flowers(), 50, effort=9) == codec.compress(flowers(), 50)
+
+
+def test_models_for_ms_ssim_do_not_search(tiny_weights: Weights) -> None:
+    config = dataclasses.replace(tiny_weights.config, distortion="ms-ssim")
+    text = json.dumps(config.to_dict(), sort_keys=True)
+    codec = Codec(dataclasses.replace(tiny_weights, config_text=text))
     assert codec.compress(flowers(), 50, effort=9) == codec.compress(flowers(), 50)
 
 

@@ -127,6 +127,8 @@ def test_schedule() -> None:
     assert config.learning_rate_at(1000, 0.2) == config.learning_rate
     assert config.learning_rate_at(1000, 1.0) == config.learning_rate / 100
     assert [config.crop_at(p) for p in (0.0, 0.7, 0.9)] == [(8, 128), (3, 192), (2, 256)]
+    few = dataclasses.replace(config, crop=192, batch_pixels=4 * 192**2)
+    assert [few.crop_at(p) for p in (0.0, 0.7, 0.9)] == [(4, 192), (2, 256), (2, 256)]
     assert config.surrogate_at(0.5) == "mixed"
     assert config.surrogate_at(0.99) == "rounded"
 
@@ -138,12 +140,31 @@ def test_schedule() -> None:
         {"steps": 1, "minutes": 1.0},
         {"steps": 1, "crop": 100},
         {"steps": 1, "optimiser": "magic"},
-        {"steps": 1, "distortion": "ms-ssim"},
     ],
 )
 def test_impossible_schedules(values: dict[str, object]) -> None:
     with pytest.raises(TrainingError):
         TrainingConfig(**values)  # type: ignore[arg-type]
+
+
+def test_ms_ssim_needs_large_crops(photos: Path, tmp_path: Path, tiny_config: ModelConfig) -> None:
+    similar = dataclasses.replace(tiny_config, distortion="ms-ssim")
+    with pytest.raises(TrainingError, match="192"):
+        Trainer(tmp_path, [photos], similar, settings())
+    trainer = Trainer(tmp_path, [photos], similar, settings(crop=192, batch_pixels=192**2))
+    terms = trainer.step()
+    assert terms
+    assert terms["loss"] > 0
+
+
+def test_bfloat16_where_the_processor_has_it(
+    photos: Path, tmp_path: Path, tiny_config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for found, expected in (({"avx512_bf16": True}, True), ({"avx512_bf16": False}, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found)
+        trainer = Trainer(tmp_path, [photos], tiny_config, settings())
+        assert trainer.mixed_precision is expected
+        assert trainer.step()
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "muon"])
@@ -289,6 +310,13 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     changed = Codec(run / "model.safetensors").weights.config
     assert (changed.blocks8, changed.blocks16, changed.gates16) == (3, 2, False)
     assert changed.filter4 == 5
+    assert changed.distortion == "mse"
+    similar = ["--distortion", "ms-ssim", "--crop", "192", "--out", str(tmp_path / "similar")]
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments.split(), *similar])
+    assert exit_.value.code == 0
+    trained = Codec(tmp_path / "similar" / "model.safetensors").weights
+    assert trained.config.distortion == "ms-ssim"
     arguments = arguments.replace(str(TINY), str(run / "model.safetensors"))
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), "--filter4", "0", "--out", str(tmp_path / "other")])

@@ -88,6 +88,10 @@ def test_consistent_but_unsound_weights_are_refused(tiny_weights: Weights, tmp_p
         ({"prior__level_bias": levels}, "of shape"),
         ({"prior__stem__weight": None}, r"stem\.weight"),
         ({"tables__y__frequencies": table}, "2\\^24"),
+        ({"tables__curvature": np.ones((8, 3), np.float32)}, "curvature"),
+        ({"tables__curvature": np.zeros((8, 16), np.float32)}, "curvature"),
+        ({"tables__curvature": np.full((8, 16), np.nan, np.float32)}, "curvature"),
+        ({"tables__curvature": np.ones((8, 16))}, "curvature"),
         ({"prior__stem__weight": other}, "other numbers"),
     ]
     for changes, message in bad:

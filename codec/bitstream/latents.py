@@ -1,11 +1,19 @@
 """Rounded latents to bytes and back: z, then y pass by pass, in one range-coded stream.
 
-Encoder and decoder walk the same exact prior; the encoder feeds it its own rounded values.
+Encoder and decoder walk the same exact prior; the encoder feeds it its own rounded values. It
+rounds to the nearest integers, but for a dead zone: a residual r = y - mu becomes 0 instead of
++-1 where
+
+    |r| < 1/2 + (bits of +-1 - bits of 0) / (2 CAUTION c)
+
+with the bits of the exact tables and the model's mean curvature c of its channel. By these numbers
+alone, a CAUTION of 1, the sum of bits and weighted error would fall; but errors towards what was
+predicted add up in the picture, and later passes predict less well from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -15,12 +23,16 @@ from numpy.typing import NDArray
 
 from codec.bitstream.checksum import SymbolChecksum
 from codec.bitstream.range_coder import CoderTables, RangeDecoder, RangeEncoder
+from codec.model.config import LEVEL_BITS
 from codec.runtime.dyadic import UNIT, Exact
 from codec.runtime.exact_prior import LatentGrid, Prediction
 from codec.runtime.tables import FrequencyTables
 from codec.runtime.weights import Weights
 
 Table = NDArray[np.integer]
+
+CAUTION = 20.0
+"""Best of 10 to 80 on nine crops of 384x384 of photographs, where it saves 0.6 % (BD-rate)."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,25 @@ class LatentCoder:
         return CoderTables(self._weights.y_tables)
 
     @cached_property
+    def _zeroing(self) -> NDArray[np.float64]:
+        """Bits that 0 instead of 1 saves, by table."""
+        tables, numbers = self._weights.y_tables, np.arange(len(self._weights.y_tables))
+        one, zero = (tables.bits(np.full_like(numbers, n), numbers) for n in (1, 0))
+        return np.maximum(one - zero, 0)
+
+    def _widening(self, grid: LatentGrid, level: int) -> Sequence[Exact | None]:
+        """How far each bit moves the border of the dead zone, by pass as latents are packed."""
+        curvature = self._weights.curvature
+        if curvature is None:
+            return [None] * grid.passes
+        low, part = divmod(level, 1 << LEVEL_BITS)
+        ends = np.log(curvature[[low, min(low + 1, len(curvature) - 1)]].astype(np.float64))
+        share = part / (1 << LEVEL_BITS)
+        widening = np.exp(-(1 - share) * ends[0] - share * ends[1]) / (2 * CAUTION)
+        shape = len(widening), grid.height, grid.width
+        return grid.pack(np.broadcast_to(widening[:, None, None], shape))
+
+    @cached_property
     def _z_coder(self) -> CoderTables:
         return CoderTables(self._weights.z_tables)
 
@@ -132,29 +163,43 @@ class LatentCoder:
         """`round` and `write`."""
         return self.write(self.round(y, z, level))
 
-    def round(self, y: NDArray[np.floating], z: NDArray[np.floating], level: int) -> RoundedLatents:
+    def round(
+        self,
+        y: NDArray[np.floating],
+        z: NDArray[np.floating],
+        level: int,
+        dead_zone: bool = True,
+    ) -> RoundedLatents:
         """Round, so that the exact cost is known before anything is coded.
 
         Args:
             y: latents after the gain, [M, H, W].
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)].
             level: position on the ladder of lambdas in units of 2^-12.
+            dead_zone: False for the nearest integers everywhere, as for a model without curvature.
         """
         grid = self._grid(*y.shape[1:])
+        widening = self._widening(grid, level) if dead_zone else [None] * grid.passes
         z_symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32).reshape(-1)
 
         def clamped(values: NDArray[np.int32], table: Table, tables: FrequencyTables) -> Symbols:
             return Symbols(tables.clamp(values, table), table, tables)
 
-        def rounding(packed: NDArray[np.float64]) -> Choose:
+        def rounding(packed: Exact, per_bit: Exact | None) -> Choose:
             def choose(prediction: Prediction) -> Symbols:
-                residual = prediction.residual(packed).reshape(-1)
-                return clamped(residual, prediction.table.reshape(-1), self._weights.y_tables)
+                residual = prediction.residual(packed)
+                nearest = np.rint(residual).astype(np.int32)
+                if per_bit is not None:
+                    border = 0.5 + self._zeroing[prediction.table] * per_bit
+                    nearest[(np.abs(nearest) == 1) & (np.abs(residual) < border)] = 0
+                table = prediction.table.reshape(-1)
+                return clamped(nearest.reshape(-1), table, self._weights.y_tables)
 
             return choose
 
         z_group = clamped(z_symbols, self._z_table(grid), self._weights.z_tables)
-        return self._walk(grid, level, z_group, map(rounding, grid.pack(np.nan_to_num(y))))
+        passes = grid.pack(np.nan_to_num(y))
+        return self._walk(grid, level, z_group, map(rounding, passes, widening))
 
     def _grid(self, height: int, width: int) -> LatentGrid:
         return LatentGrid(height, width, self._weights.config.passes)

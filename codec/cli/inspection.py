@@ -64,6 +64,7 @@ def models(as_json: bool) -> None:
             "model": path.stem,
             "model_id": short_id_of(path).hex(),
             "rounding": config.rounding,
+            "distortion": config.distortion,
             "lambda_min": config.lambda_min,
             "lambda_max": config.lambda_max,
             "bytes": path.stat().st_size,
@@ -74,7 +75,8 @@ def models(as_json: bool) -> None:
         else:
             click.echo(
                 f"{path.stem} ({facts['model_id']}): lambda {config.lambda_min:g} to "
-                f"{config.lambda_max:g}, {config.rounding} rounding, {facts['bytes']} bytes"
+                f"{config.lambda_max:g}, {config.rounding} rounding, for "
+                f"{config.distortion.upper()}, {facts['bytes']} bytes"
             )
 
 

@@ -49,7 +49,8 @@ def parse_lambdas(
     "lambdas",
     callback=parse_lambdas,
     metavar="L|LOW:HIGH",
-    help="Slope of the objective bits/pixel + lambda 255^2 MSE: one rate, or a range.  "
+    help="Slope of the objective bits/pixel + lambda 255^2 MSE (or lambda 1200 (1 - MS-SSIM)): "
+    "one rate, or a range.  "
     "[default: 0.0018:0.18; for vq 0.0004:0.03]",
 )
 @click.option(
@@ -225,23 +226,22 @@ def _start(
     if given & (MODEL_OPTIONS - CHANGEABLE_OPTIONS - {"rounding"}) or not same:
         raise click.UsageError(
             "--init brings the shape, the lambdas and the rounding of its model; only --blocks, "
-            "--no-gates16 and --filter4 may change it"
+            "--no-gates16, --filter4 and --distortion may change it"
         )
     return model, initial
 
 
 SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks", "gates16", "filter4"}
-CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4"}
+CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4", "distortion"}
 """What --init may give another value than its model has."""
 VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
-MODEL_OPTIONS = {"lambdas", "prior", "rounding"} | SHAPE_OPTIONS | VQ_OPTIONS
+MODEL_OPTIONS = {"lambdas", "prior", "rounding", "distortion"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {
     "steps",
     "minutes",
     "learning_rate",
     "crop",
     "surrogate",
-    "distortion",
     "optimiser",
     "vq_update",
     "beta",
@@ -300,7 +300,7 @@ def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
         lambda_min=low,
         lambda_max=high,
         anchors=1 if low == high else rates,
-        **{name: options[name] for name in ("rounding", *VQ_OPTIONS - {"levels"})},
+        **{name: options[name] for name in ("rounding", "distortion", *VQ_OPTIONS - {"levels"})},
     )
 
 

@@ -67,8 +67,17 @@ class RoundingAutoencoder(nn.Module):
         """
         y = self.gain(self.g_a(x, level).float(), level)
         y_hat, y_bits, z_bits = self.prior_bits(y, level, surrogate)
-        x_hat = self.g_s(self.gain.inverse(y_hat, level), level)
-        return Forward(x_hat.float(), y_bits.sum((1, 2, 3)), z_bits.sum((1, 2, 3)))
+        return Forward(self.synthesise(y_hat, level), y_bits.sum((1, 2, 3)), z_bits.sum((1, 2, 3)))
+
+    def synthesise(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """Latents y^ [B, M, H, W] to pictures [B, 3, 16 H, 16 W], about 0..1."""
+        return self.g_s(self.gain.inverse(y_hat, level), level).float()
+
+    @torch.no_grad()
+    def rounded(self, x: Tensor, level: Tensor) -> Tensor:
+        """The latents y^ [B, M, H/16, W/16] that a decoder would have; see `forward`."""
+        y = self.gain(self.g_a(x, level).float(), level)
+        return self._walk(y, level, "rounded")[3]
 
     def prior_bits(
         self, y: Tensor, level: Tensor, surrogate: Surrogate

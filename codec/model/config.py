@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from codec.errors import WeightsError
 
+Distortion = Literal["mse", "ms-ssim"]
+
 MAX_WIDTH = 4096
 MAX_DEPTH = 64
 MAX_CENTRES = 4096
@@ -55,6 +57,8 @@ class ModelConfig:
     """Channels of z."""
     prior: int = 192
     """Width of the exact prior networks."""
+    distortion: Distortion = "mse"
+    """What lambda weighs, see `codec.model.objective`."""
     lambda_min: float = 0.0018
     lambda_max: float = 0.18
     anchors: int = 8
@@ -98,6 +102,8 @@ class ModelConfig:
             raise WeightsError(f"the number of anchors must lie in 1..{MAX_ANCHORS}")
         if (self.anchors == 1) != (self.lambda_min == self.lambda_max):
             raise WeightsError("one anchor goes with one lambda, several anchors with a range")
+        if self.distortion not in ("mse", "ms-ssim"):
+            raise WeightsError(f"unknown distortion {self.distortion!r}; known: mse, ms-ssim")
         if self.rounding not in ("integer", "vq"):
             raise WeightsError(f"unknown rounding {self.rounding!r}; known: integer, vq")
         self._check_codebooks()
@@ -122,6 +128,11 @@ class ModelConfig:
     def dimensions(self) -> int:
         """D, the dimensions of a centre."""
         return self.latent // self.groups
+
+    @property
+    def searchable(self) -> bool:
+        """Whether an encoder can search for better symbols than the nearest ones."""
+        return self.rounding == "integer" and self.distortion == "mse"
 
     @property
     def level_step(self) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from codec.errors import TrainingError
 from codec.model.autoencoder import Forward
-
-Distortion = Literal["mse", "ms-ssim"]
+from codec.model.config import Distortion
 
 PEAK = 255.0
 MS_SSIM_LAMBDA = 1200.0
@@ -42,14 +41,32 @@ def rate_distortion(x: Tensor, result: Forward, lmbda: Tensor, distortion: Disto
     pixels = x.shape[-2] * x.shape[-1]
     bpp = (result.y_bits + result.z_bits) / pixels
     mse = (result.x_hat - x).square().mean((1, 2, 3))
+    return Loss(bpp + lmbda * _distortion(x, result.x_hat, mse, distortion), bpp, mse)
+
+
+def distortion_bits(x: Tensor, x_hat: Tensor, lmbda: float, distortion: Distortion) -> Tensor:
+    """The objective's other term in bits: pixels * lambda * distortion, [B].
+
+    Args:
+        x: as in `rate_distortion`, like `distortion`.
+        x_hat: reconstructions.
+        lmbda: slope of all pictures.
+    """
+    mse = (x_hat - x).square().mean((1, 2, 3))
+    pixels = x.shape[-2] * x.shape[-1]
+    return pixels * lmbda * _distortion(x, x_hat, mse, distortion)
+
+
+def _distortion(x: Tensor, x_hat: Tensor, mse: Tensor, distortion: Distortion) -> Tensor:
+    """What lambda weighs, [B]."""
     if distortion == "mse":
-        return Loss(bpp + lmbda * PEAK**2 * mse, bpp, mse)
+        return PEAK**2 * mse
     try:
         from pytorch_msssim import ms_ssim
     except ImportError as error:
         raise TrainingError("MS-SSIM needs: pip install 'vqcodec[train]'") from error
-    similarity = ms_ssim(result.x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
-    return Loss(bpp + lmbda * MS_SSIM_LAMBDA * (1 - similarity), bpp, mse)
+    similarity: Tensor = ms_ssim(x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
+    return MS_SSIM_LAMBDA * (1 - similarity)
 
 
 def squared_error_weight(lmbda: Tensor, pixels: int) -> Tensor:

@@ -113,7 +113,8 @@ class Codec:
         Args:
             image: of 8 bits: grey, RGB, CMYK, Lab, palette; alpha is kept, without loss.
             quality: 0..100, log-linear in lambda; 50 if nothing is given.
-            lmbda: slope of the objective bits/pixel + lambda 255^2 MSE.
+            lmbda: slope of the model's objective, bits/pixel + lambda 255^2 MSE or
+                bits/pixel + lambda 1200 (1 - MS-SSIM).
             options: targets, effort and more, see `codec.pipeline.options.EncoderOptions`.
 
         Raises:
@@ -170,7 +171,7 @@ class Codec:
             raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
         self.limits.check_pixels(picture.width, picture.height)
         grid = options.grid(picture.height, picture.width)
-        rounds = 0 if self._coder.to_centres else options.rounds
+        rounds = options.rounds if self._coder.searches else 0
         wanted = min(self._threads, len(grid))
         count = self.limits.workers(grid, grid.whole, wanted, searching=rounds > 0)
         with workers(count) as mapper:

@@ -112,7 +112,7 @@ class PictureEncoder:
         self.grid = grid
         self._mapper = mapper
         self._model_id = model_id
-        self.rounds = 0 if coder.to_centres else rounds
+        self.rounds = rounds if coder.searches else 0
         self._keeps = trials and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
         self._features: dict[int, Tensor] = {}

@@ -43,7 +43,8 @@ class EncoderOptions:
     quality: float | None = None
     """0..100, log-linear in lambda."""
     lmbda: float | None = None
-    """Slope of the objective bits/pixel + lambda 255^2 MSE."""
+    """Slope of the model's objective, bits/pixel + lambda 255^2 MSE or
+    bits/pixel + lambda 1200 (1 - MS-SSIM)."""
     target_bpp: float | None = None
     """Bits per pixel of the whole file, never exceeded."""
     target_size: int | None = None
@@ -58,7 +59,8 @@ class EncoderOptions:
     """Accept pictures of 16 bits."""
     effort: int = DEFAULT_EFFORT
     """How long to search for better symbols, 0 (not at all) to 9; the file is never worse by
-    bits + lambda 255^2 MSE pixels than with 0. Models that round to centres do not search."""
+    bits + lambda 255^2 MSE pixels than with 0. Models that round to centres, and those for
+    MS-SSIM, do not search."""
 
     def __post_init__(self) -> None:
         rates = [f.name for f in fields(self)[:5] if getattr(self, f.name) is not None]

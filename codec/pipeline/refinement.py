@@ -9,7 +9,7 @@ with the bits of the exact tables and the error of the picture that the decoder 
 finds slope and curvature of the error at the present symbols, predicts what each symbol's step by
 +-1 would change, and takes a random part of the steps that promise enough, so that errors do not
 add up. What it found is judged by its true cost; the best is kept, the nearest point being the
-first candidate.
+first candidate, dead zone and all.
 """
 
 from __future__ import annotations
@@ -83,10 +83,11 @@ def refine(
         rounds: how many at most.
         progress: told the number of rounds done after each.
     """
-    y, z = latents[0].copy(), latents[1]
+    y, z = latents
     random = np.random.default_rng(SEED)
     curvature = Curvature()
     rounded = coder.round(y, z, level)
+    y = np.where(np.abs(y - rounded.y_hat) > 0.5, rounded.y_hat, y)  # as if it were the nearest
     best, best_cost, best_round = None, math.inf, 0
     for number in range(rounds):
         error, slopes = distortion.slopes(rounded.y_hat)
@@ -98,7 +99,7 @@ def refine(
         curvature.add(slopes.curvature)
         gradients = slopes.gradient * weight, curvature.estimate() * weight
         y += steps(rounded, *gradients, Caution.of_round(number), random)
-        rounded = coder.round(y, z, level)
+        rounded = coder.round(y, z, level, dead_zone=False)
         progress(number + 1)
     error = distortion.error(rounded.y_hat)
     if best is None or rounded.bits + weight * error < best_cost - WORTH:

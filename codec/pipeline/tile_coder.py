@@ -74,6 +74,7 @@ class TileCoder:
     def __init__(self, weights: Weights, device: str, precision: Precision) -> None:
         self._engine = TorchEngine(weights, device, precision)
         self.to_centres = weights.config.rounding == "vq"
+        self.searches = weights.config.searchable
         self._coder: LatentCoder | IndexCoder
         self._coder = IndexCoder(weights) if self.to_centres else LatentCoder(weights)
         self._config = weights.config
@@ -126,10 +127,10 @@ class TileCoder:
             progress: told the number of rounds done after each.
 
         Raises:
-            InputError: the model rounds to centres.
+            InputError: the model rounds to centres, or is one for MS-SSIM.
         """
-        if isinstance(self._coder, IndexCoder):
-            raise InputError("symbols of models that round to centres cannot be refined")
+        if isinstance(self._coder, IndexCoder) or not self.searches:
+            raise InputError("only symbols of models for MSE that round to integers are refined")
         all_latents = self._engine.latents(features, level)
         known = self._window(picture, box).shrunk(LATENT_STRIDE)
         tile = box.shrunk(LATENT_STRIDE)

@@ -110,10 +110,9 @@ class Prediction:
     table: NDArray[np.uint8]
     """Number of the frequency table, 0..63."""
 
-    def residual(self, y: Exact) -> NDArray[np.int32]:
-        """round(y - mu) for latents in plain units (encoder side)."""
-        bounded = np.clip(y, LOWEST / UNIT, HIGHEST / UNIT)
-        return np.rint(bounded - self.mean / UNIT).astype(np.int32)
+    def residual(self, y: Exact) -> NDArray[np.float64]:
+        """y - mu for latents in plain units (encoder side)."""
+        return np.clip(y, LOWEST / UNIT, HIGHEST / UNIT) - self.mean / UNIT
 
     def reconstruct(self, residual: NDArray[np.int32]) -> Exact:
         """y^ = q + mu in units of 2^-10, clamped."""

@@ -4,6 +4,7 @@
     gain.* z_density.*       float32      gains; density of z (for further training)
     prior.*                  int32        in units of 2^-16, run exactly
     tables.y.* tables.z.*    int32        integer frequencies
+    tables.curvature         float32      [anchors, M], for the encoder's dead zone; may be absent
     metadata                 strings      format, name, config (JSON), self_check, training
 
 A model that rounds to centres has neither h_a, gain, z_density nor tables, but
@@ -103,6 +104,11 @@ class Weights:
         return FrequencyTables.from_tensors(self.tensors, "tables.z")
 
     @cached_property
+    def curvature(self) -> NDArray[np.float32] | None:
+        """Bits that the distortion of a unit step costs, [anchors, M]; None if not measured."""
+        return self.tensors.get("tables.curvature")
+
+    @cached_property
     def index_prior(self) -> ExactIndexPrior:
         return ExactIndexPrior(self.part("prior"), self.config)
 
@@ -115,6 +121,8 @@ class Weights:
     def check_tables(self) -> None:
         """Check centres, or that there is a sound table for each scale and each channel of z.
 
+        Curvatures, if there are any, must be positive numbers for each channel of y.
+
         Raises:
             WeightsError: there is not.
         """
@@ -122,6 +130,11 @@ class Weights:
             _ = self.codebook
         elif len(self.y_tables) != SCALE_TABLES or len(self.z_tables) != self.config.hyper:
             raise WeightsError("the weights hold another number of tables than they need")
+        elif self.curvature is not None:
+            shape, measured = (self.config.anchors, self.config.latent), self.curvature
+            finite = measured.dtype == np.float32 and bool(np.all(np.isfinite(measured)))
+            if measured.shape != shape or not finite or measured.min() <= 0:
+                raise WeightsError("the curvature of the distortion is unsound")
 
     def self_check(self) -> str:
         """SHA-256 in hex of what the prior computes from fixed latents.

@@ -1,4 +1,4 @@
-"""Frequency tables fitted to what a trained model really rounds to.
+"""What an export measures on photographs: tables that fit, and what rounding costs.
 
 Training takes a residual of scale s for a Gaussian N(0, s^2); the residuals of photographs have
 a sharper peak and longer tails. Each table becomes a mixture of Gaussians around its scale,
@@ -8,6 +8,9 @@ a sharper peak and longer tails. Each table becomes a mixture of Gaussians aroun
 
 whose weights maximise the likelihood of symbols counted on training pictures. P is still the
 integral of p over the unit cell; a file gets shorter, and nothing else changes.
+
+How much the distortion bends along each channel of y tells the encoder how wide a dead zone may
+be, see `codec.bitstream.latents`.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from torch import Tensor
 
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
+from codec.model.objective import distortion_bits
 
 RATIOS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
 """Deviations of the components in units of the table's scale."""
@@ -29,6 +33,8 @@ GAUSSIAN_COUNT = 2000.0
 ITERATIONS = 1000
 REACH = 32.0
 """Deviations within which symbols take part in the fit."""
+LEAST_CURVATURE = 1e-3
+"""Bits; an estimate for a channel that hardly moves may fall below 0."""
 TINY = 1e-300
 """Keeps cells that no component reaches from being divided by 0."""
 
@@ -91,3 +97,35 @@ def mixture_cell_probability(symbols: Tensor, sigma: Tensor, weights: Tensor) ->
         for weight, ratio in zip(weights, RATIOS, strict=True)
     ]
     return torch.stack(parts).sum(0)
+
+
+def latent_curvature(model: RoundingAutoencoder, pictures: Tensor) -> Tensor:
+    """Half the second derivative of lambda times distortion by each latent: bits of a unit step.
+
+    The diagonal of the Hessian at rounded latents by Hutchinson's estimator (1990), the mean
+    over places and pictures, at least `LEAST_CURVATURE`.
+
+    Args:
+        pictures: uint8 [n, 3, H, W], sides multiples of 64, on the model's device.
+
+    Returns:
+        float32 [anchors, M].
+    """
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for anchor in range(model.config.anchors):
+        sums = torch.zeros(model.config.latent)
+        for picture in pictures:
+            x = picture[None].float() / 255
+            level = torch.full((1,), float(anchor), device=x.device)
+            y_hat = model.rounded(x, level).requires_grad_()
+            x_hat = model.synthesise(y_hat, level)
+            lmbda = model.config.lambda_of(anchor)
+            cost = distortion_bits(x, x_hat, lmbda, model.config.distortion)
+            (slope,) = torch.autograd.grad(cost.sum(), y_hat, create_graph=True)
+            signs = torch.randint(0, 2, y_hat.shape, generator=generator) * 2.0 - 1
+            signs = signs.to(x.device)
+            (bend,) = torch.autograd.grad(slope, y_hat, signs)
+            sums += (signs * bend).mean((0, 2, 3)).cpu() / 2
+        rows.append(sums / len(pictures))
+    return torch.stack(rows).clamp_min(LEAST_CURVATURE)

@@ -27,7 +27,12 @@ from codec.runtime.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
 from codec.runtime.index_prior import POWERS
 from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.runtime.weights import Weights, load_weights
-from codec.training.calibration import count_symbols, fit_mixtures, mixture_cell_probability
+from codec.training.calibration import (
+    count_symbols,
+    fit_mixtures,
+    latent_curvature,
+    mixture_cell_probability,
+)
 from codec.training.checkpoint import Checkpoint
 
 DEVIATIONS = 6.0
@@ -36,6 +41,8 @@ MARGIN = 8
 """Symbols that a table covers beyond what is likely, at 24 bits each."""
 Z_LIMIT = 255
 NEGLIGIBLE = 2.0**-24
+CURVATURE_PICTURES = 16
+"""Of 256x256, over whose 4,096 places a channel's curvature is averaged."""
 
 FOLDED_UNITS = {
     "context.weight": CONTEXT_UNIT,
@@ -94,13 +101,18 @@ def powers_of_two() -> NDArray[np.int32]:
 
 
 def export_model(
-    model: Autoencoder, name: str, training: dict[str, Any], mixtures: Tensor | None = None
+    model: Autoencoder,
+    name: str,
+    training: dict[str, Any],
+    mixtures: Tensor | None = None,
+    curvature: Tensor | None = None,
 ) -> Weights:
     """Turn a trained model into weights that compress pictures.
 
     Args:
         training: how it was trained, for the record.
         mixtures: of the tables of y, if they were fitted.
+        curvature: of the distortion along y, if it was measured, [anchors, M].
 
     Raises:
         WeightsError: a parameter is not finite, does not fit its type, or breaks the
@@ -127,6 +139,8 @@ def export_model(
         density.load_state_dict(model.z_density.state_dict())
         tensors |= gaussian_tables(mixtures).to_tensors("tables.y")
         tensors |= factorized_tables(density, model.config.hyper).to_tensors("tables.z")
+        if curvature is not None:
+            tensors["tables.curvature"] = curvature.numpy()
     elif model.config.index_prior == "learned":
         tensors["prior.powers"] = powers_of_two()
     config = json.dumps(model.config.to_dict(), sort_keys=True)
@@ -139,7 +153,8 @@ def export_weights(
     """Export a checkpoint's averaged model to a file, and load that file back to verify it.
 
     Args:
-        photographs: training pictures to fit the tables of y to, uint8 [n, 3, H, W].
+        photographs: training pictures to fit the tables of y to and to measure the curvature of
+            the distortion on, uint8 [n, 3, H, W].
 
     Raises:
         WeightsError: the model cannot be exported.
@@ -148,11 +163,12 @@ def export_weights(
     training |= {"steps": checkpoint.position.step}
     training |= {"minutes": round(checkpoint.position.elapsed / 60, 1)}
     model = checkpoint.averaged_model()
-    mixtures = None
+    mixtures = curvature = None
     finite = all(bool(p.isfinite().all()) for p in model.parameters())  # else the export refuses
     if finite and photographs is not None and isinstance(model, RoundingAutoencoder):
         mixtures = fit_mixtures(count_symbols(model, photographs))
-    weights = export_model(model, name, training, mixtures)
+        curvature = latent_curvature(model, photographs[:CURVATURE_PICTURES])
+    weights = export_model(model, name, training, mixtures, curvature)
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(weights.to_bytes())
     load_weights(partial)

@@ -45,7 +45,8 @@ def initial_state(
         model: name of a released model, or path of a weights file.
         changes: fields of the configuration that shall differ: `blocks8` and `blocks16` may grow,
             and `filter4` where there was no filter; new blocks come last, and like a new filter
-            change nothing at first; `gates16` may become False, and what the gates did is lost.
+            change nothing at first; `gates16` may become False, and what the gates did is lost;
+            and `distortion`.
 
     Raises:
         WeightsError: the weights are missing or unsound, or cannot be changed in this way.

@@ -59,6 +59,7 @@ TABLE_CROPS = 96
 """Pictures of 256x256 that the frequency tables of an export are fitted to."""
 INITIAL_CROPS = {"integer": 64, "vq": 256}
 """Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
+MS_SSIM_CROP = 192
 RESTART_CROPS = 64
 """Of those, how many tell which hidden units of an earlier model are dead."""
 
@@ -89,9 +90,14 @@ class Trainer:
     ) -> None:
         self.run, self.training = run, training
         self.rank, self.world, self.device = _join_process_group()
+        self.mixed_precision = _computes_in_bfloat16(self.device)
         torch.manual_seed(training.seed)
         self.position = resume.position if resume else Position()
         model = resume.model if resume else model
+        if model.distortion == "ms-ssim" and training.crop < MS_SSIM_CROP:
+            raise TrainingError(
+                f"MS-SSIM has five scales and needs crops of {MS_SSIM_CROP} pixels or more"
+            )
 
         if validation:
             training_photos, held_out = find_photos(photos), find_photos(validation)
@@ -183,9 +189,9 @@ class Trainer:
         share = balance(lmbda, config.lambda_of((config.anchors - 1) / 2)) / batch
         weight = share * squared_error_weight(lmbda, side**2)
 
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
             result = self._forward(x, level.to(self.device), surrogate, weight)
-        loss = rate_distortion(x, result, lmbda, self.training.distortion)
+        loss = rate_distortion(x, result, lmbda, config.distortion)
         balanced = loss.value * share
         value = (balanced * restraint(balanced)).sum()
         for optimiser in self.optimisers:
@@ -259,8 +265,7 @@ class Trainer:
         if self.held_out is None:
             return []
         crops = self.held_out.to(self.device)
-        points = validate(self.average, crops, self.training.distortion)
-        return [point._asdict() for point in points]
+        return [point._asdict() for point in validate(self.average, crops)]
 
     def sample_for_tables(self) -> Tensor:
         """Training crops that the tables of an export are fitted to, uint8 [n, 3, 256, 256]."""
@@ -365,3 +370,11 @@ def _join_process_group() -> tuple[int, int, torch.device]:
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if cuda else "gloo")
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is made for speed there: CPUs that emulate it are faster in float32."""
+    if device.type != "cpu":
+        return True
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from codec.errors import TrainingError
-from codec.model.objective import Distortion
 from codec.model.rounding import Surrogate
 from codec.model.vector_quantizer import Rule, UpdateRule
 
@@ -29,7 +29,6 @@ class TrainingConfig:
     surrogate: Surrogate = "mixed"
     rounded_from: float = 0.95
     """Progress from which the encoder is frozen and the rest trains on rounded latents."""
-    distortion: Distortion = "mse"
     ema: float = 0.999
     """Decay per step of the averaged weights, which are the ones exported."""
     clip_norm: float = 1.0
@@ -51,8 +50,6 @@ class TrainingConfig:
             raise TrainingError("give either the steps or the minutes of the run")
         if self.crop % 64 or not 64 <= self.crop <= 256:
             raise TrainingError("the crop must be 64, 128, 192 or 256 pixels")
-        if self.distortion == "ms-ssim" and self.crop < 192:
-            raise TrainingError("MS-SSIM has five scales and needs crops of 192 pixels or more")
         UpdateRule(self.vq_update, self.beta, self.eta)
         if self.optimiser not in ("muon", "adam"):
             raise TrainingError("the optimiser must be muon or adam")
@@ -73,13 +70,14 @@ class TrainingConfig:
         return self.learning_rate * warmup * max(decay, 0.01)
 
     def crop_at(self, progress: float) -> tuple[int, int]:
-        """(pictures in the batch, side of a crop)."""
+        """(pictures in the batch, side of a crop); crops grow as long as they are at least two."""
         side = self.crop
         if progress >= 0.8:
             side = self.crop * 2
         elif progress >= 0.5:
             side = self.crop * 3 // 2 // 64 * 64
-        side = min(side, 512)
+        largest = min(math.isqrt(self.batch_pixels // 2) // 64 * 64, 512)
+        side = max(self.crop, min(side, largest))
         return max(1, self.batch_pixels // side**2), side
 
     def surrogate_at(self, progress: float) -> Surrogate:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.model.build import Autoencoder
-from codec.model.objective import Distortion, rate_distortion
+from codec.model.objective import rate_distortion
 
 CROP = 256
 BATCH = 8
@@ -25,7 +25,7 @@ class RatePoint(NamedTuple):
 
 
 @torch.no_grad()
-def validate(model: Autoencoder, crops: Tensor, distortion: Distortion) -> list[RatePoint]:
+def validate(model: Autoencoder, crops: Tensor) -> list[RatePoint]:
     """Measure a model at each of its lambdas, with rounded latents and 8-bit output.
 
     Args:
@@ -41,7 +41,10 @@ def validate(model: Autoencoder, crops: Tensor, distortion: Distortion) -> list[
             result = model(x, level, "rounded")
             eight_bit = (result.x_hat.clamp(0, 1) * 255).round() / 255
             loss = rate_distortion(
-                x, result._replace(x_hat=eight_bit), torch.full_like(level, lmbda), distortion
+                x,
+                result._replace(x_hat=eight_bit),
+                torch.full_like(level, lmbda),
+                model.config.distortion,
             )
             psnr = -10 * loss.mse.clamp_min(1e-8).log10()
             totals += torch.stack([loss.bpp.sum(), psnr.sum(), loss.value.sum()])

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from codec.errors import CodecError, InputError
 from codec.training.photos import TILE, count_tiles, find_photos, tiles_of
 
-COUNT = 112
+COUNT = 168
 WORDS = (
     *("the", "rate", "of", "a", "picture", "is", "what", "its", "code", "takes", "and"),
     *("0123456789", "(P,", "Q)", "=", "-ln", "P", "+", "x"),
@@ -30,11 +30,19 @@ Generator = np.random.Generator
 
 
 def colours(rng: Generator, count: int) -> Pixels:
-    """[count, 3]; black and white to begin with half of the time."""
+    """[count, 3]; black and white to begin with, fully saturated ones, or any."""
     chosen = rng.integers(0, 256, (count, 3), dtype=np.uint8)
-    if rng.random() < 0.5:
+    choice = rng.random()
+    if choice < 0.4:
         chosen[:2] = [[0, 0, 0], [255, 255, 255]]
+    elif choice < 0.7:
+        chosen = 255 * (chosen // 128)
     return chosen
+
+
+def extent(rng: Generator, largest: int) -> int:
+    """1 to `largest`, small ones as often as their doubles."""
+    return int(2 ** rng.uniform(0, np.log2(largest + 1)))
 
 
 def paint(chosen: NDArray[np.bool_], rng: Generator) -> Pixels:
@@ -77,17 +85,17 @@ def palette(photo: Image.Image, rng: Generator) -> Pixels:
 
 
 def checkerboard(_: Image.Image, rng: Generator) -> Pixels:
-    """Squares of 1 to 8 pixels, of 1 in every other picture."""
-    side = 1 if rng.random() < 0.5 else int(rng.integers(2, 9))
+    """Squares of 1 to 64 pixels."""
+    side = extent(rng, 64)
     rows, columns = np.indices((TILE, TILE)) // side
     return paint((rows + columns) % 2 == 0, rng)
 
 
 def stripes(_: Image.Image, rng: Generator) -> Pixels:
-    """Upright stripes with periods of 2 to 16 pixels, square."""
-    period = int(rng.integers(2, 17))
-    columns = np.indices((TILE, TILE))[1]
-    return paint(columns % period < rng.integers(1, period), rng)
+    """Stripes along a side with periods of 2 to 65 pixels, square."""
+    period = 1 + extent(rng, 64)
+    places = np.indices((TILE, TILE))[rng.integers(2)]
+    return paint(places % period < rng.integers(1, period), rng)
 
 
 def waves(_: Image.Image, rng: Generator) -> Pixels:
@@ -104,8 +112,8 @@ def waves(_: Image.Image, rng: Generator) -> Pixels:
 
 
 def binary_noise(_: Image.Image, rng: Generator) -> Pixels:
-    """Grains of 1 to 4 pixels in two colours, rare or frequent."""
-    side = int(rng.integers(1, 5))
+    """Grains of 1 to 32 pixels in two colours, rare or frequent; as in codes to be scanned."""
+    side = extent(rng, 32)
     grains = rng.random([TILE // side + 1] * 2) < rng.uniform(0.05, 0.5)
     return paint(grains.repeat(side, 0).repeat(side, 1)[:TILE, :TILE], rng)
 

@@ -72,6 +72,7 @@ class MasterWeights(Optimizer):
 
 def use_master_weights(trainer: Trainer) -> None:
     """Hold the weights that run in bfloat16 in bfloat16, with float32 masters."""
+    use_mixed_precision(trainer)
     masters = MasterWeights(trainer)
     trainer.optimisers = [masters]
 
@@ -108,11 +109,14 @@ def use_compiler(trainer: Trainer) -> None:
     trainer._forward = torch.compile(trainer.model)
 
 
-@contextmanager
-def without_autocast() -> Iterator[None]:
-    """Everything in float32."""
-    with mock.patch.object(torch, "autocast", return_value=nullcontext()):
-        yield
+def use_mixed_precision(trainer: Trainer) -> None:
+    """The convolutions in bfloat16, also where the processor has no instructions for it."""
+    trainer.mixed_precision = True
+
+
+def use_other_precision(trainer: Trainer) -> None:
+    """Float32 everywhere if bfloat16 would be used here, and the other way round."""
+    trainer.mixed_precision = not trainer.mixed_precision
 
 
 @contextmanager
@@ -145,12 +149,14 @@ class Switch:
 
 
 SWITCHES = {
-    "fp32": Switch("float32 instead of bfloat16 autocast", around=without_autocast),
+    "precision": Switch("float32 where bfloat16 is used, or else bfloat16", use_other_precision),
     "contiguous": Switch("without channels_last up to g_s", use_contiguous_pictures),
     "loop": Switch("AdamW neither fused nor foreach", use_loop_adam),
     "foreach": Switch("AdamW foreach instead of fused", use_foreach_adam),
     "masters": Switch("weights held in bfloat16, float32 masters", use_master_weights),
-    "linear": Switch("1x1 convolutions in bfloat16 as F.linear", around=with_linear_layers),
+    "linear": Switch(
+        "1x1 convolutions in bfloat16 as F.linear", use_mixed_precision, with_linear_layers
+    ),
     "compile": Switch("torch.compile", use_compiler),
 }
 DEFAULT = ",".join([*SWITCHES, "linear+masters"])

@@ -125,6 +125,7 @@ def test_curvature_is_that_of_the_distortion(
     similar.load_state_dict(model.state_dict())
     pictures = (crops_of_flowers(2, 192) * 255).round().to(torch.uint8)
     found = latent_curvature(similar, pictures)
+    assert found is not None
     assert found.shape == (config.anchors, config.latent)
 
     # Of all latents of one channel moved up and down by random signs, with a small step.
@@ -149,3 +150,34 @@ def test_curvature_is_that_of_the_distortion(
     assert found[anchor, channel].item() == pytest.approx(
         torch.stack(bends).mean().item() / places, rel=0.2
     )
+
+
+def test_tables_reach_what_the_prior_did_not_see_coming(model: RoundingAutoencoder) -> None:
+    coder = LatentCoder(export_model(model, "tiny", {}))
+    y, z = np.zeros((model.config.latent, 4, 4)), np.zeros((model.config.hyper, 1, 1))
+    y[3, 1, 2] = 400.4
+    coded = coder.encode(y, z, 0)
+    y_hat, _ = coder.decode(coded.stream, 4, 4, 0)
+    assert abs(y_hat[3, 1, 2] - 400.4) <= 0.5
+
+
+def test_pictures_without_derivatives_are_left_out(
+    model: RoundingAutoencoder, pictures: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthesise = model.synthesise
+    calls = 0
+
+    def broken_every_other_time(y_hat: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return synthesise(y_hat, level) * (torch.nan if calls % 2 else 1.0)
+
+    whole = latent_curvature(model, pictures[[1, 1]])
+    monkeypatch.setattr(model, "synthesise", broken_every_other_time)
+    half = latent_curvature(model, pictures[[0, 1]])
+    assert whole is not None
+    assert half is not None
+    both = torch.stack([whole.log().flatten(), half.log().flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.9  # of one picture, by other random signs
+    monkeypatch.setattr(model, "synthesise", lambda *inputs: synthesise(*inputs) * torch.nan)
+    assert latent_curvature(model, pictures[:1]) is None

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from codec.bitstream.latents import LatentCoder
+from codec.bitstream.latents import CAUTION, LatentCoder
 from codec.errors import DamagedFileError
-from codec.runtime.weights import Weights
+from codec.runtime.weights import Weights, load_weights
+from tests.conftest import TINY, TINY_4
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +107,30 @@ def test_dead_zone(coder: LatentCoder, curved: LatentCoder, rng: np.random.Gener
     assert np.array_equal(coder.decode(stream, 8, 12, 10_000)[0], dead.y_hat)
 
 
-def test_dead_zone_follows_the_level(tiny_weights: Weights, rng: np.random.Generator) -> None:
-    """In between two anchors the curvature is their geometric mean."""
-    y, z = latents(rng, 8, 12, spread=1)
-    shape = tiny_weights.config.anchors, tiny_weights.config.latent
+@pytest.mark.parametrize("path", [TINY, TINY_4], ids=["two passes", "four passes"])
+def test_width_of_the_dead_zone(path: Path, rng: np.random.Generator) -> None:
+    """Of the first pass, whose predictions depend on z alone, by the formula."""
+    weights = load_weights(path)
+    config, level = weights.config, 10_000
+    y = rng.normal(size=(config.latent, 8, 12))
+    z = rng.normal(scale=2, size=(config.hyper, 2, 3))
+    curvature = np.exp(rng.normal(size=(config.anchors, config.latent))).astype(np.float32) / 10
+    tensors = {**weights.tensors, "tables.curvature": curvature}
+    curved = LatentCoder(dataclasses.replace(weights, tensors=tensors))
+    found, plain = (coder.round(y, z, level) for coder in (curved, LatentCoder(weights)))
 
-    def bits(curvature: np.ndarray) -> float:
-        tensors = {**tiny_weights.tensors, "tables.curvature": curvature.astype(np.float32)}
-        weights = dataclasses.replace(tiny_weights, tensors=tensors)
-        return LatentCoder(weights).round(y, z, (2 << 12) + (1 << 11)).bits
-
-    uneven = np.full(shape, 1e6)
-    uneven[2], uneven[3] = 0.01, 1.0
-    assert bits(uneven) == bits(np.full(shape, 0.1)) < bits(np.full(shape, 1.0))
+    grid = plain.grid
+    features = weights.prior.features(plain.z.values.reshape(-1, 2, 3), level, grid)
+    _, prediction = weights.prior.predict(features, [], level, grid)
+    low, part = level >> 12, (level & 4095) / 4096
+    between = curvature[low] ** (1 - part) * curvature[low + 1] ** part
+    c = grid.pack(np.broadcast_to(between[:, None, None], y.shape))[0]
+    residual = grid.pack(y)[0] - prediction.mean / 1024
+    tables, table = weights.y_tables, prediction.table
+    zeros = np.zeros(table.shape, np.int32)
+    saved = tables.bits(zeros + 1, table) - tables.bits(zeros, table)
+    dead = (np.abs(residual) < 0.5 + saved / (2 * CAUTION * c)) & (np.abs(residual) < 1.5)
+    expected = np.where(dead, 0, np.rint(residual)).astype(np.int32)
+    assert np.array_equal(found.passes[0].values, expected.reshape(-1))
+    changed = found.passes[0].values != plain.passes[0].values
+    assert set(plain.passes[0].values[changed]) == {-1, 1}

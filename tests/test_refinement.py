@@ -17,7 +17,7 @@ from codec.limits import Limits
 from codec.pipeline import Codec
 from codec.pipeline.encoding import Encoded
 from codec.pipeline.options import ROUNDS
-from codec.pipeline.refinement import Caution, Curvature, steps
+from codec.pipeline.refinement import Caution, Curvature, kept, steps
 from codec.runtime.tables import TOTAL, FrequencyTables
 from codec.runtime.weights import Weights, load_weights
 from tests.conftest import DATA, TINY, TINY_VQ, Run
@@ -196,3 +196,33 @@ def test_steps_end_where_tables_end() -> None:
     symbols = Symbols(np.array([0, 1, 2], np.int32), np.zeros(3, np.intp), tables)
     assert _bits_of_step(symbols, 1).tolist() == pytest.approx([24, 0, math.inf], abs=1e-6)
     assert _bits_of_step(symbols, -1).tolist() == pytest.approx([math.inf, -24, 0], abs=1e-6)
+
+
+def with_dead_zone(weights: Weights, curvature: float) -> Weights:
+    shape = weights.config.anchors, weights.config.latent
+    tensors = {**weights.tensors, "tables.curvature": np.full(shape, curvature, np.float32)}
+    return dataclasses.replace(weights, tensors=tensors)
+
+
+@pytest.mark.parametrize("quality", [0, 60])
+def test_the_search_starts_from_the_dead_zone(tiny_weights: Weights, quality: int) -> None:
+    codec = Codec(with_dead_zone(tiny_weights, 0.05))
+    image = flowers()
+    costs = [
+        cost(codec, codec.encode_only(image, quality, effort=effort), image)
+        for effort in (0, 1, 3, 6)
+    ]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < costs[0]
+
+
+def test_rounds_keep_what_the_dead_zone_chose(
+    tiny_weights: Weights, rng: np.random.Generator
+) -> None:
+    config = tiny_weights.config
+    coder = LatentCoder(with_dead_zone(tiny_weights, 0.01))
+    y = rng.normal(size=(config.latent, 6, 6)).astype(np.float32)
+    z = rng.normal(size=(config.hyper, 2, 2)).astype(np.float32)
+    first = coder.round(y, z, 0)
+    assert first.checksum != coder.round(y, z, 0, dead_zone=False).checksum
+    assert coder.round(kept(y, first), z, 0, dead_zone=False).checksum == first.checksum

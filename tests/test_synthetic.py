@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from codec.training.photos import TILE
-from scripts.synthetic import COUNT, KINDS, main
+from scripts.synthetic import COUNT, KINDS, extent, main
 from tests.conftest import DATA
 
 
@@ -21,6 +21,14 @@ def test_every_kind_is_a_tile_and_repeats(kind: object, city: Image.Image) -> No
         assert pixels.shape == (TILE, TILE, 3)
         assert pixels.dtype == np.uint8
         assert np.array_equal(pixels, kind(photo, np.random.default_rng(seed)))
+
+
+def test_extents_are_spread_over_the_octaves() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [extent(rng, 64) for _ in range(2000)]
+    assert (min(drawn), max(drawn)) == (1, 64)
+    octaves = np.bincount(np.log2(drawn).astype(int)) / len(drawn)
+    assert octaves[:6].min() > 0.13
 
 
 def test_a_folder_of_all_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,13 @@ def test_consistent_but_unsound_weights_are_refused(tiny_weights: Weights, tmp_p
         ({"tables__curvature": np.zeros((8, 16), np.float32)}, "curvature"),
         ({"tables__curvature": np.full((8, 16), np.nan, np.float32)}, "curvature"),
         ({"tables__curvature": np.ones((8, 16))}, "curvature"),
+        (
+            {
+                "tables__curvature": np.ones((8, 16), np.float32),
+                "tables__y__low": tensors["tables.y.low"] + 20,
+            },
+            "-1, 0 and 1",
+        ),
         ({"prior__stem__weight": other}, "other numbers"),
     ]
     for changes, message in bad:

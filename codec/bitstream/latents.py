@@ -6,14 +6,16 @@ rounds to the nearest integers, but for a dead zone: a residual r = y - mu becom
 
     |r| < 1/2 + (bits of +-1 - bits of 0) / (2 CAUTION c)
 
-with the bits of the exact tables and the model's mean curvature c of its channel. By these numbers
-alone, a CAUTION of 1, the sum of bits and weighted error would fall; but errors towards what was
-predicted add up in the picture, and later passes predict less well from them.
+with the bits of the exact tables, and c half the mean second derivative of the weighted distortion
+along the channel, in bits (`Weights.curvature`). With a CAUTION of 1 that is where bits and
+distortion would be less if each latent were alone; but errors towards what was predicted add up in
+the picture, and later passes predict less well from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -134,22 +136,20 @@ class LatentCoder:
 
     @cached_property
     def _zeroing(self) -> NDArray[np.float64]:
-        """Bits that 0 instead of 1 saves, by table."""
+        """Bits that 0 instead of 1 or -1 saves, the mean of both, by table."""
         tables, numbers = self._weights.y_tables, np.arange(len(self._weights.y_tables))
-        one, zero = (tables.bits(np.full_like(numbers, n), numbers) for n in (1, 0))
-        return np.maximum(one - zero, 0)
+        up, zero, down = (tables.bits(np.full_like(numbers, n), numbers) for n in (1, 0, -1))
+        return np.maximum((up + down) / 2 - zero, 0)
 
-    def _widening(self, grid: LatentGrid, level: int) -> Sequence[Exact | None]:
-        """How far each bit moves the border of the dead zone, by pass as latents are packed."""
+    def _widening(self, level: int) -> Exact | None:
+        """How far each bit moves the border of the dead zone, by channel of y."""
         curvature = self._weights.curvature
         if curvature is None:
-            return [None] * grid.passes
+            return None
         low, part = divmod(level, 1 << LEVEL_BITS)
         ends = np.log(curvature[[low, min(low + 1, len(curvature) - 1)]].astype(np.float64))
         share = part / (1 << LEVEL_BITS)
-        widening = np.exp(-(1 - share) * ends[0] - share * ends[1]) / (2 * CAUTION)
-        shape = len(widening), grid.height, grid.width
-        return grid.pack(np.broadcast_to(widening[:, None, None], shape))
+        return np.exp(-(1 - share) * ends[0] - share * ends[1]) / (2 * CAUTION)
 
     @cached_property
     def _z_coder(self) -> CoderTables:
@@ -179,18 +179,19 @@ class LatentCoder:
             dead_zone: False for the nearest integers everywhere, as for a model without curvature.
         """
         grid = self._grid(*y.shape[1:])
-        widening = self._widening(grid, level) if dead_zone else [None] * grid.passes
+        widening = self._widening(level) if dead_zone else None
         z_symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32).reshape(-1)
 
         def clamped(values: NDArray[np.int32], table: Table, tables: FrequencyTables) -> Symbols:
             return Symbols(tables.clamp(values, table), table, tables)
 
-        def rounding(packed: Exact, per_bit: Exact | None) -> Choose:
+        def rounding(number: int, packed: Exact) -> Choose:
             def choose(prediction: Prediction) -> Symbols:
                 residual = prediction.residual(packed)
                 nearest = np.rint(residual).astype(np.int32)
-                if per_bit is not None:
-                    border = 0.5 + self._zeroing[prediction.table] * per_bit
+                if widening is not None:
+                    bits = self._zeroing[prediction.table]
+                    border = 0.5 + bits * grid.spread(widening, number)
                     nearest[(np.abs(nearest) == 1) & (np.abs(residual) < border)] = 0
                 table = prediction.table.reshape(-1)
                 return clamped(nearest.reshape(-1), table, self._weights.y_tables)
@@ -199,7 +200,7 @@ class LatentCoder:
 
         z_group = clamped(z_symbols, self._z_table(grid), self._weights.z_tables)
         passes = grid.pack(np.nan_to_num(y))
-        return self._walk(grid, level, z_group, map(rounding, passes, widening))
+        return self._walk(grid, level, z_group, itertools.starmap(rounding, enumerate(passes)))
 
     def _grid(self, height: int, width: int) -> LatentGrid:
         return LatentGrid(height, width, self._weights.config.passes)

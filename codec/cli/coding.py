@@ -29,7 +29,7 @@ RATES = {
 @click.argument("inputs", metavar="IN... [OUT]", type=PATH, nargs=-1, required=True)
 @click.option("-q", "--quality", type=QUALITY, help="0 to 100; default 50.")
 @click.option(
-    "--lambda", "lmbda", type=float, help="Slope of bits/pixel + lambda 255^2 MSE, instead of -q."
+    "--lambda", "lmbda", type=float, help="Slope of the model's objective, instead of -q."
 )
 @click.option("--target-bpp", type=POSITIVE, help="Bits per pixel of the file, never exceeded.")
 @click.option("--target-size", type=Bytes(), help="Bytes of the file, never exceeded.")

@@ -112,7 +112,11 @@ def parse_lambdas(
     help="vq: nearest centre, or argmin |L - C_k|^2 - ln P(k) / lambda'.",
 )
 @click.option(
-    "--distortion", type=click.Choice(["mse", "ms-ssim"]), default="mse", show_default=True
+    "--distortion",
+    type=click.Choice(["mse", "ms-ssim"]),
+    default="mse",
+    show_default=True,
+    help="What lambda weighs; ms-ssim needs --crop 192 or 256.",
 )
 @click.option(
     "--surrogate",
@@ -179,6 +183,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         foreign = given & (VQ_OPTIONS | {"vq_update", "beta", "eta"})
         if foreign and model.rounding != "vq":
             raise click.UsageError(f"{', '.join(sorted(foreign))}: for --rounding vq only")
+    training.check_fits(model)
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -198,7 +203,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         trainer.close()
     if trainer.rank == 0:
         target = run / "model.safetensors"
-        photographs = trainer.sample_for_tables()
+        photographs = trainer.sample_for_export()
         export_weights(load_checkpoint(run / LAST), target, options["name"], photographs)
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
 

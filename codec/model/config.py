@@ -131,7 +131,7 @@ class ModelConfig:
 
     @property
     def searchable(self) -> bool:
-        """Whether an encoder can search for better symbols than the nearest ones."""
+        """Whether an encoder can search for better symbols than those of rounding."""
         return self.rounding == "integer" and self.distortion == "mse"
 
     @property

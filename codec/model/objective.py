@@ -51,6 +51,9 @@ def distortion_bits(x: Tensor, x_hat: Tensor, lmbda: float, distortion: Distorti
         x: as in `rate_distortion`, like `distortion`.
         x_hat: reconstructions.
         lmbda: slope of all pictures.
+
+    Raises:
+        TrainingError: as `rate_distortion`.
     """
     mse = (x_hat - x).square().mean((1, 2, 3))
     pixels = x.shape[-2] * x.shape[-1]

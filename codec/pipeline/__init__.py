@@ -7,7 +7,7 @@ codec         what users call: `Codec`, `compress`, `decompress`
 options       what a caller may ask of the encoder
 encoding      one picture's tiles at any rate      decoding   windows of a picture from its tiles
 tile_coder    one tile: the one place where pixels become a stream and the other way round
-refinement    the search for better symbols than the nearest
+refinement    the search for better symbols than those of rounding
 targets       a size or a PSNR met        rate_target   the search for a level over any quantity
 workers       tiles on several threads
 """

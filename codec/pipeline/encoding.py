@@ -119,7 +119,7 @@ class PictureEncoder:
         self._alpha: dict[int, bytes] = {}
 
     def estimate(self, level: int, wanted: Wanted) -> Estimate:
-        """What the file of a level would be with the nearest symbols, whose costs are exact."""
+        """What the file of a level would be without a search; the symbols' costs are exact."""
         done = self._pass(level, 0, wanted, coded=False)
         streams = done.bits / 8 + STREAM_BYTES * len(self.grid)
         return Estimate(len(self._file(level, done)) + streams, done.psnr)
@@ -131,8 +131,8 @@ class PictureEncoder:
             level: position on the ladder of lambdas in units of 2^-12.
             wanted: what else to find.
             refined: whether to search for better symbols, if this encoder does at all. What is
-                found never has a greater true cost than the nearest symbols. A search compares
-                with them itself where a tile is the whole picture; elsewhere it does not know what
+                found never has a greater true cost than what rounding gives. A search compares
+                with that itself where a tile is the whole picture; elsewhere it does not know what
                 becomes of the tiles around, and both are measured.
         """
         rounds = self.rounds if refined else 0

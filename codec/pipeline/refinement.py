@@ -1,15 +1,15 @@
 """Encoder-side search: other symbols for the same decoder, by descent on the lattice.
 
-Rounding to the nearest lattice point ignores both what a symbol costs and what the synthesis
-makes of it. The search minimises
+Rounding ignores what the synthesis makes of a symbol, and but for its dead zone what the symbol
+costs. The search minimises
 
     bits + lambda 255^2 MSE pixels
 
 with the bits of the exact tables and the error of the picture that the decoder will show. A round
 finds slope and curvature of the error at the present symbols, predicts what each symbol's step by
 +-1 would change, and takes a random part of the steps that promise enough, so that errors do not
-add up. What it found is judged by its true cost; the best is kept, the nearest point being the
-first candidate, dead zone and all.
+add up. What it found is judged by its true cost; the best is kept, and what rounding gives is the
+first candidate.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def refine(
     random = np.random.default_rng(SEED)
     curvature = Curvature()
     rounded = coder.round(y, z, level)
-    y = np.where(np.abs(y - rounded.y_hat) > 0.5, rounded.y_hat, y)  # as if it were the nearest
+    y = kept(y, rounded)
     best, best_cost, best_round = None, math.inf, 0
     for number in range(rounds):
         error, slopes = distortion.slopes(rounded.y_hat)
@@ -105,6 +105,14 @@ def refine(
     if best is None or rounded.bits + weight * error < best_cost - WORTH:
         return Refined(rounded, error)
     return best
+
+
+def kept(y: NDArray[np.float32], rounded: RoundedLatents) -> NDArray[np.float32]:
+    """Latents [M, H, W] whose nearest integers are the symbols that a dead zone or a table chose.
+
+    Rounds of the search have no dead zone: it would undo their steps.
+    """
+    return np.where(np.abs(y - rounded.y_hat) > 0.5, rounded.y_hat, y)
 
 
 class Curvature:

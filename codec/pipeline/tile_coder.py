@@ -99,7 +99,7 @@ class TileCoder:
         return y[:, rows, columns], z[:, hyper_rows, hyper_columns]
 
     def round(self, latents: Latents, level: int) -> Rounded:
-        """To the nearest points of the lattice; or to centres, which codes them too."""
+        """To integers, with the dead zone; or to centres, which codes them too."""
         if isinstance(self._coder, IndexCoder):
             return self._coder.encode(*latents, level)
         return self._coder.round(*latents, level)
@@ -113,7 +113,7 @@ class TileCoder:
         rounds: int,
         progress: Callable[[int], None],
     ) -> Refined:
-        """Better symbols than the nearest for a tile, see `codec.pipeline.refinement`.
+        """Better symbols than those of `round` for a tile, see `codec.pipeline.refinement`.
 
         Latents around the tile are taken as they are before rounding, and only its own pixels
         count.

@@ -87,6 +87,14 @@ class LatentGrid:
         """y [M, H, W] to its passes, each [M/P, H*W]."""
         return self._exchange(self.to_packed(y.reshape(len(y), -1).astype(np.float64)))
 
+    def spread(self, channels: Exact, number: int) -> Exact:
+        """Values of the channels [M] at all places of one pass, [M/P, H*W]."""
+        parts = np.split(channels, self.passes)
+        out = np.empty((len(parts[0]), self.height * self.width))
+        for c, at in enumerate(self.classes):
+            out[:, at] = parts[c ^ number][:, None]
+        return out
+
     def unpack(self, passes: Sequence[Exact]) -> Exact:
         """Inverse of `pack`."""
         y = self.to_spatial(np.concatenate(self._exchange(np.concatenate(passes))))
@@ -103,7 +111,7 @@ class LatentGrid:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the prior says of one packed pass, [M/2, H*W] each."""
+    """What the prior says of one packed pass, [M/P, H*W] each."""
 
     mean: Exact
     """In units of 2^-10, integer-valued."""

@@ -103,9 +103,12 @@ class Weights:
     def z_tables(self) -> FrequencyTables:
         return FrequencyTables.from_tensors(self.tensors, "tables.z")
 
-    @cached_property
+    @property
     def curvature(self) -> NDArray[np.float32] | None:
-        """Bits that the distortion of a unit step costs, [anchors, M]; None if not measured."""
+        """Bits that a unit step of a latent costs in distortion, [anchors, M]; None if unknown.
+
+        Half the second derivative, see `codec.training.calibration`.
+        """
         return self.tensors.get("tables.curvature")
 
     @cached_property
@@ -121,7 +124,8 @@ class Weights:
     def check_tables(self) -> None:
         """Check centres, or that there is a sound table for each scale and each channel of z.
 
-        Curvatures, if there are any, must be positive numbers for each channel of y.
+        Curvatures, if there are any, must be positive numbers for each channel of y, and tables
+        of y must then have -1, 0 and 1.
 
         Raises:
             WeightsError: there is not.
@@ -135,6 +139,8 @@ class Weights:
             finite = measured.dtype == np.float32 and bool(np.all(np.isfinite(measured)))
             if measured.shape != shape or not finite or measured.min() <= 0:
                 raise WeightsError("the curvature of the distortion is unsound")
+            if self.y_tables.low.max() > -1 or self.y_tables.high.min() < 1:
+                raise WeightsError("a dead zone needs tables with symbols -1, 0 and 1")
 
     def self_check(self) -> str:
         """SHA-256 in hex of what the prior computes from fixed latents.

@@ -99,22 +99,26 @@ def mixture_cell_probability(symbols: Tensor, sigma: Tensor, weights: Tensor) ->
     return torch.stack(parts).sum(0)
 
 
-def latent_curvature(model: RoundingAutoencoder, pictures: Tensor) -> Tensor:
+def latent_curvature(model: RoundingAutoencoder, pictures: Tensor) -> Tensor | None:
     """Half the second derivative of lambda times distortion by each latent: bits of a unit step.
 
     The diagonal of the Hessian at rounded latents by Hutchinson's estimator (1990), the mean
-    over places and pictures, at least `LEAST_CURVATURE`.
+    over places and pictures, at least `LEAST_CURVATURE`. Pictures with places where there are no
+    derivatives, as MS-SSIM has them, are left out.
 
     Args:
         pictures: uint8 [n, 3, H, W], sides multiples of 64, on the model's device.
 
     Returns:
-        float32 [anchors, M].
+        float32 [anchors, M]; None if no picture is left.
+
+    Raises:
+        TrainingError: the library of MS-SSIM is missing.
     """
     generator = torch.Generator().manual_seed(0)
     rows = []
     for anchor in range(model.config.anchors):
-        sums = torch.zeros(model.config.latent)
+        found = []
         for picture in pictures:
             x = picture[None].float() / 255
             level = torch.full((1,), float(anchor), device=x.device)
@@ -126,6 +130,10 @@ def latent_curvature(model: RoundingAutoencoder, pictures: Tensor) -> Tensor:
             signs = torch.randint(0, 2, y_hat.shape, generator=generator) * 2.0 - 1
             signs = signs.to(x.device)
             (bend,) = torch.autograd.grad(slope, y_hat, signs)
-            sums += (signs * bend).mean((0, 2, 3)).cpu() / 2
-        rows.append(sums / len(pictures))
+            mean = (signs * bend).mean((0, 2, 3)).cpu() / 2
+            if bool(mean.isfinite().all()):
+                found.append(mean)
+        if not found:
+            return None
+        rows.append(torch.stack(found).mean(0))
     return torch.stack(rows).clamp_min(LEAST_CURVATURE)

@@ -93,9 +93,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
             if metadata.get("format") != FORMAT:
                 raise TrainingError(f"{path}: not a checkpoint of format {FORMAT}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        model, training = json.loads(metadata["model"]), json.loads(metadata["training"])
+        if "distortion" in training:  # where older checkpoints have it
+            model["distortion"] = training.pop("distortion")
         return Checkpoint(
-            ModelConfig.from_dict(json.loads(metadata["model"])),
-            TrainingConfig(**json.loads(metadata["training"])),
+            ModelConfig.from_dict(model),
+            TrainingConfig(**training),
             Position(**json.loads(metadata["position"])),
             tensors,
         )

@@ -37,8 +37,11 @@ from codec.training.checkpoint import Checkpoint
 
 DEVIATIONS = 6.0
 """Half width of a Gaussian's table in standard deviations."""
-MARGIN = 8
-"""Symbols that a table covers beyond what is likely, at 24 bits each."""
+Y_MARGIN = 512
+"""Symbols that a table covers beyond that, at 24 bits each: what the prior did not see coming, as
+in line art, must not be cut to what it did. Each of the others costs 1e-4 bits more for it."""
+Z_MARGIN = 8
+"""Likewise, beyond what is likely."""
 Z_LIMIT = 255
 NEGLIGIBLE = 2.0**-24
 CURVATURE_PICTURES = 16
@@ -68,7 +71,7 @@ def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:
     low, tables = [], []
     for level in range(SIGMA_LEVELS):
         sigma = sigma_of_level(torch.tensor(float(level), dtype=torch.float64))
-        radius = math.ceil(DEVIATIONS * sigma) + MARGIN
+        radius = math.ceil(DEVIATIONS * sigma) + Y_MARGIN
         symbols = torch.arange(-radius, radius + 1, dtype=torch.float64)
         low.append(-radius)
         if mixtures is None:
@@ -88,8 +91,8 @@ def factorized_tables(density: FactorizedDensity, channels: int) -> FrequencyTab
     low, tables = [], []
     for row in mass:
         likely = np.flatnonzero(row > NEGLIGIBLE)
-        first = max(0, int(likely.min(initial=Z_LIMIT)) - MARGIN)
-        last = min(len(row) - 1, int(likely.max(initial=Z_LIMIT)) + MARGIN)
+        first = max(0, int(likely.min(initial=Z_LIMIT)) - Z_MARGIN)
+        last = min(len(row) - 1, int(likely.max(initial=Z_LIMIT)) + Z_MARGIN)
         low.append(first - Z_LIMIT)
         tables.append(quantise_frequencies(row[first : last + 1]))
     return FrequencyTables.build(low, tables)

@@ -55,11 +55,10 @@ from codec.training.validation import CROP, validate
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
 VALIDATION_CROPS = 32
-TABLE_CROPS = 96
-"""Pictures of 256x256 that the frequency tables of an export are fitted to."""
+EXPORT_CROPS = 96
+"""Pictures of 256x256 that an export measures on."""
 INITIAL_CROPS = {"integer": 64, "vq": 256}
 """Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
-MS_SSIM_CROP = 192
 RESTART_CROPS = 64
 """Of those, how many tell which hidden units of an earlier model are dead."""
 
@@ -90,15 +89,11 @@ class Trainer:
     ) -> None:
         self.run, self.training = run, training
         self.rank, self.world, self.device = _join_process_group()
-        self.mixed_precision = _computes_in_bfloat16(self.device)
+        self.mixed_precision = computes_in_bfloat16(self.device)
         torch.manual_seed(training.seed)
         self.position = resume.position if resume else Position()
         model = resume.model if resume else model
-        if model.distortion == "ms-ssim" and training.crop < MS_SSIM_CROP:
-            raise TrainingError(
-                f"MS-SSIM has five scales and needs crops of {MS_SSIM_CROP} pixels or more"
-            )
-
+        training.check_fits(model)
         if validation:
             training_photos, held_out = find_photos(photos), find_photos(validation)
         else:
@@ -267,9 +262,9 @@ class Trainer:
         crops = self.held_out.to(self.device)
         return [point._asdict() for point in validate(self.average, crops)]
 
-    def sample_for_tables(self) -> Tensor:
-        """Training crops that the tables of an export are fitted to, uint8 [n, 3, 256, 256]."""
-        crops = self.pool.crops(TABLE_CROPS, CROP, self._generator(-2))
+    def sample_for_export(self) -> Tensor:
+        """Training crops that an export measures on, uint8 [n, 3, 256, 256]."""
+        crops = self.pool.crops(EXPORT_CROPS, CROP, self._generator(-2))
         return (crops * 255).round().to(torch.uint8).cpu()
 
     def save(self, name: str = LAST) -> None:
@@ -372,7 +367,7 @@ def _join_process_group() -> tuple[int, int, torch.device]:
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
 
 
-def _computes_in_bfloat16(device: torch.device) -> bool:
+def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is made for speed there: CPUs that emulate it are faster in float32."""
     if device.type != "cpu":
         return True

@@ -6,8 +6,13 @@ import math
 from dataclasses import dataclass
 
 from codec.errors import TrainingError
+from codec.model.config import ModelConfig
 from codec.model.rounding import Surrogate
 from codec.model.vector_quantizer import Rule, UpdateRule
+
+MAX_FIRST_CROP = 256
+MS_SSIM_CROP = 192
+"""Least side of a crop: at the coarsest of five scales a window of 11 pixels must fit."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,10 @@ class TrainingConfig:
     decay_from: float = 0.4
     """Progress from which the learning rate falls linearly, to a hundredth at the end."""
     batch_pixels: int = 8 * 128 * 128
-    """Pixels of a step on each process; crops grow while this stays."""
+    """Pixels of a step on each process, about; crops grow while this stays."""
     crop: int = 128
-    """Side of the first crops, a multiple of 64; later phases use 1.5 and 2 times it."""
+    """Side of the first crops, a multiple of 64; later phases use 1.5 and 2 times it, but no more
+    than leaves two crops in a batch, over which lambdas are spread."""
     surrogate: Surrogate = "mixed"
     rounded_from: float = 0.95
     """Progress from which the encoder is frozen and the rest trains on rounded latents."""
@@ -48,11 +54,22 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise TrainingError("give either the steps or the minutes of the run")
-        if self.crop % 64 or not 64 <= self.crop <= 256:
+        if self.crop % 64 or not 64 <= self.crop <= MAX_FIRST_CROP:
             raise TrainingError("the crop must be 64, 128, 192 or 256 pixels")
         UpdateRule(self.vq_update, self.beta, self.eta)
         if self.optimiser not in ("muon", "adam"):
             raise TrainingError("the optimiser must be muon or adam")
+
+    def check_fits(self, model: ModelConfig) -> None:
+        """Check what depends on the model too.
+
+        Raises:
+            TrainingError: the crops are too small for the model's distortion.
+        """
+        if model.distortion == "ms-ssim" and self.crop < MS_SSIM_CROP:
+            raise TrainingError(
+                f"MS-SSIM has five scales: give --crop {MS_SSIM_CROP} or {MAX_FIRST_CROP}"
+            )
 
     @property
     def update_rule(self) -> UpdateRule:
@@ -70,7 +87,7 @@ class TrainingConfig:
         return self.learning_rate * warmup * max(decay, 0.01)
 
     def crop_at(self, progress: float) -> tuple[int, int]:
-        """(pictures in the batch, side of a crop); crops grow as long as they are at least two."""
+        """(pictures in the batch, side of a crop)."""
         side = self.crop
         if progress >= 0.8:
             side = self.crop * 2

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from codec.evaluation.measuring import measure
+from codec.evaluation.metrics import ms_ssim
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.subjects import Reading, read_subject
 from codec.picture.pixels import psnr
@@ -20,10 +21,11 @@ from codec.runtime.released import find_weights, released_models
 from codec.runtime.weights import load_weights
 from tests.conftest import DATA
 
+NAMES = ["photo", "photo-ms-ssim", "vq"]
 QUALITIES = (0, 25, 50, 75, 100)
 
 
-@pytest.mark.parametrize("name", ["photo", "vq"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_card_names_the_weights(name: str) -> None:
     path = find_weights(name)
     weights = load_weights(path)
@@ -34,7 +36,7 @@ def test_the_card_names_the_weights(name: str) -> None:
 
 
 def test_all_released_models_have_cards() -> None:
-    assert [path.stem for path in released_models()] == ["photo", "vq"]
+    assert [path.stem for path in released_models()] == NAMES
 
 
 @pytest.mark.parametrize("name", ["flowers", "path"])
@@ -51,6 +53,35 @@ def test_smaller_than_jpeg_at_the_same_quality(released_codec: Codec, name: str)
             break
     assert coded.psnr >= target
     assert len(coded.data) < 0.75 * len(jpeg.getvalue())
+
+
+@pytest.mark.parametrize("name", ["flowers", "path"])
+def test_each_model_is_best_at_what_it_is_for(released_codec: Codec, name: str) -> None:
+    similar = Codec("photo-ms-ssim")
+    assert similar.weights.config.distortion == "ms-ssim"
+    with Image.open(DATA / f"{name}.png") as image:
+        picture = image.convert("RGB")
+    for quality in (20, 70):
+        by_error = released_codec.encode(picture, quality)
+        by_similarity = similar.encode(picture, target_size=len(by_error.data))
+        assert by_similarity.psnr < by_error.psnr - 0.3
+        similarities = [
+            ms_ssim(picture, coded.reconstruction) for coded in (by_error, by_similarity)
+        ]
+        loss = [1 - (value or 0) for value in similarities]
+        assert loss[1] < 0.9 * loss[0]
+
+
+@pytest.mark.parametrize("name", ["photo", "photo-ms-ssim"])
+@pytest.mark.parametrize("side", [4, 8, 16, 32])
+def test_line_art_is_recognisable(name: str, side: int) -> None:
+    """Random squares in black and white, as in a code to be scanned, aligned with the latents."""
+    rng = np.random.default_rng(side)
+    squares = rng.integers(0, 2, (256 // side, 256 // side), dtype=np.uint8) * 255
+    drawn = np.kron(squares, np.ones((side, side), np.uint8))
+    shown = Codec(name).encode(drawn, 50).reconstruction
+    right = (np.asarray(shown) > 127) == (drawn > 127)
+    assert right.mean() > 0.99
 
 
 def test_rate_and_quality_rise_together(released_codec: Codec) -> None:

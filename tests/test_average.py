@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from codec.pipeline import Codec
+from codec.runtime.weights import Weights, load_weights
+from scripts.average import main
+from tests.conftest import DATA, TINY, TINY_VQ
+
+PHOTOS = [str(DATA / name) for name in ("city.png", "flowers.png", "path.png")]
+
+
+@pytest.fixture
+def after(tiny_weights: Weights, tmp_path: Path) -> Path:
+    """The tiny model with larger steps in the last layer of its synthesis."""
+    tensors = dict(tiny_weights.tensors)
+    tensors["g_s.stem.weight"] = tensors["g_s.stem.weight"] * np.float16(1.5)
+    path = tmp_path / "after.safetensors"
+    path.write_bytes(dataclasses.replace(tiny_weights, tensors=tensors).to_bytes())
+    return path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_the_mean_of_two_models(
+    tiny_weights: Weights, after: Path, tmp_path: Path, share: float
+) -> None:
+    out = tmp_path / "mean.safetensors"
+    arguments = [str(TINY), str(after), *PHOTOS, str(out), "--share", str(share), "--name", "mean"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    mean = load_weights(out)
+    assert mean.name == "mean"
+    assert mean.short_id.hex() in done.output
+    before, both = tiny_weights.tensors["g_s.stem.weight"], mean.tensors["g_s.stem.weight"]
+    assert both.astype(float) == pytest.approx(before.astype(float) * (1 + share / 2), rel=2e-3)
+    for name in ("g_a.stem.weight", "g_s.head.weight"):
+        assert np.array_equal(mean.tensors[name], tiny_weights.tensors[name])
+    assert mean.curvature is not None
+    assert mean.training["steps"] == tiny_weights.training["steps"]
+    codec = Codec(mean)
+    assert codec.decompress(codec.compress(np.zeros((40, 30), np.uint8))).size == (30, 40)
+
+    again = CliRunner().invoke(main, arguments)
+    assert again.exit_code == 1
+    assert "exists" in again.output
+
+
+def test_models_of_different_shapes_have_none(tmp_path: Path) -> None:
+    arguments = [str(TINY), str(TINY_VQ), *PHOTOS, str(tmp_path / "out.safetensors")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 1
+    assert "different shapes" in done.output

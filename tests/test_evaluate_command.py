@@ -89,7 +89,8 @@ def test_several_models(run: Run, pictures: Path, options: list[object]) -> None
 
 def test_several_efforts(run: Run, pictures: Path, options: list[object]) -> None:
     efforts = ["--effort", 0, "--effort", 4]
-    command = ["evaluate", pictures, "-q", 20, "-q", 60, "-q", 90, "--against", "none"]
+    # Above quality 60 the tiny model shows the second picture worse, not better.
+    command = ["evaluate", pictures, "-q", 20, "-q", 40, "-q", 60, "--against", "none"]
     status, out, _ = run(*command, *efforts, *options, "--json")
     assert status == 0
     rates = {rate["codec"]: rate["psnr"] for rate in json.loads(out)["bd_rates"]}

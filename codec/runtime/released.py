@@ -62,7 +62,7 @@ def read_config(metadata: dict[str, str]) -> ModelConfig:
 
 def released_models() -> list[Path]:
     """The weights files that ship with the package, by name."""
-    return sorted(_weights_folder().glob(f"*{SUFFIX}"))
+    return sorted(_weights_folder().glob(f"*{SUFFIX}"), key=lambda path: path.stem)
 
 
 def _weights_folder() -> Path:

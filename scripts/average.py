@@ -21,10 +21,9 @@ from codec.runtime.weights import load_weights
 from codec.training.checkpoint import Checkpoint, Position
 from codec.training.export import export_weights
 from codec.training.initial import initial_state
-from codec.training.loop import EXPORT_CROPS
+from codec.training.loop import export_sample
 from codec.training.photos import TilePool, find_photos, hold_out
 from codec.training.schedule import TrainingConfig
-from codec.training.validation import CROP
 
 CACHE_BYTES = 1 << 30
 
@@ -63,9 +62,9 @@ def main(
         checkpoint = average(before, after, share)
         training, _ = hold_out(find_photos(photos), checkpoint.training.holdout)
         pool = TilePool(training, torch.device("cpu"), CACHE_BYTES)
-        crops = pool.crops(EXPORT_CROPS, CROP, torch.Generator().manual_seed(0))
+        sample = export_sample(pool, torch.Generator().manual_seed(0))
         pool.close()
-        weights = export_weights(checkpoint, out, name, (crops * 255).round().to(torch.uint8))
+        weights = export_weights(checkpoint, out, name, sample)
     except CodecError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{out}: {weights.short_id.hex()}")

@@ -28,6 +28,7 @@ TINY_VQ = DATA / "tiny_vq.safetensors"
 Run = Callable[..., tuple[int, str, str]]
 settings.register_profile("vqcodec", deadline=None)  # a loaded machine is no failure
 settings.load_profile("vqcodec")
+CPU = torch.device("cpu")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -93,6 +94,19 @@ def tiny_vq_config() -> ModelConfig:
         lambda_min=0.001,
         lambda_max=0.01,
     )
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Eight small pictures of different sizes and formats."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with Image.open(DATA / "flowers.png") as image:
+        source = image.convert("RGB")
+    for i, suffix in enumerate(["png", "jpg", "webp", "avif"] * 2):
+        source.crop((i * 8, 0, i * 8 + 200 + i * 20, 150)).save(folder / f"{i}.{suffix}")
+    (folder / "notes.txt").write_text("not a photograph")
+    return folder
 
 
 def crops_of_flowers(count: int, side: int) -> torch.Tensor:

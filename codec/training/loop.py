@@ -263,9 +263,8 @@ class Trainer:
         return [point._asdict() for point in validate(self.average, crops)]
 
     def sample_for_export(self) -> Tensor:
-        """Training crops that an export measures on, uint8 [n, 3, 256, 256]."""
-        crops = self.pool.crops(EXPORT_CROPS, CROP, self._generator(-2))
-        return (crops * 255).round().to(torch.uint8).cpu()
+        """As `export_sample`, the same for every run of this seed."""
+        return export_sample(self.pool, self._generator(-2))
 
     def save(self, name: str = LAST) -> None:
         """Write the exact state into the run folder (first process only)."""
@@ -351,6 +350,12 @@ def _run(
         log.write(entry)
         if report:
             report(trainer.progress, entry)
+
+
+def export_sample(pool: TilePool, generator: torch.Generator) -> Tensor:
+    """Training crops that an export measures on, uint8 [n, 3, 256, 256]."""
+    crops = pool.crops(EXPORT_CROPS, CROP, generator)
+    return (crops * 255).round().to(torch.uint8).cpu()
 
 
 def _join_process_group() -> tuple[int, int, torch.device]:

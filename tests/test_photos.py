@@ -1,0 +1,81 @@
+"""Photographs to train on: found, held out, cut to tiles, drawn as crops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codec.errors import TrainingError
+from codec.training.photos import TILE, TilePool, count_tiles, find_photos, hold_out, tiles_of
+from tests.conftest import CPU, DATA
+
+
+def test_photos_are_found(photos: Path) -> None:
+    assert len(find_photos([photos, photos / "0.png"])) == 8
+    with pytest.raises(TrainingError, match="no such"):
+        find_photos([photos / "none"])
+    (photos / "empty").mkdir()
+    with pytest.raises(TrainingError, match="no photographs"):
+        find_photos([photos / "empty"])
+
+
+def test_holdout_is_stable() -> None:
+    paths = [Path("a") / f"{i}.png" for i in range(1000)]
+    training, held = hold_out(paths, 0.05)
+    assert set(training + held) == set(paths)
+    assert 25 < len(held) < 80
+    assert hold_out(held[:5] + training[:5], 0.05)[1] == held[:5]
+
+
+def test_tiles_cover_large_pictures_and_extend_small_ones(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (2 * TILE + 100, TILE)).save(path)
+    assert [tile.shape for tile in tiles_of(path)] == [(3, TILE, TILE)] * 2
+    assert len(tiles_of(DATA / "city.png")) == 1
+    assert count_tiles(path) == 2
+    path.write_text("broken")
+    assert count_tiles(path) == 0
+    with pytest.raises(TrainingError, match=r"large\.png"):
+        tiles_of(path)
+
+
+def test_crops(photos: Path) -> None:
+    pool = TilePool(find_photos([photos]), CPU, 1 << 30)
+    crops = pool.crops(5, 64, torch.Generator().manual_seed(0))
+    assert crops.shape == (5, 3, 64, 64)
+    assert 0 <= crops.min() < crops.max() <= 1
+    again = pool.crops(5, 64, torch.Generator().manual_seed(0))
+    assert torch.equal(crops, again)
+
+
+def test_a_small_pool_rotates_through_every_tile(tmp_path: Path) -> None:
+    photos = [tmp_path / f"{i}.png" for i in range(12)]
+    for i, path in enumerate(photos):
+        wide = np.zeros((TILE, 3 * TILE, 3), np.uint8)
+        wide[:] = 3 * i + np.arange(3 * TILE)[None, :, None] // TILE  # a grey for each tile
+        Image.fromarray(wide).save(path)
+    pool, late = (TilePool(photos, CPU, 0) for _ in range(2))
+    assert len(pool) == 16
+
+    def shown(pool: TilePool) -> set[int]:
+        return {int(v) for v in pool._tiles[:, 0, 0, 0]}
+
+    seen = shown(pool)
+    for step in range(0, 256 * 50, 100):
+        pool.advance_to(step)
+        seen |= shown(pool)
+    assert seen == set(range(36))
+    late.advance_to(256 * 50 - 56)  # as a resumed run does
+    assert torch.equal(pool._tiles, late._tiles)
+
+
+def test_unreadable_photographs_are_left_out(photos: Path) -> None:
+    (photos / "bad.png").write_text("broken")
+    pool = TilePool(find_photos([photos]), CPU, 1 << 30)
+    assert (pool.skipped, len(pool)) == (1, 8)
+    with pytest.raises(TrainingError, match="none of 1"):
+        TilePool([photos / "bad.png"], CPU, 1 << 30)

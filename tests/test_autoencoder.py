@@ -73,6 +73,17 @@ def test_ms_ssim_is_better_for_a_better_picture() -> None:
     assert values == sorted(values)
 
 
+def test_inverted_structure_has_a_way_back() -> None:
+    """MS-SSIM alone is cut to 0 there, whatever a small step changes."""
+    squares = torch.randint(0, 2, (1, 1, 48, 48)).float().repeat_interleave(4, 2)
+    x = squares.repeat_interleave(4, 3).expand(1, 3, 192, 192)
+    x_hat = (0.9 - 0.8 * x).requires_grad_()
+    result = Forward(x_hat, torch.zeros(1), torch.zeros(1))
+    rate_distortion(x, result, torch.tensor([0.01]), "ms-ssim").value.sum().backward()  # type: ignore[no-untyped-call]
+    assert x_hat.grad is not None
+    assert bool((x_hat.grad * (x_hat - x) > 0).all())
+
+
 def test_ms_ssim_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pytorch_msssim", None)
     x = torch.zeros(1, 3, 192, 192)

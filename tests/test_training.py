@@ -242,6 +242,7 @@ def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: 
     run = tmp_path / "run"
     arguments = f"train {photos} --lambda 0.013 --out {run} --steps 4 --transform gdn --width 8"
     arguments += " --latent 8 --hyper 4 --prior 8 --batch 2 --crop 64 --holdout 0 --cache-mib 13"
+    arguments += " --name mine"
     with pytest.raises(SystemExit) as exit_:
         main(arguments.split())
     assert exit_.value.code == 0
@@ -258,6 +259,7 @@ def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: 
     with pytest.raises(SystemExit) as exit_:
         main(["train", str(photos), "--out", str(run), "--steps", "6", "--resume"])
     assert exit_.value.code == 0
+    assert Codec(run / "model.safetensors").weights.name == "mine"
     checkpoint = load_checkpoint(run / LAST)
     assert checkpoint.position.step == 6
     assert checkpoint.training.crop == 64
@@ -291,8 +293,12 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), *similar])
     assert exit_.value.code == 0
-    trained = Codec(tmp_path / "similar" / "model.safetensors").weights
+    similar_model = tmp_path / "similar" / "model.safetensors"
+    trained = Codec(similar_model).weights
     assert trained.config.distortion == "ms-ssim"
+    with pytest.raises(SystemExit) as exit_:  # MS-SSIM comes along, and needs larger crops
+        main(f"train {photos} --init {similar_model} --rounding vq --out {tmp_path / 'vq'}".split())
+    assert exit_.value.code == TrainingError.exit_code
     arguments = arguments.replace(str(TINY), str(run / "model.safetensors"))
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), "--filter4", "0", "--out", str(tmp_path / "other")])

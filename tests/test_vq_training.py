@@ -138,7 +138,7 @@ def test_transforms_of_an_integer_model(tmp_path: Path, run: Run, photos: list[P
     shape = ModelConfig(
         rounding="vq", anchors=3, lambda_min=0.002, lambda_max=0.02, groups=2, centres=16, prior=8
     )
-    config, state = with_transforms_of(str(TINY), shape)
+    config, state = with_transforms_of(*initial_state(str(TINY)), shape)
     assert config.gate_bound == ModelConfig().gate_bound
     config = dataclasses.replace(config, gate_bound=0.0)  # as that model has it
     assert config.latent == load_weights(TINY).config.latent

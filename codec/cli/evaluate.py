@@ -132,7 +132,8 @@ def evaluate(**options: Any) -> int:
         check_target(report / PAGE, options["force"])
     if figure and not _will_be_made(figure.parent, report):
         check_target(figure, options["force"])
-    published_curves(options["published"])  # a bad file is told of before hours of work
+    file: Path | None = options["published"]
+    published = published_curves(file) if file else None
     plan = _plan(options)
     measurer = Measurer(options["cache"] or _user_cache(), options["fresh"])
     command = shlex.join(["vqcodec", *sys.argv[1:]])
@@ -143,8 +144,7 @@ def evaluate(**options: Any) -> int:
     if not evaluation.measurements:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
         raise InputError(f"nothing could be measured ({reasons})")
-    published = curves_beside(evaluation, options["published"])
-    evaluation = dataclasses.replace(evaluation, published=published)
+    evaluation = dataclasses.replace(evaluation, published=curves_beside(evaluation, published))
     _print(evaluation, options["as_json"])
     if report:
         from codec.evaluation.report import gallery_of, write_report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,7 @@ def parse_lambdas(
     "lambdas",
     callback=parse_lambdas,
     metavar="L|LOW:HIGH",
-    help="Slope of the objective bits/pixel + lambda 255^2 MSE (or lambda 1200 (1 - MS-SSIM)): "
+    help="Slope of the objective bits/pixel + lambda 255^2 MSE (or of what --distortion says): "
     "one rate, or a range.  "
     "[default: 0.0018:0.18; for vq 0.0004:0.03]",
 )
@@ -116,7 +117,8 @@ def parse_lambdas(
     type=click.Choice(["mse", "ms-ssim"]),
     default="mse",
     show_default=True,
-    help="What lambda weighs; ms-ssim needs --crop 192 or 256.",
+    help="What lambda weighs: 255^2 MSE, or 1200 (1 - MS-SSIM) and a twentieth of that; ms-ssim "
+    "needs --crop 192 or 256.",
 )
 @click.option(
     "--surrogate",
@@ -204,7 +206,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     if trainer.rank == 0:
         target = run / "model.safetensors"
         photographs = trainer.sample_for_export()
-        export_weights(load_checkpoint(run / LAST), target, options["name"], photographs)
+        export_weights(load_checkpoint(run / LAST), target, training.name, photographs)
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
 
 
@@ -226,7 +228,10 @@ def _start(
     if options["rounding"] == "vq" and model.rounding == "integer":
         if given & SHAPE_OPTIONS:
             raise click.UsageError("--init brings the shape of its model's transforms")
-        return with_transforms_of(options["init"], _model_config(options, given))
+        config = _model_config(options, given)
+        if "distortion" not in given:
+            config = dataclasses.replace(config, distortion=model.distortion)
+        return with_transforms_of(model, initial, config)
     same = "rounding" not in given or options["rounding"] == model.rounding
     if given & (MODEL_OPTIONS - CHANGEABLE_OPTIONS - {"rounding"}) or not same:
         raise click.UsageError(
@@ -242,6 +247,7 @@ CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4", "distortion"}
 VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
 MODEL_OPTIONS = {"lambdas", "prior", "rounding", "distortion"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {
+    "name",
     "steps",
     "minutes",
     "learning_rate",

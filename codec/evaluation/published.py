@@ -16,26 +16,25 @@ KODAK = {f"kodim{number:02d}" for number in range(1, 25)}
 """Names of the pictures that the kept curves were measured on."""
 
 
-def curves_beside(evaluation: Evaluation, file: Path | None = None) -> list[Curve]:
+Published = list[tuple[Curve, str | None]]
+"""Curves, each with the name of the peer that it stands for."""
+
+
+def curves_beside(evaluation: Evaluation, published: Published | None = None) -> list[Curve]:
     """Curves to show beside what was measured.
 
     Args:
         evaluation: without those of peers that it has measured itself.
-        file: curves, instead of those that this package keeps of the 24 Kodak pictures (none if
-            other pictures were measured).
-
-    Raises:
-        InputError: the file cannot be read.
+        published: curves, instead of those that this package keeps of the 24 Kodak pictures
+            (none if other pictures were measured).
     """
-    if file is None and set(evaluation.pictures) != KODAK:
-        return []
-    return [
-        curve for curve, stands_for in published_curves(file) if stands_for not in evaluation.codecs
-    ]
+    if published is None:
+        published = published_curves() if set(evaluation.pictures) == KODAK else []
+    return [curve for curve, stands_for in published if stands_for not in evaluation.codecs]
 
 
-def published_curves(file: Path | None = None) -> list[tuple[Curve, str | None]]:
-    """Curves of a file, or the kept ones, each with the name of the peer that it stands for.
+def published_curves(file: Path | None = None) -> Published:
+    """Curves of a file, or the kept ones.
 
     The file holds a JSON list; each entry has `name`, `source`, `bpp`, `psnr`, and may have
     `ms_ssim` and `stands_for`.
@@ -57,7 +56,7 @@ def published_curves(file: Path | None = None) -> list[tuple[Curve, str | None]]
         ) from error
 
 
-def _read(text: str) -> list[tuple[Curve, str | None]]:
+def _read(text: str) -> Published:
     return [(_curve(entry), entry.get("stands_for")) for entry in json.loads(text)]
 
 

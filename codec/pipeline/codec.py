@@ -113,8 +113,8 @@ class Codec:
         Args:
             image: of 8 bits: grey, RGB, CMYK, Lab, palette; alpha is kept, without loss.
             quality: 0..100, log-linear in lambda; 50 if nothing is given.
-            lmbda: slope of the model's objective, bits/pixel + lambda 255^2 MSE or
-                bits/pixel + lambda 1200 (1 - MS-SSIM).
+            lmbda: slope of the model's objective, bits/pixel + lambda 255^2 MSE, or what
+                `codec.model.objective` has for MS-SSIM.
             options: targets, effort and more, see `codec.pipeline.options.EncoderOptions`.
 
         Raises:

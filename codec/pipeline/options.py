@@ -43,8 +43,8 @@ class EncoderOptions:
     quality: float | None = None
     """0..100, log-linear in lambda."""
     lmbda: float | None = None
-    """Slope of the model's objective, bits/pixel + lambda 255^2 MSE or
-    bits/pixel + lambda 1200 (1 - MS-SSIM)."""
+    """Slope of the model's objective, bits/pixel + lambda 255^2 MSE, or what
+    `codec.model.objective` has for MS-SSIM."""
     target_bpp: float | None = None
     """Bits per pixel of the whole file, never exceeded."""
     target_size: int | None = None

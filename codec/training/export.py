@@ -163,6 +163,7 @@ def export_weights(
         WeightsError: the model cannot be exported.
     """
     training = dataclasses.asdict(checkpoint.training)
+    del training["name"]  # the weights have theirs
     training |= {"steps": checkpoint.position.step}
     training |= {"minutes": round(checkpoint.position.elapsed / 60, 1)}
     model = checkpoint.averaged_model()

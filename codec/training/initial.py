@@ -87,7 +87,9 @@ def state_of(weights: Weights) -> dict[str, Tensor]:
     return state
 
 
-def with_transforms_of(model: str, config: ModelConfig) -> tuple[ModelConfig, dict[str, Tensor]]:
+def with_transforms_of(
+    old: ModelConfig, state: Mapping[str, Tensor], config: ModelConfig
+) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Transforms of a model that rounds to integers, for one that rounds to centres.
 
     Quantities learned per lambda are taken at the lambdas of the new ladder, as far as the old
@@ -95,18 +97,18 @@ def with_transforms_of(model: str, config: ModelConfig) -> tuple[ModelConfig, di
     its latents as they are.
 
     Args:
-        model: name of a released model, or path of a weights file.
+        old: of the model that rounds to integers.
+        state: its parameters.
         config: of the new model; takes over the shape of the transforms.
 
     Returns:
         The new configuration, and parameters of its g_a and g_s.
 
     Raises:
-        WeightsError: the weights are missing or unsound, or have no such transforms.
+        WeightsError: the model has no such transforms.
     """
-    old, state = initial_state(model)
     if old.rounding != "integer" or old.transform != "lowres":
-        raise WeightsError(f"{model}: only lowres models with integer rounding lend transforms")
+        raise WeightsError("only lowres models with integer rounding lend transforms")
     config = dataclasses.replace(config, **{name: getattr(old, name) for name in TRANSFORM_SHAPE})
     lambdas = [config.lambda_of(level) for level in range(config.anchors)]
     bounded = [min(max(value, old.lambda_min), old.lambda_max) for value in lambdas]

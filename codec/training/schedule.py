@@ -19,6 +19,8 @@ MS_SSIM_CROP = 192
 class TrainingConfig:
     """How to train; stored in every checkpoint."""
 
+    name: str = "photo"
+    """Inside the weights file that the run ends with."""
     steps: int | None = None
     """Length of the run in steps; give this or `minutes`."""
     minutes: float | None = None

@@ -3,7 +3,7 @@
 A model that has seen nothing but photographs may fail on dithers, line art and test patterns in
 ways that no photograph shows. Draws `COUNT` pictures of 512x512, of every kind as many and of
 mixtures twice as many, some of them from the photographs; the same for the same photographs and the
-same version of Pillow.
+same version of Pillow. With `--kind NAME` all are of that kind.
 """
 
 from __future__ import annotations
@@ -203,8 +203,10 @@ KINDS: tuple[Callable[[Image.Image, Generator], Pixels], ...] = (
 @click.command()
 @click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-def main(photos: tuple[Path, ...], out: Path) -> None:
+@click.option("--kind", type=click.Choice([kind.__name__ for kind in KINDS]), help="This one only.")
+def main(photos: tuple[Path, ...], out: Path, kind: str | None) -> None:
     """Draw pictures, some of them from PHOTOS (files and folders), into the new folder OUT."""
+    kinds = [draw for draw in KINDS if kind in (None, draw.__name__)]
     try:
         found = [photo for photo in find_photos(photos) if count_tiles(photo)]
         if not found:
@@ -215,9 +217,9 @@ def main(photos: tuple[Path, ...], out: Path) -> None:
         for number in range(COUNT):
             rng = np.random.default_rng(number)
             tile = tiles_of(found[rng.integers(len(found))])[0].transpose(1, 2, 0)
-            kind = KINDS[number % len(KINDS)]
-            pixels = kind(Image.fromarray(tile), rng)
-            Image.fromarray(pixels).save(out / f"{kind.__name__}-{number:03}.png")
+            draw = kinds[number % len(kinds)]
+            pixels = draw(Image.fromarray(tile), rng)
+            Image.fromarray(pixels).save(out / f"{draw.__name__}-{number:03}.png")
     except (CodecError, OSError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -39,6 +39,11 @@ def test_a_folder_of_all_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert names == {kind.__name__ for kind in KINDS}
     assert COUNT % len(KINDS) == 0
 
+    arguments[1] = str(tmp_path / "noise")
+    assert CliRunner().invoke(main, [*arguments, "--kind", "binary_noise"]).exit_code == 0
+    names = {path.name.split("-")[0] for path in (tmp_path / "noise").iterdir()}
+    assert names == {"binary_noise"}
+
     again = CliRunner().invoke(main, arguments)
     assert again.exit_code == 1
     assert "not empty" in again.output

@@ -28,7 +28,7 @@ from codec.training.schedule import TrainingConfig
 CACHE_BYTES = 1 << 30
 
 
-def average(before: str, after: str, share: float) -> Checkpoint:
+def average(before: str, after: str, share: float, name: str) -> Checkpoint:
     """A checkpoint whose averaged weights are (1 - share) `before` + share `after`.
 
     Raises:
@@ -38,10 +38,10 @@ def average(before: str, after: str, share: float) -> Checkpoint:
     other, end = initial_state(after)
     if config != other:
         raise WeightsError("models of different shapes have no mean")
-    tensors = {f"average.{name}": torch.lerp(start[name], end[name], share) for name in start}
+    tensors = {f"average.{key}": torch.lerp(start[key], end[key], share) for key in start}
     done = load_weights(find_weights(after)).training
-    names = {field.name for field in dataclasses.fields(TrainingConfig)} - {"steps"}
-    training = TrainingConfig(**{name: done[name] for name in names & set(done)})
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)} - {"steps"}
+    training = TrainingConfig(**{field: done[field] for field in fields & set(done)}, name=name)
     return Checkpoint(config, training, Position(done["steps"], 60 * done["minutes"]), tensors)
 
 
@@ -59,12 +59,12 @@ def main(
     try:
         if out.exists():
             raise WeightsError(f"{out} exists; name a new file")
-        checkpoint = average(before, after, share)
+        checkpoint = average(before, after, share, name)
         training, _ = hold_out(find_photos(photos), checkpoint.training.holdout)
         pool = TilePool(training, torch.device("cpu"), CACHE_BYTES)
         sample = export_sample(pool, torch.Generator().manual_seed(0))
         pool.close()
-        weights = export_weights(checkpoint, out, name, sample)
+        weights = export_weights(checkpoint, out, sample)
     except CodecError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{out}: {weights.short_id.hex()}")

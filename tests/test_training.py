@@ -189,7 +189,7 @@ def test_training_learns_and_exports(photos: Path, tmp_path: Path) -> None:
     assert resume_run(tmp_path, {"minutes": 5.0})[1].steps is None
 
     target = tmp_path / "model.safetensors"
-    weights = export_weights(load_checkpoint(tmp_path / LAST), target, "mini")
+    weights = export_weights(load_checkpoint(tmp_path / LAST), target)
     assert weights.training["steps"] == 120
     assert weights.curvature is None  # without photographs to measure on
     with Image.open(DATA / "city.png") as image:
@@ -204,7 +204,7 @@ def test_training_learns_and_exports(photos: Path, tmp_path: Path) -> None:
     assert coded.bits == pytest.approx((result.y_bits + result.z_bits).item(), rel=0.01)
 
     sample = trainer.sample_for_export()[:8]
-    weights = export_weights(load_checkpoint(tmp_path / LAST), target, "mini", sample)
+    weights = export_weights(load_checkpoint(tmp_path / LAST), target, sample)
     assert weights.curvature is not None
     assert weights.curvature.shape == (8, 48)
 

@@ -206,7 +206,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     if trainer.rank == 0:
         target = run / "model.safetensors"
         photographs = trainer.sample_for_export()
-        export_weights(load_checkpoint(run / LAST), target, training.name, photographs)
+        export_weights(load_checkpoint(run / LAST), target, photographs)
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
 
 

@@ -66,14 +66,15 @@ def distortion_bits(x: Tensor, x_hat: Tensor, lmbda: float, distortion: Distorti
 
 def _distortion(x: Tensor, x_hat: Tensor, mse: Tensor, distortion: Distortion) -> Tensor:
     """What lambda weighs, [B]."""
+    squared_error = PEAK**2 * mse
     if distortion == "mse":
-        return PEAK**2 * mse
+        return squared_error
     try:
         from pytorch_msssim import ms_ssim
     except ImportError as error:
         raise TrainingError("MS-SSIM needs: pip install 'vqcodec[train]'") from error
     similarity: Tensor = ms_ssim(x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
-    return MS_SSIM_LAMBDA * (1 - similarity) + SQUARED_ERROR_SHARE * PEAK**2 * mse
+    return MS_SSIM_LAMBDA * (1 - similarity) + SQUARED_ERROR_SHARE * squared_error
 
 
 def squared_error_weight(lmbda: Tensor, pixels: int) -> Tensor:

@@ -151,7 +151,7 @@ def export_model(
 
 
 def export_weights(
-    checkpoint: Checkpoint, target: Path, name: str, photographs: Tensor | None = None
+    checkpoint: Checkpoint, target: Path, photographs: Tensor | None = None
 ) -> Weights:
     """Export a checkpoint's averaged model to a file, and load that file back to verify it.
 
@@ -163,7 +163,7 @@ def export_weights(
         WeightsError: the model cannot be exported.
     """
     training = dataclasses.asdict(checkpoint.training)
-    del training["name"]  # the weights have theirs
+    name = training.pop("name")
     training |= {"steps": checkpoint.position.step}
     training |= {"minutes": round(checkpoint.position.elapsed / 60, 1)}
     model = checkpoint.averaged_model()

@@ -5,7 +5,7 @@ from codec.errors import TrainingError
 from codec.model.autoencoder import Forward, RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.model.initialisation import start_as_transform_codec
-from codec.model.objective import MOST, balance, rate_distortion, restraint
+from codec.model.objective import LEAST, MOST, balance, evenness, rate_distortion
 
 
 @pytest.mark.parametrize("surrogate", ["noise", "mixed", "rounded"])
@@ -97,9 +97,10 @@ def test_balance_gives_each_rate_a_say() -> None:
 
 
 def test_one_picture_does_not_own_the_gradient() -> None:
-    losses = torch.tensor([1.0, 2.0, 3.0, 4000.0], requires_grad=True)
-    weights = restraint(losses)
-    assert weights[:3].tolist() == [1, 1, 1]
+    losses = torch.tensor([0.001, 2.0, 3.0, 4000.0], requires_grad=True)
+    weights = evenness(losses)
+    assert weights[0].item() == pytest.approx(LEAST**-0.5)
+    assert weights[1:3].tolist() == pytest.approx([1, (2 / 3) ** 0.5])
     assert (losses * weights)[3].item() == pytest.approx(MOST * 2.0)
     (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
     assert losses.grad is not None

@@ -14,7 +14,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from codec.errors import DamagedFileError, FileFormatError, InputError, UnsupportedFileError
@@ -32,7 +32,8 @@ GREY_FLAG = 0x01
 VQ_FLAG = 0x02
 DIRECTORY_FLAG = 0x04
 ALPHA_FLAG = 0x08
-KNOWN_FLAGS = GREY_FLAG | VQ_FLAG | DIRECTORY_FLAG | ALPHA_FLAG
+RESTORATION_FLAG = 0x10
+KNOWN_FLAGS = GREY_FLAG | VQ_FLAG | DIRECTORY_FLAG | ALPHA_FLAG | RESTORATION_FLAG
 
 CHUNK_TYPES = {"icc": b"icc ", "exif": b"exif", "xmp": b"xmp "}
 """A first letter in lower case tells readers that the pixels do not depend on the chunk."""
@@ -45,7 +46,7 @@ _TILE = struct.Struct("<III")
 _ALPHA_TILE = struct.Struct("<IIII")
 _CHECKSUM = struct.Struct("<I")
 OVERHEAD = _HEADER.size + _TRAILER.size
-"""Bytes of a plain file beyond its stream."""
+"""Bytes of a plain file beyond its stream and the weights of a restoration filter."""
 
 TRUNCATED = "damaged: the file is truncated"
 MISMATCH = "damaged: the checksum does not match; transfer the file again"
@@ -65,6 +66,8 @@ class Header:
     alpha: bool = False
     vq: bool = False
     """Latents are rounded to centres, not to integers."""
+    restoration: tuple[int, ...] = ()
+    """Weights of the restoration filter, at most 255 in -128..127; none without one."""
 
     @property
     def levels(self) -> int | None:
@@ -74,6 +77,11 @@ class Header:
     @property
     def pixels(self) -> int:
         return self.width * self.height
+
+    @property
+    def restoration_bytes(self) -> int:
+        """What the weights of the restoration filter, and their number, take."""
+        return len(self.restoration) + bool(self.restoration)
 
     @property
     def mode(self) -> str:
@@ -125,9 +133,13 @@ def write(
     plain = not (chunks or header.alpha or tile_side)
     flags = GREY_FLAG * header.grey | VQ_FLAG * header.vq
     flags |= ALPHA_FLAG * header.alpha | DIRECTORY_FLAG * (not plain)
+    flags |= RESTORATION_FLAG * bool(header.restoration)
     head = _HEADER.pack(
         MAGIC, VERSION, flags, header.width, header.height, header.level, header.model_id
     )
+    if header.restoration:
+        count = len(header.restoration)
+        head += struct.pack(f"<B{count}b", count, *header.restoration)
     if plain:
         (tile,) = tiles
         body = head + tile.stream + _CHECKSUM.pack(tile.symbol_checksum)
@@ -147,7 +159,7 @@ def write(
 
 
 def parse_header(data: bytes) -> tuple[Header, int]:
-    """Header and flags of the first bytes of a file.
+    """Header, without the restoration filter's weights, and flags of the first bytes of a file.
 
     Raises:
         FileFormatError: not a vqcodec file.
@@ -202,12 +214,14 @@ class ContainerFile:
         self.header, flags = parse_header(head)
         if limits:
             limits.check_pixels(self.header.width, self.header.height)
+        if flags & RESTORATION_FLAG:
+            head += self._parse_restoration()
         self.plain = not flags & DIRECTORY_FLAG
         self.grid = Grid(self.header.height, self.header.width)
         self.metadata_sections: dict[str, Section] = {}
         self._tiles: list[tuple[Section, int, int]] = []  # section, alpha length, symbol checksum
         if self.plain:
-            self._parse_plain()
+            self._parse_plain(len(head))
         else:
             self._parse_directory(head)
 
@@ -251,15 +265,23 @@ class ContainerFile:
         for section in (*self.metadata_sections.values(), *self.tile_sections()):
             self._read_verified(section)
 
-    def _parse_plain(self) -> None:
-        if self.size < OVERHEAD:
+    def _parse_restoration(self) -> bytes:
+        count = self._read(_HEADER.size, 1)
+        if not count[0]:
+            raise DamagedFileError("damaged: a restoration filter without weights")
+        weights = self._read(_HEADER.size + 1, count[0])
+        self.header = replace(self.header, restoration=struct.unpack(f"{count[0]}b", weights))
+        return count + weights
+
+    def _parse_plain(self, start: int) -> None:
+        if self.size < start + _TRAILER.size:
             raise DamagedFileError(TRUNCATED)
         data = self._read(0, self.size)
         symbol_checksum, checksum = _TRAILER.unpack(data[-_TRAILER.size :])
         if zlib.crc32(data[: -_CHECKSUM.size]) != checksum:
             raise DamagedFileError(MISMATCH)
-        stream = data[_HEADER.size : -_TRAILER.size]
-        section = Section("tile 0", _HEADER.size, len(stream), zlib.crc32(stream))
+        stream = data[start : -_TRAILER.size]
+        section = Section("tile 0", start, len(stream), zlib.crc32(stream))
         self._tiles.append((section, 0, symbol_checksum))
 
     def _parse_directory(self, head: bytes) -> None:

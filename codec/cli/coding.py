@@ -37,7 +37,7 @@ RATES = {
 @click.option(
     "--effort",
     type=click.IntRange(0, 9),
-    help="0 to 9: how long to search for a better file of the same quality; default 0.",
+    help="0 to 9: how long to look for a better file of the same quality; default 1.",
 )
 @click.option("--strip", is_flag=True, help="Leave out profile, EXIF and XMP.")
 @click.option("--keep", type=Kinds(), help="Keep only these; all are kept by default.")

@@ -85,6 +85,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
     tiles = file.tile_sections()
     coded = sum(tile.length for tile in tiles) - file.alpha_bytes
     metadata = {kind: section.length for kind, section in file.metadata_sections.items()}
+    content = coded + file.alpha_bytes + header.restoration_bytes + sum(metadata.values())
     facts: dict[str, Any] = {
         "version": 1,
         "width": header.width,
@@ -94,8 +95,9 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
         "bpp": 8 * file.size / header.pixels,
         "coded_bytes": coded,
         "alpha_bytes": file.alpha_bytes,
+        "filter_bytes": header.restoration_bytes,
         "metadata_bytes": metadata,
-        "container_bytes": file.size - coded - file.alpha_bytes - sum(metadata.values()),
+        "container_bytes": file.size - content,
         "tiles": len(tiles),
         "tile_size": file.grid.side or None,
         "model": "not installed",
@@ -122,7 +124,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
 def _text(facts: dict[str, Any]) -> str:
     size = f"{facts['width']}x{facts['height']} {facts['mode']}"
     lines = [f"{facts['file']}: vqcodec version {facts['version']}, {size}"]
-    parts = {"coded": facts["coded_bytes"], "alpha": facts["alpha_bytes"]}
+    parts = {name: facts[f"{name}_bytes"] for name in ("coded", "alpha", "filter")}
     parts |= facts["metadata_bytes"] | {"container": facts["container_bytes"]}
     shown = ", ".join(f"{name} {size}" for name, size in parts.items() if size)
     lines.append(f"  {facts['bytes']} bytes ({shown}), {facts['bpp']:.4f} bpp")

@@ -66,14 +66,16 @@ class ModelCoder:
     def model_bits(self, image: Image.Image, setting: float, data: bytes) -> ModelBits:
         """What the model says of the file that `encode` made."""
         lengths = [len(stream) for stream, _, _ in self._streams(data)]
-        container = 8.0 * (len(data) - sum(lengths))
+        header = ContainerFile(BytesIO(data), self.codec.limits).header
+        restoration = 8.0 * header.restoration_bytes
+        container = 8.0 * (len(data) - sum(lengths)) - restoration
         if self.codec.weights.config.rounding == "vq":
             bits = self.codec.encode_only(image, setting).bits
             return ModelBits(0.0, (bits,), container, None, len(lengths))
         sums = [[float(g.bits.sum()) for g in rounded.groups] for rounded, _ in self._rounded(data)]
         z, *passes = map(sum, zip(*sums, strict=True))
         noisy = self._noisy(image, self.codec.level_of(setting))
-        return ModelBits(z, tuple(passes), container, noisy, len(lengths))
+        return ModelBits(z, tuple(passes), container, noisy, len(lengths), restoration)
 
     def position_bits(self, data: bytes) -> NDArray[np.float64] | None:
         """-log2 P of a file by latent position, [ceil(H/16), ceil(W/16)].

@@ -23,17 +23,24 @@ class ModelBits:
     passes: tuple[float, ...]
     """Of each pass of y; of all indices with rounding to centres."""
     container: float
-    """Of the file beyond its coded streams."""
+    """Of the file beyond its coded streams and the weights of a restoration filter."""
     noisy: float | None
     """-log2 of the density of noisy latents, the prior seeing noise too: in the mean an upper bound
     on the mutual information of picture and noisy latents. None with rounding to centres."""
     streams: int = 1
     """Coded streams of the file: its tiles."""
+    restoration: float = 0.0
+    """Of the weights of a restoration filter: 8 for each and for their number."""
 
     @property
     def rounded(self) -> float:
         """-log2 P of all rounded latents."""
         return self.z + sum(self.passes)
+
+    @property
+    def content(self) -> float:
+        """-log2 P of all rounded latents, and the weights."""
+        return self.rounded + self.restoration
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,9 @@ class Measurement:
 
     @property
     def excess(self) -> float:
-        """Bytes of the file beyond -log2 P, whose part the container is; nan for others."""
-        return self.size - self.model.rounded / 8 if self.model else math.nan
+        """Bytes of the file beyond -log2 P and the weights of a restoration filter, whose part the
+        container is; nan for others."""
+        return self.size - self.model.content / 8 if self.model else math.nan
 
     @property
     def coding_excess(self) -> float:

@@ -151,6 +151,8 @@ class TheoryRow:
     """-log2 P of all rounded latents, in bits per pixel."""
     noisy_bpp: float | None
     """Of noisy latents, an upper bound on the mutual information."""
+    restoration: float
+    """Of the weights of the restoration filter."""
 
     @property
     def rounded(self) -> float:
@@ -158,8 +160,8 @@ class TheoryRow:
 
     @property
     def coder(self) -> float:
-        """Bytes that are neither -log2 P nor container: what coding costs beyond theory."""
-        return self.size - self.rounded - self.container
+        """Bytes that are nothing of the above: what coding costs beyond theory."""
+        return self.size - self.rounded - self.restoration - self.container
 
     @property
     def excess(self) -> float:
@@ -196,4 +198,5 @@ def _theory_row(setting: float, group: list[tuple[Measurement, ModelBits]]) -> T
         size=fmean(m.size for m, _ in group),
         rounded_bpp=fmean(bits.rounded / m.pixels for m, bits in group),
         noisy_bpp=fmean(noisy) if len(noisy) == len(group) else None,
+        restoration=fmean(bits.restoration for _, bits in group) / 8,
     )

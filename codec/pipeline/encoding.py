@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from codec.bitstream.container import Header, Tile, write
 from codec.picture.alpha import encode_alpha
 from codec.picture.pixels import Picture, psnr_of, squared_error, to_image
 from codec.pipeline.decoding import windows
+from codec.pipeline.restoration import LeastSquares
 from codec.pipeline.tile_coder import Rounded, TileCoder
 from codec.pipeline.workers import Mapper
 from codec.tiles import Grid
@@ -37,7 +38,8 @@ class Encoded:
     data: bytes
     header: Header
     bits: float
-    """-log2 P of the rounded latents by the model."""
+    """-log2 P of the rounded latents by the model, and 8 for each weight of the restoration filter
+    and their number."""
     psnr: float
     """Of what the decoder will show, in dB over all visible colours; nan if not measured."""
     image: Image.Image | None = None
@@ -76,6 +78,10 @@ class _Pass:
     """How many there are."""
     image: Image.Image | None
     """What the decoder will show, if that was wanted."""
+    restoration: tuple[int, ...] = ()
+    """Weights of the restoration filter."""
+    fit: LeastSquares | None = None
+    """What they can be found from."""
 
     @property
     def psnr(self) -> float:
@@ -92,6 +98,7 @@ class PictureEncoder:
         mapper: runs the work on tiles.
         model_id: short id of the model.
         rounds: of the search for better symbols, see `codec.pipeline.refinement`; 0 for none.
+        restores: whether to solve for a restoration filter, see `codec.pipeline.restoration`.
         trials: whether several levels will be tried, so that work on them is shared.
         progress: told after each round of each tile.
     """
@@ -104,6 +111,7 @@ class PictureEncoder:
         mapper: Mapper,
         model_id: bytes,
         rounds: int,
+        restores: bool,
         trials: bool,
         progress: Progress | None = None,
     ) -> None:
@@ -112,16 +120,23 @@ class PictureEncoder:
         self.grid = grid
         self._mapper = mapper
         self._model_id = model_id
-        self.rounds = rounds if coder.searches else 0
+        self._rounds = rounds if coder.searches else 0
+        self._restores = restores and coder.kernels > 0
         self._keeps = trials and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
         self._features: dict[int, Tensor] = {}
         self._alpha: dict[int, bytes] = {}
 
+    @property
+    def tries(self) -> bool:
+        """Whether more is done than to round."""
+        return self._rounds > 0 or self._restores
+
     def estimate(self, level: int, wanted: Wanted) -> Estimate:
-        """What the file of a level would be without a search; the symbols' costs are exact."""
+        """What the file of a level would be by rounding alone; the symbols' costs are exact."""
         done = self._pass(level, 0, wanted, coded=False)
         streams = done.bits / 8 + STREAM_BYTES * len(self.grid)
+        streams += (1 + self._coder.kernels) * self._restores
         return Estimate(len(self._file(level, done)) + streams, done.psnr)
 
     def encode(self, level: int, wanted: Wanted, refined: bool = True) -> Encoded:
@@ -130,24 +145,51 @@ class PictureEncoder:
         Args:
             level: position on the ladder of lambdas in units of 2^-12.
             wanted: what else to find.
-            refined: whether to search for better symbols, if this encoder does at all. What is
-                found never has a greater true cost than what rounding gives. A search compares
-                with that itself where a tile is the whole picture; elsewhere it does not know what
-                becomes of the tiles around, and both are measured.
+            refined: whether to search for better symbols and to solve for a restoration filter, if
+                this encoder does at all. What is found never has a greater true cost than what
+                rounding gives. A search compares with that itself where a tile is the whole
+                picture; elsewhere it does not know what becomes of the tiles around, and both are
+                measured.
         """
-        rounds = self.rounds if refined else 0
+        rounds = self._rounds if refined else 0
+        restores = refined and self._restores
+        weight = self._coder.error_weight(level)
         if not rounds or len(self.grid) == 1:
-            best = self._pass(level, rounds, wanted)
+            best = self._pass(level, rounds, wanted, restores)
         else:
             measured = Wanted(psnr=True, image=wanted.image)
-            weight = self._coder.error_weight(level)
-            passes = [self._pass(level, count, measured) for count in (0, rounds)]
+            passes = [self._pass(level, count, measured, restores) for count in (0, rounds)]
             best = min(passes, key=lambda done: done.bits + weight * done.error)
-        return Encoded(
-            self._file(level, best), self._header(level), best.bits, best.psnr, best.image
-        )
+        restoration = best.fit.solve(weight) if best.fit else ()
+        if restoration:
+            best = self._restored(level, best, restoration, wanted)
+        header = self._header(level, best.restoration)
+        bits = best.bits + 8 * header.restoration_bytes
+        return Encoded(self._file(level, best), header, bits, best.psnr, best.image)
 
-    def _pass(self, level: int, rounds: int, wanted: Wanted, coded: bool = True) -> _Pass:
+    def _restored(
+        self, level: int, done: _Pass, restoration: tuple[int, ...], wanted: Wanted
+    ) -> _Pass:
+        """The same with a restoration filter."""
+        done = replace(done, restoration=restoration, error=math.nan, image=None)
+        if not (wanted.psnr or wanted.image):
+            return done
+        image = self._blank(level) if wanted.image else None
+
+        def decode(number: int) -> NDArray[np.float32]:
+            return self._coder.decode(done.tiles[number], self.grid.box(number), level)
+
+        error, samples = self._measure(level, decode, image, restoration)
+        return replace(done, error=error, samples=samples, image=image)
+
+    def _pass(
+        self,
+        level: int,
+        rounds: int,
+        wanted: Wanted,
+        restores: bool = False,
+        coded: bool = True,
+    ) -> _Pass:
         """All tiles at one level, after so many rounds of search."""
         tiles: dict[int, Tile] = {}
         bits: dict[int, float] = {}
@@ -177,20 +219,25 @@ class PictureEncoder:
             report(number, rounds + 1)
             return rounded.y_hat
 
-        image: Image.Image | None = None
+        image = self._blank(level) if wanted.image else None
+        fit: LeastSquares | None = None
+        if restores:
+            fit = LeastSquares(self._coder.kernels, self._coder.responses, self._picture.grey)
         error, samples = math.nan, 1
-        if wanted.psnr and rounds and len(self.grid) == 1 and not wanted.image:
+        if wanted.psnr and rounds and len(self.grid) == 1 and not (wanted.image or fit):
             code(0)
             error, samples = errors[0], self._samples
-        elif wanted.psnr or wanted.image:
-            if wanted.image:
-                image = Image.new(self._header(level).mode, self._picture.image.size)
-            error, samples = self._measure(level, code, image)
+        elif wanted.psnr or wanted.image or fit:
+            error, samples = self._measure(level, code, image, fit=fit)
         else:
             for _ in self._mapper(code, range(len(self.grid))):
                 pass
         ordered = [tiles[number] for number in range(len(self.grid))]
-        return _Pass(ordered, sum(bits.values()), error, samples, image)
+        return _Pass(ordered, sum(bits.values()), error, samples, image, fit=fit)
+
+    def _blank(self, level: int) -> Image.Image:
+        """What `_measure` may fill with what the decoder will show."""
+        return Image.new(self._header(level).mode, self._picture.image.size)
 
     @cached_property
     def _samples(self) -> int:
@@ -201,20 +248,32 @@ class PictureEncoder:
     def _measure(
         self,
         level: int,
-        code: Callable[[int], NDArray[np.float32]],
+        latents: Callable[[int], NDArray[np.float32]],
         shown: Image.Image | None,
+        restoration: tuple[int, ...] = (),
+        fit: LeastSquares | None = None,
     ) -> tuple[float, int]:
-        """Squared error of what `code` makes of the tiles, and over how many samples."""
+        """Squared error of what the decoder will show, and over how many samples.
+
+        Args:
+            level: in units of 2^-12.
+            latents: y^ of a tile by its number.
+            shown: to be filled with it, if that is wanted.
+            restoration: weights of the filter.
+            fit: to be told of it, if that is wanted.
+        """
         error, count = 0.0, 0
         for box, samples in windows(
             self.grid,
             self.grid.whole,
             self._coder.synthesis_halo,
-            code,
-            lambda y_hat: self._coder.synthesise(y_hat, level),
+            latents,
+            lambda y_hat: self._coder.synthesise(y_hat, level, restoration),
             self._mapper,
         ):
             original, alpha = self._picture.crop(box)
+            if fit:
+                fit.add(samples, original, alpha)
             decoded = to_image(samples, self._picture.grey)
             part = squared_error(original, np.asarray(decoded.convert("RGB")), alpha)
             error, count = error + part[0], count + part[1]
@@ -223,9 +282,10 @@ class PictureEncoder:
         return error, count
 
     def _file(self, level: int, done: _Pass) -> bytes:
-        return write(self._header(level), done.tiles, self.grid.side, self._picture.metadata)
+        header = self._header(level, done.restoration)
+        return write(header, done.tiles, self.grid.side, self._picture.metadata)
 
-    def _header(self, level: int) -> Header:
+    def _header(self, level: int, restoration: tuple[int, ...] = ()) -> Header:
         picture = self._picture
         return Header(
             picture.width,
@@ -235,6 +295,7 @@ class PictureEncoder:
             self._model_id,
             picture.alpha,
             self._coder.to_centres,
+            restoration,
         )
 
     def _features_of(self, number: int) -> Tensor:

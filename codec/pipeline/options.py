@@ -13,9 +13,9 @@ from codec.picture.metadata import KINDS
 from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
 
 DEFAULT_QUALITY = 50.0
-ROUNDS = (0, 1, 2, 3, 5, 8, 12, 20, 40, 80)
+ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 40, 80)
 """Rounds of the search for better symbols, by effort."""
-DEFAULT_EFFORT = 0
+DEFAULT_EFFORT = 1
 UNTILED_PIXELS = 2 * WINDOW**2
 """Pictures up to this are one tile: streams that depend on nothing cost a little rate."""
 
@@ -58,9 +58,10 @@ class EncoderOptions:
     to_8bit: bool = False
     """Accept pictures of 16 bits."""
     effort: int = DEFAULT_EFFORT
-    """How long to search for better symbols, 0 (not at all) to 9; the file is never worse by
-    bits + lambda 255^2 MSE pixels than with 0. Models that round to centres, and those for
-    MS-SSIM, do not search."""
+    """How long to look for a better file, whose bits + lambda 255^2 MSE pixels are never more than
+    with 0: from 1 on with a restoration filter, from 2 to 9 with more and more rounds of a search
+    for better symbols. Models that round to centres, and those for MS-SSIM, do not search, and
+    not all models have the filter."""
 
     def __post_init__(self) -> None:
         rates = [f.name for f in fields(self)[:5] if getattr(self, f.name) is not None]
@@ -82,6 +83,11 @@ class EncoderOptions:
     def rounds(self) -> int:
         """Rounds of the search for better symbols, at most."""
         return ROUNDS[self.effort]
+
+    @property
+    def restores(self) -> bool:
+        """Whether to solve for a restoration filter."""
+        return self.effort > 0
 
     @property
     def has_target(self) -> bool:

@@ -1,9 +1,9 @@
 """Meeting a size or a PSNR: levels are tried by exact costs, and only what fits is coded.
 
 A file differs from its estimate: by a few bytes, since a stream is a whole number of words, and by
-what the search for better symbols gains. So a level is looked for among estimates, the file of that
-level is made, and if it misses, the same is done with all estimates moved by the difference. Only a
-file on the right side of the target is given out.
+what restoration filter and search for better symbols gain. So a level is looked for among
+estimates, the file of that level is made, and if it misses, the same is done with all estimates
+moved by the difference. Only a file on the right side of the target is given out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DECADES_OF_BYTES = 1.0
 SPAN_OF_PSNR = 12.0
 """What the whole ladder of the released model changes; first guesses of a search."""
 ATTEMPTS = 5
-"""Files that are made at most, with better symbols and without."""
+"""Files that are made at most, with what the effort allows and without."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _psnr_target(encoder: PictureEncoder, psnr: float) -> _Target:
 
 def _closest(encoder: PictureEncoder, target: _Target, levels: range, wanted: Wanted) -> Encoded:
     """The file that comes closest from the right side; the last one of the ladder if none does."""
-    for refined in (True, False) if encoder.rounds else (False,):
+    for refined in (True, False) if encoder.tries else (False,):
         best = _try(encoder, target, levels, wanted, refined)
         if best:
             return best
@@ -113,7 +113,7 @@ def _closest(encoder: PictureEncoder, target: _Target, levels: range, wanted: Wa
 def _try(
     encoder: PictureEncoder, target: _Target, levels: range, wanted: Wanted, refined: bool
 ) -> Encoded | None:
-    """The closest of some files on the right side, with better symbols or without."""
+    """The closest of some files on the right side, with what the effort allows or without."""
 
     def trial(number: int) -> tuple[int, float]:
         return number, target.expect(levels[number])

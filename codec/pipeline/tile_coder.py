@@ -11,7 +11,7 @@ tiles or windows changes no latent and no sample (but for the order of float add
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from codec.picture.pixels import Picture, pad_to_stride
 from codec.pipeline.refinement import Refined, refine
 from codec.runtime.distortion import Distortion, Original
 from codec.runtime.torch_engine import Precision, TorchEngine
-from codec.runtime.weights import Weights
+from codec.runtime.weights import KERNEL_RADIUS, Weights
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box, latent_size
 
 GDN_RADIUS = 32
@@ -54,12 +54,18 @@ def analysis_halo(config: ModelConfig) -> int:
     return -(-radius * LATENT_STRIDE // TILE_UNIT) * TILE_UNIT
 
 
-def synthesis_halo(config: ModelConfig) -> int:
-    """Latents around a window that its samples depend on."""
+def synthesis_halo(config: ModelConfig, restores: bool = False) -> int:
+    """Latents around a window that its samples depend on.
+
+    Args:
+        config: of the model.
+        restores: whether there is a restoration filter.
+    """
+    radius = KERNEL_RADIUS if restores else 0
     if config.transform == "lowres":
-        radius = 8 * config.blocks8 + (2 * PictureFilter.SIDE if config.filter4 else 0)
+        radius += 8 * config.blocks8 + (2 * PictureFilter.SIDE if config.filter4 else 0)
         return config.blocks16 + -(-radius // LATENT_STRIDE)
-    return GDN_SYNTHESIS_RADIUS
+    return GDN_SYNTHESIS_RADIUS + -(-radius // LATENT_STRIDE)
 
 
 class TileCoder:
@@ -79,7 +85,8 @@ class TileCoder:
         self._coder = IndexCoder(weights) if self.to_centres else LatentCoder(weights)
         self._config = weights.config
         self._analysis_halo = analysis_halo(weights.config)
-        self.synthesis_halo = synthesis_halo(weights.config)
+        self.kernels = weights.kernels
+        self.synthesis_halo = synthesis_halo(weights.config, self.kernels > 0)
 
     def features(self, picture: Picture, box: Box) -> Tensor:
         """What g_a makes of a tile and its halo before the rate enters."""
@@ -189,9 +196,21 @@ class TileCoder:
             raise DamagedFileError("damaged: the decoded symbols fail their checksum")
         return y_hat
 
-    def synthesise(self, y_hat: NDArray[np.float32], level: int) -> NDArray[np.float32]:
-        """y^ of a window to samples [3, 16 rows, 16 columns], about 0..1."""
-        return self._engine.synthesise(y_hat, level)
+    def synthesise(
+        self, y_hat: NDArray[np.float32], level: int, restoration: Sequence[int] = ()
+    ) -> NDArray[np.float32]:
+        """y^ of a window to samples [3, 16 rows, 16 columns], about 0..1.
+
+        Args:
+            y_hat: of the window.
+            level: in units of 2^-12.
+            restoration: weights of the restoration filter.
+        """
+        return self._engine.synthesise(y_hat, level, restoration)
+
+    def responses(self, samples: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+        """As those of the engine: [K, 3, ceil(H / stride), ceil(W / stride)]."""
+        return self._engine.responses(samples, stride)
 
     def _window(self, picture: Picture, box: Box) -> Box:
         return box.grown(self._analysis_halo, within=picture.whole)

@@ -6,7 +6,7 @@ at most a grey level, never a symbol.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from codec.errors import InputError, WeightsError
 from codec.model.config import LEVEL_BITS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
+from codec.model.restoration import Kernels, responses, restore
 from codec.model.transforms import MIDDLE_GREY, build_transforms
 from codec.runtime.weights import Weights
 
@@ -65,6 +66,9 @@ class TorchEngine:
             raise WeightsError(MISFIT) from error
         self._modules.to(self._device)
         self._modules.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._kernels: Kernels | None = None
+        if weights.restoration:
+            self._kernels = Kernels(*map(self.tensor, weights.restoration))
 
     def analyse(
         self, samples: NDArray[np.uint8], level: int
@@ -98,13 +102,40 @@ class TorchEngine:
             z = self._run(self._modules["h_a"], padded)
             return y[0].cpu().numpy(), z[0].float().cpu().numpy()
 
-    def synthesise(self, y_hat: NDArray[np.float32], level: int) -> NDArray[np.float32]:
-        """Rounded latents [M, H/16, W/16] to samples [3, H, W], about 0..1."""
+    def synthesise(
+        self, y_hat: NDArray[np.float32], level: int, restoration: Sequence[int] = ()
+    ) -> NDArray[np.float32]:
+        """Rounded latents [M, H/16, W/16] to samples [3, H, W], about 0..1.
+
+        Args:
+            y_hat: rounded latents.
+            level: in units of 2^-12.
+            restoration: weights of the restoration filter, at most as many as there are kernels.
+        """
         with torch.inference_mode():
-            shown = self.show(self.tensor(y_hat), level)
             # Latents unlike any photograph's can overflow: grey then, not what a cast makes of it.
-            samples: NDArray[np.float32] = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0).cpu().numpy()
+            shown = self.show(self.tensor(y_hat), level).nan_to_num(MIDDLE_GREY, 1.0, 0.0)
+            if restoration and self._kernels:
+                weights = torch.tensor(restoration, dtype=shown.dtype, device=shown.device)
+                shown = restore(shown.clamp(0, 1), self._kernels, weights)
+            samples: NDArray[np.float32] = shown.cpu().numpy()
             return samples
+
+    def responses(self, samples: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+        """What each kernel of the restoration filter would add to `samples` [3, H, W].
+
+        Args:
+            samples: in 0..1.
+            stride: of the rows and columns that are wanted.
+
+        Returns:
+            [K, 3, ceil(H / stride), ceil(W / stride)].
+        """
+        assert self._kernels
+        with torch.inference_mode():
+            found = responses(self.tensor(samples), self._kernels, stride)
+            added: NDArray[np.float32] = found.cpu().numpy()
+            return added
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """A tensor on the device where the transforms run."""

@@ -5,6 +5,8 @@
     prior.*                  int32        in units of 2^-16, run exactly
     tables.y.* tables.z.*    int32        integer frequencies
     tables.curvature         float32      [anchors, M], for the encoder's dead zone; may be absent
+    restoration.kernels      float32      [K, 3, 3, 5, 5], see `codec.model.restoration`
+    restoration.offsets      float32      [K, 3]; both may be absent
     metadata                 strings      format, name, config (JSON), self_check, training
 
 A model that rounds to centres has neither h_a, gain, z_density nor tables, but
@@ -45,6 +47,11 @@ from codec.runtime.tables import FrequencyTables
 FORMAT = "vqcodec-weights-1"
 MAX_FILE_BYTES = 1 << 30
 SCALE_TABLES = 64
+COLOURS = 3
+KERNEL_RADIUS = 2
+"""Pixels that the restoration filter sees around its own."""
+MAX_KERNELS = 255
+"""Of the restoration filter: a file has the number of their weights in a byte."""
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -111,6 +118,15 @@ class Weights:
         """
         return self.tensors.get("tables.curvature")
 
+    @property
+    def restoration(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Kernels [K, 3, 3, 5, 5] and offsets [K, 3] of the restoration filter, if there is one.
+
+        For weights that are whole numbers in -127..127, see `codec.model.restoration`.
+        """
+        parts = self.part("restoration")
+        return (parts["kernels"], parts["offsets"]) if parts else None
+
     @cached_property
     def index_prior(self) -> ExactIndexPrior:
         return ExactIndexPrior(self.part("prior"), self.config)
@@ -121,11 +137,16 @@ class Weights:
             raise WeightsError("the weights lack the centres")
         return Codebook(self.tensors["quantizer.centres"], self.config)
 
+    @property
+    def kernels(self) -> int:
+        """K of the restoration filter, 0 without one."""
+        return 0 if self.restoration is None else len(self.restoration[0])
+
     def check_tables(self) -> None:
         """Check centres, or that there is a sound table for each scale and each channel of z.
 
         Curvatures, if there are any, must be positive numbers for each channel of y, and tables
-        of y must then have -1, 0 and 1.
+        of y must then have -1, 0 and 1. So must a restoration filter be sound, if there is one.
 
         Raises:
             WeightsError: there is not.
@@ -141,6 +162,17 @@ class Weights:
                 raise WeightsError("the curvature of the distortion is unsound")
             if self.y_tables.low.max() > -1 or self.y_tables.high.min() < 1:
                 raise WeightsError("a dead zone needs tables with symbols -1, 0 and 1")
+        self._check_restoration()
+
+    def _check_restoration(self) -> None:
+        parts, side = self.part("restoration"), 2 * KERNEL_RADIUS + 1
+        count = len(parts.get("offsets", ()))
+        shapes = {"kernels": (count, COLOURS, COLOURS, side, side), "offsets": (count, COLOURS)}
+        finite = all(p.dtype == np.float32 and np.isfinite(p).all() for p in parts.values())
+        if parts and ({name: p.shape for name, p in parts.items()} != shapes or not finite):
+            raise WeightsError("the restoration filter is unsound")
+        if parts and not 1 <= count <= MAX_KERNELS:
+            raise WeightsError(f"a restoration filter has 1 to {MAX_KERNELS} kernels")
 
     def self_check(self) -> str:
         """SHA-256 in hex of what the prior computes from fixed latents.

@@ -23,6 +23,7 @@ from codec.model.densities import (
     sigma_of_level,
 )
 from codec.model.hyperprior import CONTEXT_UNIT, HEAD_UNIT
+from codec.model.restoration import Kernels
 from codec.runtime.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
 from codec.runtime.index_prior import POWERS
 from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
@@ -34,6 +35,7 @@ from codec.training.calibration import (
     mixture_cell_probability,
 )
 from codec.training.checkpoint import Checkpoint
+from codec.training.kernels import fit_kernels, products
 
 DEVIATIONS = 6.0
 """Half width of a Gaussian's table in standard deviations."""
@@ -44,6 +46,8 @@ Z_MARGIN = 8
 """Likewise, beyond what is likely."""
 Z_LIMIT = 255
 NEGLIGIBLE = 2.0**-24
+TABLE_PICTURES = 96
+"""Of 256x256, whose symbols are counted."""
 CURVATURE_PICTURES = 16
 """Of 256x256, over whose 4,096 places a channel's curvature is averaged."""
 
@@ -109,6 +113,7 @@ def export_model(
     training: dict[str, Any],
     mixtures: Tensor | None = None,
     curvature: Tensor | None = None,
+    kernels: Kernels | None = None,
 ) -> Weights:
     """Turn a trained model into weights that compress pictures.
 
@@ -116,6 +121,7 @@ def export_model(
         training: how it was trained, for the record.
         mixtures: of the tables of y, if they were fitted.
         curvature: of the distortion along y, if it was measured, [anchors, M].
+        kernels: of the restoration filter, if they were fitted.
 
     Raises:
         WeightsError: a parameter is not finite, does not fit its type, or breaks the
@@ -144,6 +150,8 @@ def export_model(
         tensors |= factorized_tables(density, model.config.hyper).to_tensors("tables.z")
         if curvature is not None:
             tensors["tables.curvature"] = curvature.numpy()
+        for part, values in (kernels._asdict() if kernels else {}).items():
+            tensors[f"restoration.{part}"] = values.numpy()
     elif model.config.index_prior == "learned":
         tensors["prior.powers"] = powers_of_two()
     config = json.dumps(model.config.to_dict(), sort_keys=True)
@@ -156,8 +164,9 @@ def export_weights(
     """Export a checkpoint's averaged model to a file, and load that file back to verify it.
 
     Args:
-        photographs: training pictures to fit the tables of y to and to measure the curvature of
-            the distortion on, uint8 [n, 3, H, W].
+        photographs: training pictures to fit the tables of y and, with MSE as the distortion,
+            the kernels of the restoration filter to, and to measure the curvature of the
+            distortion on, uint8 [n, 3, H, W].
 
     Raises:
         WeightsError: the model cannot be exported.
@@ -167,12 +176,14 @@ def export_weights(
     training |= {"steps": checkpoint.position.step}
     training |= {"minutes": round(checkpoint.position.elapsed / 60, 1)}
     model = checkpoint.averaged_model()
-    mixtures = curvature = None
+    mixtures = curvature = kernels = None
     finite = all(bool(p.isfinite().all()) for p in model.parameters())  # else the export refuses
     if finite and photographs is not None and isinstance(model, RoundingAutoencoder):
-        mixtures = fit_mixtures(count_symbols(model, photographs))
+        mixtures = fit_mixtures(count_symbols(model, photographs[:TABLE_PICTURES]))
         curvature = latent_curvature(model, photographs[:CURVATURE_PICTURES])
-    weights = export_model(model, name, training, mixtures, curvature)
+        if model.config.distortion == "mse":
+            kernels = fit_kernels(products(model, photographs))
+    weights = export_model(model, name, training, mixtures, curvature, kernels)
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(weights.to_bytes())
     load_weights(partial)

@@ -75,7 +75,7 @@ def state_of(weights: Weights) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name, array in weights.tensors.items():
         part, _, rest = name.partition(".")
-        if part == "tables" or name == "prior.powers":
+        if part in ("tables", "restoration") or name == "prior.powers":
             continue
         values = torch.from_numpy(array.astype(np.float32))
         if part == "prior":

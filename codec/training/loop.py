@@ -35,7 +35,7 @@ from codec.model.initialisation import (
     restart_dead_units,
     start_as_transform_codec,
 )
-from codec.model.objective import balance, rate_distortion, restraint, squared_error_weight
+from codec.model.objective import balance, evenness, rate_distortion, squared_error_weight
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.checkpoint import (
     Checkpoint,
@@ -55,7 +55,7 @@ from codec.training.validation import CROP, validate
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
 VALIDATION_CROPS = 32
-EXPORT_CROPS = 96
+EXPORT_CROPS = 400
 """Pictures of 256x256 that an export measures on."""
 INITIAL_CROPS = {"integer": 64, "vq": 256}
 """Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
@@ -188,7 +188,7 @@ class Trainer:
             result = self._forward(x, level.to(self.device), surrogate, weight)
         loss = rate_distortion(x, result, lmbda, config.distortion)
         balanced = loss.value * share
-        value = (balanced * restraint(balanced)).sum()
+        value = (balanced * evenness(balanced)).sum()
         for optimiser in self.optimisers:
             optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]

@@ -94,7 +94,7 @@ def test_several_efforts(run: Run, pictures: Path, options: list[object]) -> Non
     status, out, _ = run(*command, *efforts, *options, "--json")
     assert status == 0
     rates = {rate["codec"]: rate["psnr"] for rate in json.loads(out)["bd_rates"]}
-    assert rates["vqcodec tiny effort 4"] < 0 < rates["vqcodec tiny"]
+    assert rates["vqcodec tiny effort 4"] < 0 < rates["vqcodec tiny effort 0"]
 
 
 def test_what_fails_is_told_and_the_rest_measured(

@@ -16,9 +16,12 @@ from PIL import Image
 
 from codec.cli import main
 from codec.errors import CodecError
+from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.pipeline import Codec
+from codec.pipeline.encoding import Encoded
 from codec.runtime.weights import Weights, load_weights
+from codec.training.initial import initial_state
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
@@ -57,6 +60,15 @@ def tiny_codec(tiny_weights: Weights) -> Codec:
 @pytest.fixture(scope="session")
 def released_codec() -> Codec:
     return Codec()
+
+
+@pytest.fixture(scope="session")
+def tiny_autoencoder() -> RoundingAutoencoder:
+    """The network of `TINY`, as training has it."""
+    config, state = initial_state(str(TINY))
+    model = RoundingAutoencoder(config)
+    model.load_state_dict(state)
+    return model.eval()
 
 
 @pytest.fixture
@@ -107,6 +119,24 @@ def photos(tmp_path: Path) -> Path:
         source.crop((i * 8, 0, i * 8 + 200 + i * 20, 150)).save(folder / f"{i}.{suffix}")
     (folder / "notes.txt").write_text("not a photograph")
     return folder
+
+
+def flowers(width: int = 160, height: int = 120) -> Image.Image:
+    """A part of a photograph, RGB."""
+    with Image.open(DATA / "flowers.png") as image:
+        return image.convert("RGB").crop((150, 150, 150 + width, 150 + height))
+
+
+def squared_error_of(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
+    """Of a file, over all samples of what the decoder shows."""
+    decoded = np.asarray(codec.decompress(encoded.data).convert("RGB")).astype(float)
+    return float(np.square(decoded - np.asarray(image.convert("RGB"))).sum())
+
+
+def cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
+    """bits + lambda 255^2 MSE pixels of the file, by what the decoder shows."""
+    lmbda = codec.weights.config.lambda_of(encoded.header.level / 4096)
+    return encoded.bits + lmbda * squared_error_of(codec, encoded, image) / 3
 
 
 def crops_of_flowers(count: int, side: int) -> torch.Tensor:

@@ -22,18 +22,14 @@ from codec.training.calibration import (
     mixture_cell_probability,
 )
 from codec.training.export import export_model, gaussian_tables
-from codec.training.initial import initial_state
-from tests.conftest import TINY, crops_of_flowers
+from tests.conftest import crops_of_flowers
 
 SYMBOLS = torch.arange(-LIMIT, LIMIT + 1, dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
-def model() -> RoundingAutoencoder:
-    config, state = initial_state(str(TINY))
-    model = RoundingAutoencoder(config)
-    model.load_state_dict(state)
-    return model.eval()
+def model(tiny_autoencoder: RoundingAutoencoder) -> RoundingAutoencoder:
+    return tiny_autoencoder
 
 
 @pytest.fixture(scope="module")

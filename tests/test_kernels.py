@@ -7,19 +7,15 @@ import torch
 
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.restoration import responses, restore
-from codec.training.initial import initial_state
 from codec.training.kernels import Products, fit_kernels, products
-from tests.conftest import TINY, crops_of_flowers
+from tests.conftest import crops_of_flowers
 
 AROUND = 76
 
 
 @pytest.fixture(scope="module")
-def model() -> RoundingAutoencoder:
-    config, state = initial_state(str(TINY))
-    model = RoundingAutoencoder(config)
-    model.load_state_dict(state)
-    return model.eval()
+def model(tiny_autoencoder: RoundingAutoencoder) -> RoundingAutoencoder:
+    return tiny_autoencoder
 
 
 def made_up(count: int, filters: torch.Tensor, error: float) -> Products:

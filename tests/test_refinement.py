@@ -15,25 +15,11 @@ from codec.bitstream.latents import LatentCoder, Symbols
 from codec.errors import InputError, LimitError
 from codec.limits import Limits
 from codec.pipeline import Codec
-from codec.pipeline.encoding import Encoded
 from codec.pipeline.options import ROUNDS
 from codec.pipeline.refinement import Caution, Curvature, kept, steps
 from codec.runtime.tables import TOTAL, FrequencyTables
 from codec.runtime.weights import Weights, load_weights
-from tests.conftest import DATA, TINY, TINY_VQ, Run
-
-
-def flowers(width: int = 160, height: int = 120) -> Image.Image:
-    with Image.open(DATA / "flowers.png") as image:
-        return image.convert("RGB").crop((150, 150, 150 + width, 150 + height))
-
-
-def cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
-    """bits + lambda 255^2 MSE pixels of the file, by what the decoder shows."""
-    decoded = np.asarray(codec.decompress(encoded.data).convert("RGB")).astype(float)
-    error = np.square(decoded - np.asarray(image.convert("RGB"))).sum() / 3
-    lmbda = codec.weights.config.lambda_of(encoded.header.level / 4096)
-    return encoded.bits + lmbda * float(error)
+from tests.conftest import TINY, TINY_VQ, Run, cost, flowers
 
 
 @pytest.mark.parametrize("quality", [0, 40, 100])

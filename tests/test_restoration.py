@@ -14,10 +14,9 @@ from codec.bitstream.container import ContainerFile, write
 from codec.errors import FileFormatError, InputError, WeightsError
 from codec.model.restoration import Kernels, responses, restore
 from codec.pipeline import Codec
-from codec.pipeline.encoding import Encoded
 from codec.pipeline.restoration import MOST, LeastSquares
 from codec.runtime.weights import Weights, load_weights
-from tests.conftest import DATA, TINY, TINY_VQ, Run
+from tests.conftest import TINY, TINY_VQ, Run, cost, flowers, squared_error_of
 
 COUNT = 6
 
@@ -49,21 +48,6 @@ def weights() -> Weights:
 @pytest.fixture(scope="module")
 def restoring(weights: Weights) -> Codec:
     return Codec(weights)
-
-
-def flowers(width: int = 200, height: int = 150) -> Image.Image:
-    with Image.open(DATA / "flowers.png") as image:
-        return image.convert("RGB").crop((150, 150, 150 + width, 150 + height))
-
-
-def error(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
-    decoded = np.asarray(codec.decompress(encoded.data).convert("RGB")).astype(float)
-    return float(np.square(decoded - np.asarray(image.convert("RGB"))).sum())
-
-
-def cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
-    lmbda = codec.weights.config.lambda_of(encoded.header.level / 4096)
-    return encoded.bits + lmbda * error(codec, encoded, image) / 3
 
 
 def test_the_filter_is_the_sum_of_its_kernels(rng: np.random.Generator) -> None:
@@ -130,7 +114,7 @@ def test_a_pattern_in_step_with_one_lattice_pays_on_the_other(rng: np.random.Gen
 
 @pytest.mark.parametrize("quality", [0, 50, 100])
 def test_never_worse_and_better_here(restoring: Codec, quality: int) -> None:
-    image = flowers()
+    image = flowers(200, 150)
     plain, better = (restoring.encode_only(image, quality, effort=effort) for effort in (0, 1))
     assert not plain.header.restoration
     assert 1 <= len(better.header.restoration) <= COUNT
@@ -143,7 +127,7 @@ def test_never_worse_and_better_here(restoring: Codec, quality: int) -> None:
 @pytest.mark.parametrize("effort", [1, 4])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
 def test_the_file_is_what_the_encoder_says(restoring: Codec, mode: str, effort: int) -> None:
-    image = flowers()
+    image = flowers(200, 150)
     if mode == "RGBA":
         ramp = Image.linear_gradient("L").resize(image.size)
         image.putalpha(ramp.point(lambda value: max(value - 90, 0)))
@@ -169,7 +153,7 @@ def test_tiles_share_one_filter_and_leave_no_seam(restoring: Codec) -> None:
 
 
 def test_targets_are_met(restoring: Codec) -> None:
-    image = flowers()
+    image = flowers(200, 150)
     size = len(restoring.compress(image, 50))
     found = restoring.encode_only(image, target_size=size)
     assert 0.98 * size < len(found.data) <= size
@@ -177,7 +161,7 @@ def test_targets_are_met(restoring: Codec) -> None:
     found = restoring.encode_only(image, target_psnr=plain.psnr)
     assert plain.psnr <= found.psnr < plain.psnr + 0.1
     assert len(found.data) < len(plain.data)
-    assert error(restoring, found, image) <= error(restoring, plain, image)
+    assert squared_error_of(restoring, found, image) <= squared_error_of(restoring, plain, image)
     with pytest.raises(InputError, match="smallest"):
         restoring.compress(image, target_size=40)
 
@@ -194,7 +178,7 @@ def altered(data: bytes, restoration: tuple[int, ...]) -> bytes:
 
 
 def test_strangers_files(restoring: Codec, tiny_codec: Codec) -> None:
-    data = restoring.compress(flowers(), 50)
+    data = restoring.compress(flowers(200, 150), 50)
     extreme = np.asarray(restoring.decompress(altered(data, (127, -128) * 3)))
     assert extreme.shape == (150, 200, 3)
     with pytest.raises(FileFormatError, match="kernels"):
@@ -206,19 +190,19 @@ def test_strangers_files(restoring: Codec, tiny_codec: Codec) -> None:
     empty[18] = 0
     with pytest.raises(FileFormatError, match="without weights"):
         restoring.decompress(bytes(empty))
-    plain = tiny_codec.compress(flowers(), 50)
+    plain = tiny_codec.compress(flowers(200, 150), 50)
     with pytest.raises(FileFormatError, match="kernels"):
         tiny_codec.decompress(altered(plain, (1,)))
     vq = Codec(load_weights(TINY_VQ))
     with pytest.raises(FileFormatError, match="kernels"):
-        vq.decompress(altered(vq.compress(flowers(), 50), (1,)))
+        vq.decompress(altered(vq.compress(flowers(200, 150), 50), (1,)))
 
 
 def test_weights_files(weights: Weights, tmp_path: Path, run: Run) -> None:
     path = tmp_path / "restoring.safetensors"
     path.write_bytes(weights.to_bytes())
     assert load_weights(path).kernels == COUNT
-    flowers().save(tmp_path / "a.png")
+    flowers(200, 150).save(tmp_path / "a.png")
     assert run("compress", tmp_path / "a.png", "--model", path)[0] == 0
     status, out, _ = run("info", tmp_path / "a.vqc", "--check", "--json")
     facts = json.loads(out)

@@ -42,7 +42,7 @@ def restore(shown: Tensor, kernels: Kernels, weights: Tensor) -> Tensor:
     count = len(weights)
     kernel = torch.tensordot(weights, kernels.kernels[:count], 1)
     offset = weights @ kernels.offsets[:count]
-    return shown + F.conv2d(_surrounded(shown, kernels), kernel, offset)[0]
+    return shown + F.conv2d(surrounded(shown, _radius(kernels)), kernel, offset)[0]
 
 
 def responses(shown: Tensor, kernels: Kernels, stride: int = 1) -> Tensor:
@@ -54,10 +54,15 @@ def responses(shown: Tensor, kernels: Kernels, stride: int = 1) -> Tensor:
         stride: s, of the rows and columns that are wanted, from the first on.
     """
     weight, bias = kernels.kernels.flatten(0, 1), kernels.offsets.flatten()
-    flat = F.conv2d(_surrounded(shown, kernels), weight, bias, stride)[0]
+    flat = F.conv2d(surrounded(shown, _radius(kernels)), weight, bias, stride)[0]
     return flat.reshape(*kernels.offsets.shape, *flat.shape[1:])
 
 
-def _surrounded(shown: Tensor, kernels: Kernels) -> Tensor:
-    radius = kernels.kernels.shape[-1] // 2
+def surrounded(shown: Tensor, radius: int) -> Tensor:
+    """What kernels of a radius read of samples [3, H, W]: x^ - 1/2 and a border,
+    [1, 3, H + 2 radius, W + 2 radius]."""
     return F.pad(shown[None] - MIDDLE_GREY, (radius,) * 4, mode="replicate")
+
+
+def _radius(kernels: Kernels) -> int:
+    return kernels.kernels.shape[-1] // 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,13 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from codec.bitstream.container import Header, Tile, write
-from codec.picture.alpha import encode_alpha
-from codec.picture.pixels import Picture, psnr_of, squared_error, to_image
+from codec.picture.alpha import Plane, encode_alpha
+from codec.picture.pixels import Picture, Samples, psnr_of, squared_error, to_image
 from codec.pipeline.decoding import windows
 from codec.pipeline.restoration import LeastSquares
 from codec.pipeline.tile_coder import Rounded, TileCoder
 from codec.pipeline.workers import Mapper
-from codec.tiles import Grid
+from codec.tiles import Box, Grid
 
 KEPT_PIXELS = 1 << 23
 """Up to this, what g_a makes of a picture before the rate enters is kept between trials of a
@@ -227,8 +227,11 @@ class PictureEncoder:
         if wanted.psnr and rounds and len(self.grid) == 1 and not (wanted.image or fit):
             code(0)
             error, samples = errors[0], self._samples
-        elif wanted.psnr or wanted.image or fit:
+        elif wanted.psnr or wanted.image:
             error, samples = self._measure(level, code, image, fit=fit)
+        elif fit:
+            for _, shown, original, alpha in self._shown(level, code):
+                fit.add(shown, original, alpha)
         else:
             for _ in self._mapper(code, range(len(self.grid))):
                 pass
@@ -263,15 +266,7 @@ class PictureEncoder:
             fit: to be told of it, if that is wanted.
         """
         error, count = 0.0, 0
-        for box, samples in windows(
-            self.grid,
-            self.grid.whole,
-            self._coder.synthesis_halo,
-            latents,
-            lambda y_hat: self._coder.synthesise(y_hat, level, restoration),
-            self._mapper,
-        ):
-            original, alpha = self._picture.crop(box)
+        for box, samples, original, alpha in self._shown(level, latents, restoration):
             if fit:
                 fit.add(samples, original, alpha)
             decoded = to_image(samples, self._picture.grey)
@@ -280,6 +275,23 @@ class PictureEncoder:
             if shown:
                 shown.paste(to_image(samples, self._picture.grey, alpha), (box.left, box.top))
         return error, count
+
+    def _shown(
+        self,
+        level: int,
+        latents: Callable[[int], NDArray[np.float32]],
+        restoration: tuple[int, ...] = (),
+    ) -> Iterator[tuple[Box, NDArray[np.float32], Samples, Plane | None]]:
+        """Windows of what the decoder will show, as for `_measure`, beside the picture's."""
+        for box, samples in windows(
+            self.grid,
+            self.grid.whole,
+            self._coder.synthesis_halo,
+            latents,
+            lambda y_hat: self._coder.synthesise(y_hat, level, restoration),
+            self._mapper,
+        ):
+            yield box, samples, *self._picture.crop(box)
 
     def _file(self, level: int, done: _Pass) -> bytes:
         header = self._header(level, done.restoration)

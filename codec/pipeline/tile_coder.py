@@ -27,7 +27,7 @@ from codec.picture.pixels import Picture, pad_to_stride
 from codec.pipeline.refinement import Refined, refine
 from codec.runtime.distortion import Distortion, Original
 from codec.runtime.torch_engine import Precision, TorchEngine
-from codec.runtime.weights import KERNEL_RADIUS, Weights
+from codec.runtime.weights import COLOURS, KERNEL_RADIUS, Weights
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box, latent_size
 
 GDN_RADIUS = 32
@@ -36,8 +36,6 @@ GDN_SYNTHESIS_RADIUS = 3
 """Latents: four transposed 5x5 convolutions see less than 1 + 1/2 + 1/4 + 1/8 and one more."""
 HYPER_RADIUS = 3
 """Latents that h_a sees around those of its own z: one 3x3 at 1/16, one at 1/32."""
-
-COLOURS = 3
 
 Latents = tuple[NDArray[np.float32], NDArray[np.float32]]
 """(y, z) before rounding."""

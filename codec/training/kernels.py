@@ -21,14 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.restoration import Kernels
-from codec.model.transforms import MIDDLE_GREY
+from codec.model.restoration import Kernels, surrounded
+from codec.runtime.weights import COLOURS, KERNEL_RADIUS
 
 COUNT = 64
 """Kernels: on 24 held-out tiles of 512x512 they bring 0.22 dB at the lowest rate and 0.15 at a
 middle one, 32 of them 0.18 and 0.12, 16 of them 0.14 and 0.09."""
-COLOURS = 3
-SIDE = 5
+SIDE = 2 * KERNEL_RADIUS + 1
 UNLIKE = 0.25
 """Part of the error that a filter of its own takes from a picture unlike photographs, which would
 own the kernels: of photographs it takes 1 to 12 %."""
@@ -64,11 +63,10 @@ def products(model: RoundingAutoencoder, pictures: Tensor) -> Products:
     for picture, level in zip(pictures, levels, strict=True):
         x = picture[None].float() / 255
         position = level.reshape(1).to(x.device)
-        shown = model.synthesise(model.rounded(x, position), position).clamp(0, 1)
-        surrounded = F.pad(shown - MIDDLE_GREY, (SIDE // 2,) * 4, mode="replicate")
-        around = F.unfold(surrounded, SIDE)[0]
+        shown = model.synthesise(model.rounded(x, position), position).clamp(0, 1)[0]
+        around = F.unfold(surrounded(shown, KERNEL_RADIUS), SIDE)[0]
         around = torch.cat([around, torch.ones_like(around[:1])]).double().cpu()
-        missing = (x - shown)[0].flatten(1).double().cpu()
+        missing = (x[0] - shown).flatten(1).double().cpu()
         error = missing.square().sum().clamp_min(1e-9)
         found.append((around @ around.T / error, around @ missing.T / error))
     return Products(*map(torch.stack, zip(*found, strict=True)))

@@ -40,6 +40,13 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _short_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests export often: with a quarter of the pictures and a short descent of the kernels."""
+    monkeypatch.setattr("codec.training.loop.EXPORT_CROPS", 100)
+    monkeypatch.setattr("codec.training.kernels.STEPS", 20)
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
     return ModelConfig(

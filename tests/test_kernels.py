@@ -13,6 +13,11 @@ from tests.conftest import crops_of_flowers
 AROUND = 76
 
 
+@pytest.fixture(autouse=True)
+def _whole_descent(_short_export: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codec.training.kernels.STEPS", 600)
+
+
 @pytest.fixture(scope="module")
 def model(tiny_autoencoder: RoundingAutoencoder) -> RoundingAutoencoder:
     return tiny_autoencoder

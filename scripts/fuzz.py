@@ -35,11 +35,11 @@ with atheris.instrument_imports(include=["codec"]):
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 LIMITS = Limits(max_pixels=1 << 15, max_memory=1 << 30)
-HEADER_SIZE, VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG = 18, 2, 4, 8
+HEADER_SIZE, VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG, FILTER_FLAG = 18, 2, 4, 8, 16
 
 
 class Kind:
-    """A tiny model of one rounding, and a file that it made."""
+    """A tiny model, and a file that it made."""
 
     def __init__(self, model: str, folder: str, file: str) -> None:
         self.weights = load_weights(DATA / f"{model}.safetensors")
@@ -48,35 +48,43 @@ class Kind:
         self.golden = (self.folder / f"{file}.vqc").read_bytes()
 
 
-KINDS = (Kind("tiny_4", "golden_4", "odd-q50"), Kind("tiny_vq", "golden_vq", "odd-2"))
+PLAIN = Kind("tiny_4", "golden_4", "odd-q50")
+CENTRES = Kind("tiny_vq", "golden_vq", "odd-2")
+FILTERED = Kind("tiny_filter", "golden_filter", "grey-q90")
+KINDS = (PLAIN, CENTRES, FILTERED)
 scratch = Path(tempfile.mkdtemp(), "fuzzed.safetensors")
 
 
-def kind_of(data: bytes) -> Kind:
-    """The model of a file, by its flags."""
-    return KINDS[bool(data[7:8] and data[7] & VQ_FLAG)]
+def kind_of(flags: bytes) -> Kind:
+    """The model of a file, by its byte of flags, if there is one."""
+    if flags and flags[0] & VQ_FLAG:
+        return CENTRES
+    return FILTERED if flags and flags[0] & FILTER_FLAG else PLAIN
 
 
 def decode(data: bytes) -> None:
     """As `decompress` and `info --check` do."""
     with suppress(CodecError):
         ContainerFile(BytesIO(data)).verify()
-    kind_of(data).codec.decompress(data)
+    kind_of(data[7:8]).codec.decompress(data)
 
 
 def decode_sealed(data: bytes) -> None:
     """With the right model and all checksums of bytes put right."""
-    kind = KINDS[bool(data[1:2] and data[1] & VQ_FLAG)]
+    kind = kind_of(data[1:2])
     body = bytearray(kind.golden[:HEADER_SIZE] + data[8:])
     body[7 : HEADER_SIZE - 4] = data[1:8].ljust(7, b"\0")
-    body[7] &= 0x0F
+    body[7] &= 0x1F
     if not body[7] & DIRECTORY_FLAG:
         decode(bytes(body) + struct.pack("<I", zlib.crc32(body)))
         return
-    chunks = body[HEADER_SIZE + 2] if len(body) > HEADER_SIZE + 2 else 0
+    begin = HEADER_SIZE
+    if body[7] & FILTER_FLAG and len(body) > HEADER_SIZE:
+        begin += 1 + body[HEADER_SIZE]
+    chunks = body[begin + 2] if len(body) > begin + 2 else 0
     entry = 16 if body[7] & ALPHA_FLAG else 12
-    start = HEADER_SIZE + 3
-    side = 64 * int.from_bytes(body[HEADER_SIZE : HEADER_SIZE + 2], "little")
+    start = begin + 3
+    side = 64 * int.from_bytes(body[begin : begin + 2], "little")
     width, height = struct.unpack_from("<HH", body, 8)
     tiles = -(-width // side) * -(-height // side) if side else 1
     end = start + 12 * chunks + entry * tiles
@@ -115,7 +123,7 @@ def read_weights(data: bytes) -> None:
 def read_consistent_weights(data: bytes) -> None:
     """A tiny model with some numbers or the configuration changed, and an id to match."""
     provider = atheris.FuzzedDataProvider(data[1:])
-    kind = KINDS[provider.ConsumeBool()]
+    kind = KINDS[provider.ConsumeIntInRange(0, len(KINDS) - 1)]
     tensors = dict(kind.weights.tensors)
     names = sorted(tensors)
     for _ in range(provider.ConsumeIntInRange(1, 4)):
@@ -167,7 +175,7 @@ def tiled(grey: bool) -> bytes:
     samples[:, :, -1] = np.arange(300) % 256
     image = from_image(samples).image
     image.info["xmp"] = b"<x/>"
-    return KINDS[grey].codec.compress(image, 10, tile_size=256)
+    return (CENTRES if grey else FILTERED).codec.compress(image, 10, tile_size=256)
 
 
 def seed(folder: Path) -> None:

@@ -6,9 +6,9 @@ import pytest
 from codec.picture.pixels import pad_to_stride
 from codec.runtime.distortion import Distortion, Original
 from codec.runtime.torch_engine import TorchEngine
-from codec.runtime.weights import Weights
+from codec.runtime.weights import Weights, load_weights
 from codec.tiles import Box
-from tests.conftest import crops_of_flowers
+from tests.conftest import TINY_FILTER, crops_of_flowers
 
 LEVEL = 5 << 12
 HALO = 2
@@ -47,6 +47,20 @@ def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray
     expected = np.square(shown(engine, y, samples) - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
     assert distortion.slopes(y)[0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_restoration_filter_counts(samples: np.ndarray) -> None:
+    restoring = TorchEngine(load_weights(TINY_FILTER))
+    y, weights = latents_of(restoring, samples), (60, -50, 40)
+    original = Original(samples, None, False)
+    distortion = Distortion(restoring, LEVEL, original, y, whole(y), HALO, weights)
+    planes = restoring.synthesise(y, LEVEL, weights)[:, : samples.shape[0], : samples.shape[1]]
+    filtered = np.rint(planes.clip(0, 1) * 255).transpose(1, 2, 0)
+    expected = np.square(filtered - samples).sum()
+    assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
+    plain = Distortion(restoring, LEVEL, original, y, whole(y), HALO)
+    assert plain.error(y) != pytest.approx(expected, rel=1e-2)
+    assert not np.allclose(plain.slopes(y)[1].gradient, distortion.slopes(y)[1].gradient, rtol=0.1)
 
 
 def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) -> None:

@@ -15,34 +15,24 @@ from codec.errors import FileFormatError, InputError, WeightsError
 from codec.model.restoration import Kernels, responses, restore
 from codec.pipeline import Codec
 from codec.pipeline.restoration import MOST, LeastSquares
+from codec.runtime.distortion import Distortion
 from codec.runtime.weights import Weights, load_weights
-from tests.conftest import TINY, TINY_VQ, Run, cost, flowers, squared_error_of
+from tests.conftest import TINY_FILTER, TINY_VQ, Run, cost, flowers, squared_error_of
 
 COUNT = 6
 
 
-def kernels(count: int = COUNT) -> tuple[np.ndarray, np.ndarray]:
-    """The first sharpens or blurs, the second changes contrast, the third brightness."""
-    made = np.random.default_rng(5).normal(0, 1e-4, (count, 3, 3, 5, 5)).astype(np.float32)
-    offsets = np.zeros((count, 3), np.float32)
-    made[:3] = 0
-    for colour in range(3):
-        made[0, colour, colour] = -1 / 2500
-        made[0, colour, colour, 2, 2] += 1 / 100
-        made[1, colour, colour, 2, 2] = 1 / 400
-    offsets[2] = 1 / 2000
-    return made, offsets
-
-
-def with_restoration(weights: Weights, count: int = COUNT) -> Weights:
-    made, offsets = kernels(count)
-    parts = {"restoration.kernels": made, "restoration.offsets": offsets}
-    return dataclasses.replace(weights, tensors={**weights.tensors, **parts})
+def kernels() -> tuple[np.ndarray, np.ndarray]:
+    """The first sharpens or blurs, the second changes contrast, the third brightness; the others
+    are noise."""
+    made = load_weights(TINY_FILTER).restoration
+    assert made is not None
+    return made
 
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    return with_restoration(load_weights(TINY))
+    return load_weights(TINY_FILTER)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +154,25 @@ def test_targets_are_met(restoring: Codec) -> None:
     assert squared_error_of(restoring, found, image) <= squared_error_of(restoring, plain, image)
     with pytest.raises(InputError, match="smallest"):
         restoring.compress(image, target_size=40)
+
+
+@pytest.mark.parametrize("tile_size", [0, 256])
+def test_the_search_reckons_with_the_filter(
+    restoring: Codec, tile_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better than with the filter alone, and than a search that knows nothing of it."""
+    image = flowers(340, 300)
+
+    def weighed(effort: int) -> float:
+        encoded = restoring.encode_only(image, 60, effort=effort, tile_size=tile_size)
+        assert bool(encoded.header.restoration) == (effort > 0)
+        return cost(restoring, encoded, image)
+
+    plain, filtered, searched = map(weighed, (0, 1, 5))
+    monkeypatch.setattr(
+        "codec.pipeline.tile_coder.Distortion", lambda *arguments: Distortion(*arguments[:-1])
+    )
+    assert searched < weighed(5) < filtered < plain
 
 
 def test_small_pictures_do_without(restoring: Codec) -> None:

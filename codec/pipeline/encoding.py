@@ -78,6 +78,8 @@ class _Pass:
     """How many there are."""
     image: Image.Image | None
     """What the decoder will show, if that was wanted."""
+    y_hat: NDArray[np.float32] | None
+    """Of a picture of one tile."""
     restoration: tuple[int, ...] = ()
     """Weights of the restoration filter."""
     fit: LeastSquares | None = None
@@ -122,7 +124,7 @@ class PictureEncoder:
         self._model_id = model_id
         self._rounds = rounds if coder.searches else 0
         self._restores = restores and coder.kernels > 0
-        self._keeps = trials and grid.whole.area <= KEPT_PIXELS
+        self._keeps = (trials or self._rounds > 0) and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
         self._features: dict[int, Tensor] = {}
         self._alpha: dict[int, bytes] = {}
@@ -153,33 +155,51 @@ class PictureEncoder:
         """
         rounds = self._rounds if refined else 0
         restores = refined and self._restores
-        weight = self._coder.error_weight(level)
-        if not rounds or len(self.grid) == 1:
-            best = self._pass(level, rounds, wanted, restores)
+        if not rounds:
+            best = self._restored(level, self._pass(level, 0, wanted, restores), wanted)
         else:
-            measured = Wanted(psnr=True, image=wanted.image)
-            passes = [self._pass(level, count, measured, restores) for count in (0, rounds)]
-            best = min(passes, key=lambda done: done.bits + weight * done.error)
-        restoration = best.fit.solve(weight) if best.fit else ()
-        if restoration:
-            best = self._restored(level, best, restoration, wanted)
-        header = self._header(level, best.restoration)
-        bits = best.bits + 8 * header.restoration_bytes
-        return Encoded(self._file(level, best), header, bits, best.psnr, best.image)
+            best = self._refined(level, wanted, rounds, restores)
+        return Encoded(
+            self._file(level, best),
+            self._header(level, best.restoration),
+            best.bits,
+            best.psnr,
+            best.image,
+        )
 
-    def _restored(
-        self, level: int, done: _Pass, restoration: tuple[int, ...], wanted: Wanted
-    ) -> _Pass:
-        """The same with a restoration filter."""
-        done = replace(done, restoration=restoration, error=math.nan, image=None)
+    def _refined(self, level: int, wanted: Wanted, rounds: int, restores: bool) -> _Pass:
+        """After a search, for what the filter of the rounded latents will make of its symbols."""
+        alone = len(self.grid) == 1
+        compared = wanted if alone else Wanted(psnr=True, image=wanted.image)
+        rounded: _Pass | None = None
+        if restores or not alone:
+            seen = Wanted() if alone else compared
+            rounded = self._restored(level, self._pass(level, 0, seen, restores), seen)
+        weights = rounded.restoration if rounded else ()
+        found = self._pass(level, rounds, compared, restores, restoration=weights)
+        found = self._restored(level, found, compared)
+        if alone or rounded is None:
+            return found
+        weight = self._coder.error_weight(level)
+        return min((rounded, found), key=lambda done: done.bits + weight * done.error)
+
+    def _restored(self, level: int, done: _Pass, wanted: Wanted) -> _Pass:
+        """The same with the restoration filter that it asks for, if it does."""
+        restoration = done.fit.solve(self._coder.error_weight(level)) if done.fit else ()
+        if not restoration:
+            return done
+        bits = done.bits + 8 * self._header(level, restoration).restoration_bytes
+        done = replace(done, restoration=restoration, bits=bits, error=math.nan, image=None)
         if not (wanted.psnr or wanted.image):
             return done
         image = self._blank(level) if wanted.image else None
 
-        def decode(number: int) -> NDArray[np.float32]:
+        def latents(number: int) -> NDArray[np.float32]:
+            if done.y_hat is not None:
+                return done.y_hat
             return self._coder.decode(done.tiles[number], self.grid.box(number), level)
 
-        error, samples = self._measure(level, decode, image, restoration)
+        error, samples = self._measure(level, latents, image, restoration)
         return replace(done, error=error, samples=samples, image=image)
 
     def _pass(
@@ -189,8 +209,19 @@ class PictureEncoder:
         wanted: Wanted,
         restores: bool = False,
         coded: bool = True,
+        restoration: tuple[int, ...] = (),
     ) -> _Pass:
-        """All tiles at one level, after so many rounds of search."""
+        """All tiles at one level, after so many rounds of search.
+
+        Args:
+            level: in units of 2^-12.
+            rounds: of the search, at most.
+            wanted: what to find, without a restoration filter.
+            restores: whether to find what one can be solved for from.
+            coded: whether to write the streams.
+            restoration: weights of the filter that the search shall reckon with.
+        """
+        y_hat: NDArray[np.float32] | None = None
         tiles: dict[int, Tile] = {}
         bits: dict[int, float] = {}
         errors: dict[int, float] = {}
@@ -207,7 +238,13 @@ class PictureEncoder:
             rounded: Rounded
             if rounds:
                 found = self._coder.refine(
-                    self._picture, box, features, level, rounds, lambda n: report(number, n)
+                    self._picture,
+                    box,
+                    features,
+                    level,
+                    rounds,
+                    restoration,
+                    lambda n: report(number, n),
                 )
                 rounded, errors[number] = found.rounded, found.error
             else:
@@ -217,6 +254,9 @@ class PictureEncoder:
             tiles[number] = Tile(stream, checksum, self._alpha_of(number))
             bits[number] = rounded.bits
             report(number, rounds + 1)
+            if len(self.grid) == 1:
+                nonlocal y_hat
+                y_hat = rounded.y_hat
             return rounded.y_hat
 
         image = self._blank(level) if wanted.image else None
@@ -236,7 +276,7 @@ class PictureEncoder:
             for _ in self._mapper(code, range(len(self.grid))):
                 pass
         ordered = [tiles[number] for number in range(len(self.grid))]
-        return _Pass(ordered, sum(bits.values()), error, samples, image, fit=fit)
+        return _Pass(ordered, sum(bits.values()), error, samples, image, y_hat, fit=fit)
 
     def _blank(self, level: int) -> Image.Image:
         """What `_measure` may fill with what the decoder will show."""

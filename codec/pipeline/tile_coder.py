@@ -116,6 +116,7 @@ class TileCoder:
         features: Tensor,
         level: int,
         rounds: int,
+        restoration: Sequence[int],
         progress: Callable[[int], None],
     ) -> Refined:
         """Better symbols than those of `round` for a tile, see `codec.pipeline.refinement`.
@@ -129,6 +130,7 @@ class TileCoder:
             features: as `features` gives them.
             level: in units of 2^-12.
             rounds: of the search, at most.
+            restoration: weights of the restoration filter that the tile will be shown with.
             progress: told the number of rounds done after each.
 
         Raises:
@@ -146,7 +148,7 @@ class TileCoder:
         surroundings = all_latents[0][:, rows, columns]
         inner = tile.relative_to(window)
         distortion = Distortion(
-            self._engine, level, original, surroundings, inner, self.synthesis_halo
+            self._engine, level, original, surroundings, inner, self.synthesis_halo, restoration
         )
         latents = self._of_tile(picture, box, all_latents)
         return refine(

@@ -7,7 +7,7 @@ noise v of unit variance is the diagonal of J^T J (Bekas, Kokiopoulou, Saad 2007
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,7 @@ class Distortion:
             the tile itself are not read.
         inner: the tile's latents in the window.
         halo: latents around a strip that its samples depend on.
+        restoration: weights of the restoration filter.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Distortion:
         surroundings: NDArray[np.float32],
         inner: Box,
         halo: int,
+        restoration: Sequence[int] = (),
     ) -> None:
         self._engine = engine
         self._level = level
         self._window = engine.tensor(surroundings)
         self._inner = inner
         self._halo = halo
+        self._restoration = restoration
         samples = original.samples[:, :, :1] if original.grey else original.samples
         planes = np.ascontiguousarray(samples.transpose(2, 0, 1))
         self._original = engine.tensor(planes).float()
@@ -135,7 +138,7 @@ class Distortion:
         corner = Box(-inner.left, -inner.top, 0, 0)
         source = strip.shrunk(LATENT_STRIDE).relative_to(corner).grown(self._halo, within=whole)
         rows, columns = source.slices
-        shown = self._engine.show(window[:, rows, columns], self._level)
+        shown = self._engine.show(window[:, rows, columns], self._level, self._restoration)
         top = (inner.top - source.top) * LATENT_STRIDE + strip.top
         left = (inner.left - source.left) * LATENT_STRIDE + strip.left
         shown = shown[:, top : top + strip.height, left : left + strip.width]

@@ -113,11 +113,7 @@ class TorchEngine:
             restoration: weights of the restoration filter, at most as many as there are kernels.
         """
         with torch.inference_mode():
-            # Latents unlike any photograph's can overflow: grey then, not what a cast makes of it.
-            shown = self.show(self.tensor(y_hat), level).nan_to_num(MIDDLE_GREY, 1.0, 0.0)
-            if restoration and self._kernels:
-                weights = torch.tensor(restoration, dtype=shown.dtype, device=shown.device)
-                shown = restore(shown.clamp(0, 1), self._kernels, weights)
+            shown = self.show(self.tensor(y_hat), level, restoration)
             samples: NDArray[np.float32] = shown.cpu().numpy()
             return samples
 
@@ -141,13 +137,19 @@ class TorchEngine:
         """A tensor on the device where the transforms run."""
         return torch.from_numpy(array).to(self._device)
 
-    def show(self, y_hat: Tensor, level: int) -> Tensor:
+    def show(self, y_hat: Tensor, level: int, restoration: Sequence[int] = ()) -> Tensor:
         """As `synthesise`, on tensors, and differentiable."""
         with self._autocast():
             y, position = y_hat[None], self._position(level)
             if not self._to_centres:
                 y = self._modules["gain"].inverse(y, position)  # type: ignore[operator]
-            return self._run(self._modules["g_s"], y, position)[0].float()
+            shown = self._run(self._modules["g_s"], y, position)[0].float()
+        # Latents unlike any photograph's can overflow: grey then, not what a cast makes of it.
+        shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
+        if restoration and self._kernels:
+            weights = torch.tensor(restoration, dtype=shown.dtype, device=shown.device)
+            shown = restore(shown.clamp(0, 1), self._kernels, weights)
+        return shown
 
     def _run(self, part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

@@ -50,8 +50,8 @@ class Kind:
 
 PLAIN = Kind("tiny_4", "golden_4", "odd-q50")
 CENTRES = Kind("tiny_vq", "golden_vq", "odd-2")
-FILTERED = Kind("tiny_filter", "golden_filter", "grey-q90")
-KINDS = (PLAIN, CENTRES, FILTERED)
+FULL = Kind("tiny_full", "golden_full", "grey-q90")
+KINDS = (PLAIN, CENTRES, FULL)
 scratch = Path(tempfile.mkdtemp(), "fuzzed.safetensors")
 
 
@@ -59,7 +59,7 @@ def kind_of(flags: bytes) -> Kind:
     """The model of a file, by its byte of flags, if there is one."""
     if flags and flags[0] & VQ_FLAG:
         return CENTRES
-    return FILTERED if flags and flags[0] & FILTER_FLAG else PLAIN
+    return FULL if flags and flags[0] & FILTER_FLAG else PLAIN
 
 
 def decode(data: bytes) -> None:
@@ -175,7 +175,7 @@ def tiled(grey: bool) -> bytes:
     samples[:, :, -1] = np.arange(300) % 256
     image = from_image(samples).image
     image.info["xmp"] = b"<x/>"
-    return (CENTRES if grey else FILTERED).codec.compress(image, 10, tile_size=256)
+    return (CENTRES if grey else FULL).codec.compress(image, 10, tile_size=256)
 
 
 def seed(folder: Path) -> None:

@@ -8,7 +8,7 @@ from codec.runtime.distortion import Distortion, Original
 from codec.runtime.torch_engine import TorchEngine
 from codec.runtime.weights import Weights, load_weights
 from codec.tiles import Box
-from tests.conftest import TINY_FILTER, crops_of_flowers
+from tests.conftest import TINY_FULL, crops_of_flowers
 
 LEVEL = 5 << 12
 HALO = 2
@@ -50,7 +50,7 @@ def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray
 
 
 def test_a_restoration_filter_counts(samples: np.ndarray) -> None:
-    restoring = TorchEngine(load_weights(TINY_FILTER))
+    restoring = TorchEngine(load_weights(TINY_FULL))
     y, weights = latents_of(restoring, samples), (60, -50, 40)
     original = Original(samples, None, False)
     distortion = Distortion(restoring, LEVEL, original, y, whole(y), HALO, weights)

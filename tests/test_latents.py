@@ -9,12 +9,13 @@ import pytest
 from codec.bitstream.latents import CAUTION, LatentCoder
 from codec.errors import DamagedFileError
 from codec.runtime.weights import Weights, load_weights
-from tests.conftest import TINY, TINY_4
+from tests.conftest import TINY, TINY_4, TINY_FULL
 
 
-@pytest.fixture(scope="module")
-def coder(tiny_weights: Weights) -> LatentCoder:
-    return LatentCoder(tiny_weights)
+@pytest.fixture(scope="module", params=[TINY, TINY_FULL], ids=["plain", "contexts"])
+def coder(request: pytest.FixtureRequest) -> LatentCoder:
+    """Of a model whose z has a table for each channel, and of one that asks its neighbours."""
+    return LatentCoder(load_weights(request.param))
 
 
 def latents(
@@ -85,6 +86,15 @@ def test_junk_after_the_symbols_is_damage(coder: LatentCoder, rng: np.random.Gen
         coder.decode(coded.stream + b"junk junk", 4, 4, 0)
 
 
+def test_contexts_save_bits(rng: np.random.Generator) -> None:
+    """Neighbours that are alike, as in photographs, take less with contexts."""
+    plain, aware = (LatentCoder(load_weights(path)) for path in (TINY, TINY_FULL))
+    y, _ = latents(rng, 64, 64, spread=1)
+    z = np.broadcast_to(rng.normal(scale=1.5, size=(8, 1, 1)), (8, 16, 16))
+    bits = [coder.round(y, z, 20_000).z.bits.sum() for coder in (plain, aware)]
+    assert bits[1] < 0.9 * bits[0]
+
+
 @pytest.fixture(scope="module")
 def curved(tiny_weights: Weights) -> LatentCoder:
     """Of a model for which the distortion of channel 5 is nothing, and that of others much."""
@@ -95,7 +105,8 @@ def curved(tiny_weights: Weights) -> LatentCoder:
     return LatentCoder(dataclasses.replace(tiny_weights, tensors=tensors))
 
 
-def test_dead_zone(coder: LatentCoder, curved: LatentCoder, rng: np.random.Generator) -> None:
+def test_dead_zone(tiny_weights: Weights, curved: LatentCoder, rng: np.random.Generator) -> None:
+    coder = LatentCoder(tiny_weights)
     y, z = latents(rng, 8, 12, spread=1)
     nearest, dead = coder.round(y, z, 10_000), curved.round(y, z, 10_000)
     assert curved.round(y, z, 10_000, dead_zone=False).checksum == nearest.checksum

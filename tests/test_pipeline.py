@@ -27,10 +27,10 @@ from codec.errors import (
 from codec.pipeline import Codec
 from codec.runtime.released import released_models
 from codec.runtime.weights import Weights
-from tests.conftest import DATA, TINY, TINY_4, TINY_FILTER, TINY_VQ, check_damage_is_found
+from tests.conftest import DATA, TINY, TINY_4, TINY_FULL, TINY_VQ, check_damage_is_found
 
 GOLDEN = DATA / "golden"
-MODELS = {"golden": TINY, "golden_4": TINY_4, "golden_filter": TINY_FILTER}
+MODELS = {"golden": TINY, "golden_4": TINY_4, "golden_full": TINY_FULL}
 FACTS = {
     (folder, name): facts
     for folder in MODELS

@@ -19,7 +19,7 @@ from codec.pipeline.options import ROUNDS
 from codec.pipeline.refinement import Caution, Curvature, kept, steps
 from codec.runtime.tables import TOTAL, FrequencyTables
 from codec.runtime.weights import Weights, load_weights
-from tests.conftest import TINY, TINY_VQ, Run, cost, flowers
+from tests.conftest import TINY, TINY_FULL, TINY_VQ, Run, cost, flowers
 
 
 @pytest.mark.parametrize("quality", [0, 40, 100])
@@ -125,10 +125,16 @@ def test_memory_of_the_search_is_charged(tiny_weights: Weights) -> None:
         codec.compress(image, 0, effort=2)
 
 
-def test_progress_counts_rounds(tiny_codec: Codec) -> None:
+@pytest.mark.parametrize(("model", "tiles"), [(TINY, 1), (TINY_FULL, 1), (TINY_FULL, 4)])
+def test_progress_counts_rounds(model: Path, tiles: int) -> None:
     seen: list[tuple[int, int]] = []
-    tiny_codec.encode_only(flowers(), 50, effort=3, progress=lambda *told: seen.append(told))
-    assert seen[-1][0] == seen[-1][1] == ROUNDS[3] + 1
+    image = flowers() if tiles == 1 else flowers(300, 300)
+    codec = Codec(model, threads=1)
+    tell = {"progress": lambda *told: seen.append(told)}
+    codec.encode_only(image, 50, effort=3, tile_size=0 if tiles == 1 else 256, **tell)
+    once = model == TINY  # otherwise what is rounded comes first
+    assert {total for _, total in seen} == {tiles * (ROUNDS[3] + (1 if once else 2))}
+    assert seen[-1][0] == seen[-1][1]
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import correlate
 
 from codec.bitstream.container import ContainerFile, write
 from codec.errors import FileFormatError, InputError, WeightsError
-from codec.model.restoration import Kernels, responses, restore
+from codec.model.restoration import Kernels, restore
 from codec.pipeline import Codec
-from codec.pipeline.restoration import MOST, LeastSquares
+from codec.pipeline.restoration import MOST, PLACES, LeastSquares
 from codec.runtime.distortion import Distortion
 from codec.runtime.weights import Weights, load_weights
-from tests.conftest import TINY_FILTER, TINY_VQ, Run, cost, flowers, squared_error_of
+from tests.conftest import TINY_FULL, TINY_VQ, Run, cost, flowers, squared_error_of
 
 COUNT = 6
 
@@ -25,14 +27,14 @@ COUNT = 6
 def kernels() -> tuple[np.ndarray, np.ndarray]:
     """The first sharpens or blurs, the second changes contrast, the third brightness; the others
     are noise."""
-    made = load_weights(TINY_FILTER).restoration
+    made = load_weights(TINY_FULL).restoration
     assert made is not None
     return made
 
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    return load_weights(TINY_FILTER)
+    return load_weights(TINY_FULL)
 
 
 @pytest.fixture(scope="module")
@@ -40,66 +42,97 @@ def restoring(weights: Weights) -> Codec:
     return Codec(weights)
 
 
+def filtered(shown: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    made = Kernels(*map(torch.from_numpy, kernels()))
+    return restore(torch.from_numpy(shown), made, torch.tensor(weights).float()).numpy()
+
+
 def test_the_filter_is_the_sum_of_its_kernels(rng: np.random.Generator) -> None:
-    made = Kernels(*map(torch.from_numpy, kernels()))
-    shown = torch.from_numpy(rng.random((3, 20, 17), np.float32))
-    weights = torch.tensor([3.0, -20.0, 7.0, 1.0])
-    added = responses(shown, made)
-    assert added.shape == (COUNT, 3, 20, 17)
-    wanted = shown + torch.tensordot(weights, added[:4], 1)
-    assert torch.allclose(restore(shown, made, weights), wanted, atol=1e-6)
-    assert torch.equal(responses(shown, made, 3), added[:, :, ::3, ::3])
+    """Each kernel by SciPy's correlation, from every colour to every colour."""
+    shown = rng.random((3, 20, 17), np.float32)
+    weights = [3.0, -20.0, 7.0, 1.0]
+    made, offsets = kernels()
+    wanted = shown.astype(np.float64)
+    for weight, kernel, offset in zip(weights, made, offsets, strict=False):
+        for to in range(3):
+            wanted[to] += weight * offset[to]
+            for colour in range(3):
+                read = correlate(shown[colour] - 0.5, kernel[to, colour], mode="nearest")
+                wanted[to] += weight * read
+    assert np.allclose(filtered(shown, weights), wanted, atol=1e-6)
 
 
-def test_border_samples_go_on(rng: np.random.Generator) -> None:
-    made = Kernels(*map(torch.from_numpy, kernels()))
-    shown = torch.full((3, 9, 9), 0.25)
-    assert torch.allclose(responses(shown, made)[0], torch.zeros(3, 9, 9), atol=1e-7)
+def test_border_samples_go_on() -> None:
+    shown = np.full((3, 9, 9), 0.25, np.float32)  # the first kernel sums to 0
+    assert np.allclose(filtered(shown, [50.0]), shown, atol=1e-6)
 
 
-def test_least_squares_finds_the_weights(restoring: Codec, rng: np.random.Generator) -> None:
-    """A picture that is exactly what a filter makes of the decoded one gives that filter back."""
-    made = Kernels(*map(torch.from_numpy, kernels()))
+def fit_of(
+    shown: np.ndarray, original: np.ndarray, alpha: np.ndarray | None = None, grey: bool = False
+) -> LeastSquares:
+    pixels = shown[0].size if alpha is None else int(np.count_nonzero(alpha))
+    fit = LeastSquares(*kernels(), pixels, grey)
+    fit.add(shown, original, alpha)
+    return fit
+
+
+@pytest.mark.parametrize("side", [150, 400])
+@pytest.mark.parametrize("grey", [False, True])
+def test_least_squares_finds_the_weights(rng: np.random.Generator, side: int, grey: bool) -> None:
+    """A picture that is exactly what a filter makes of the decoded one gives that filter back.
+
+    The smaller one is used whole, of the larger one a lattice.
+    """
+    assert (side**2 >= 3 * PLACES) == (side == 400)
+    shown = (0.3 + 0.4 * rng.random((3, side, side))).astype(np.float32)
+    wanted = (40, -30, 25, -60, 50, 9)
+    target = filtered(shown, wanted)
+    if grey:
+        target = np.repeat(target.mean(0, keepdims=True), 3, 0)
+    original = np.rint(target * 255).astype(np.uint8).transpose(1, 2, 0)
+    fit = fit_of(shown, original, grey=grey)
+    # The original is rounded to 8 bits.
+    assert np.abs(np.subtract(fit.solve(100.0), wanted)).max() <= 3
+    assert fit.solve(1e-9) == ()  # no error is worth a byte
+
+
+def test_windows_make_up_the_picture(rng: np.random.Generator) -> None:
     shown = (0.3 + 0.4 * rng.random((3, 300, 260))).astype(np.float32)
     wanted = (40, -30, 25, -60, 50, 9)
-    target = restore(torch.from_numpy(shown), made, torch.tensor(wanted).float()).numpy()
-    original = np.rint(target * 255).astype(np.uint8).transpose(1, 2, 0)
-
-    def respond(samples: np.ndarray, stride: int) -> np.ndarray:
-        return responses(torch.from_numpy(samples), made, stride).numpy()
-
-    for windows in ([shown], [shown[:, :150], shown[:, 150:]]):
-        fit = LeastSquares(COUNT, respond, grey=False)
-        top = 0
-        for part in windows:
-            fit.add(part, original[top : top + part.shape[1]], None)
-            top += part.shape[1]
-        # The original is rounded to 8 bits, and no window sees beyond its border.
-        assert np.abs(np.subtract(fit.solve(100.0), wanted)).max() <= 3
-        assert fit.solve(1e-9) == ()  # no error is worth a byte
-    hidden = LeastSquares(COUNT, respond, grey=False)
-    hidden.add(shown, original, np.zeros(original.shape[:2], np.uint8))
-    assert hidden.solve(100.0) == ()
+    original = np.rint(filtered(shown, wanted) * 255).astype(np.uint8).transpose(1, 2, 0)
+    fit = LeastSquares(*kernels(), shown[0].size, grey=False)
+    fit.add(shown[:, :150], original[:150], None)
+    fit.add(shown[:, 150:], original[150:], None)
+    # No window sees beyond its border.
+    assert np.abs(np.subtract(fit.solve(100.0), wanted)).max() <= 3
 
 
-def test_a_pattern_in_step_with_one_lattice_pays_on_the_other(rng: np.random.Generator) -> None:
-    """What one of the two lattices sees alone is no reason for a filter."""
-    made = Kernels(*map(torch.from_numpy, kernels()))
-    shown = np.full((3, 350, 350), 0.5, np.float32)
-    original = np.full((350, 350, 3), 128, np.uint8)
-    original[::5, ::5] = 160
+def test_only_what_is_visible_counts(rng: np.random.Generator) -> None:
+    """Of 600x600 pixels 60x60 are visible: all of these are used, and nothing else."""
+    shown = (0.3 + 0.4 * rng.random((3, 600, 600))).astype(np.float32)
+    wanted = (40, -30, 25, -60, 50, 9)
+    original = np.rint(filtered(shown, wanted) * 255).astype(np.uint8).transpose(1, 2, 0)
+    alpha = np.zeros(original.shape[:2], np.uint8)
+    alpha[100:160, 200:260] = 1
+    original[alpha == 0] = rng.integers(0, 256, 3)
+    found = fit_of(shown, original, alpha).solve(100.0)
+    assert np.abs(np.subtract(found, wanted)).max() <= 6
+    assert fit_of(shown, original, np.zeros_like(alpha)).solve(100.0) == ()
 
-    def respond(samples: np.ndarray, stride: int) -> np.ndarray:
-        return responses(torch.from_numpy(samples), made, stride).numpy()
 
-    fit = LeastSquares(COUNT, respond, grey=False)
-    fit.add(shown, original, None)
-    filtered = restore(torch.from_numpy(shown), made, torch.tensor(fit.solve(1.0)).float())
-
-    def squares(samples: np.ndarray) -> float:
-        return float(np.square(samples.transpose(1, 2, 0) * 255.0 - original).sum())
-
-    assert squares(filtered.numpy()) <= squares(shown)
+@pytest.mark.parametrize("side", [100, 1000])
+def test_noise_pays_for_nothing(rng: np.random.Generator, side: int) -> None:
+    """What is missing has nothing to do with what is shown: weights that fit it do harm."""
+    shown = (0.3 + 0.4 * rng.random((3, side, side))).astype(np.float32)
+    noise = rng.normal(0, 6, (side, side, 1))  # the same in all colours
+    original = np.rint(255 * shown.transpose(1, 2, 0) + noise).clip(0, 255).astype(np.uint8)
+    for error_weight in (0.01, 0.1, 1.0):
+        weights = fit_of(shown, original).solve(error_weight)
+        if weights:
+            added = filtered(shown, weights) - shown
+            rest = original.transpose(2, 0, 1) - 255.0 * shown
+            less = np.square(rest).sum() - np.square(rest - 255 * added).sum()
+            assert error_weight * less > 8 * len(weights)
 
 
 @pytest.mark.parametrize("quality", [0, 50, 100])
@@ -234,3 +267,47 @@ def test_weights_files(weights: Weights, tmp_path: Path, run: Run) -> None:
         tensors |= {f"restoration.{name}": part for name, part in parts.items()}
         with pytest.raises(WeightsError, match="restoration filter"):
             dataclasses.replace(weights, tensors=tensors).check_tables()
+
+
+def test_only_what_was_trained_for_it_has_a_filter(weights: Weights) -> None:
+    config = json.loads(weights.config_text) | {"distortion": "ms-ssim"}
+    other = dataclasses.replace(weights, config_text=json.dumps(config, sort_keys=True))
+    with pytest.raises(WeightsError, match="only models for MSE"):
+        other.check_tables()
+
+
+def test_kernels_that_overflow_show_something(weights: Weights) -> None:
+    tensors = {**weights.tensors, "restoration.kernels": kernels()[0] * np.float32(1e38)}
+    wild = Codec(dataclasses.replace(weights, tensors=tensors))
+    image = flowers(200, 150)
+    data = wild.compress(image, 50, effort=0)
+    assert wild.decompress_array(altered(data, (127, -128, 127))).shape == (150, 200, 3)
+    assert wild.compress(image, 50)
+
+
+@pytest.mark.parametrize("size", [(24, 24), (60, 60)])
+def test_little_that_is_visible(size: tuple[int, int], released_codec: Codec) -> None:
+    image = flowers(300, 300)
+    mask = Image.new("L", image.size, 0)
+    mask.paste(255, (100, 90, 100 + size[0], 90 + size[1]))
+    image.putalpha(mask)
+    for quality in (20, 50, 100):
+        plain, better = (
+            released_codec.encode_only(image, quality, effort=effort) for effort in (0, 1)
+        )
+        # Rounding to 8 bits is not reckoned with.
+        assert cost(released_codec, better, image) < 1.001 * cost(released_codec, plain, image)
+
+
+def test_bfloat16_and_windows(restoring: Codec, weights: Weights) -> None:
+    """An untiled picture that is shown in several windows, and other arithmetic."""
+    image = flowers(100, 100).resize((2100, 1030))
+    coded = restoring.encode(image, 60)
+    assert coded.data == restoring.compress(image, 60)
+    assert ContainerFile(BytesIO(coded.data)).header.restoration
+    whole = np.asarray(restoring.decompress(coded.data)).astype(int)
+    assert np.array_equal(whole, np.asarray(coded.reconstruction))
+    part = restoring.decompress_array(coded.data, (1000, 500, 100, 60)).astype(int)
+    assert np.abs(part - whole[500:560, 1000:1100]).max() <= 1
+    fast = Codec(weights, precision="bfloat16").decompress_array(coded.data).astype(int)
+    assert np.abs(fast - whole).mean() < 3

@@ -28,6 +28,7 @@ from codec.bitstream.range_coder import CoderTables, RangeDecoder, RangeEncoder
 from codec.model.config import LEVEL_BITS
 from codec.runtime.dyadic import UNIT, Exact
 from codec.runtime.exact_prior import LatentGrid, Prediction
+from codec.runtime.hyper_context import Places, contexts, diagonals, everywhere, nearest_anchor
 from codec.runtime.tables import FrequencyTables
 from codec.runtime.weights import Weights
 
@@ -70,7 +71,7 @@ class RoundedLatents:
 
     @property
     def groups(self) -> tuple[Symbols, ...]:
-        """In coding order."""
+        """In coding order; within z row by row, whatever the order of coding."""
         return self.z, *self.passes
 
     @cached_property
@@ -155,9 +156,19 @@ class LatentCoder:
     def _z_coder(self) -> CoderTables:
         return CoderTables(self._weights.z_tables)
 
-    def _z_table(self, grid: LatentGrid) -> NDArray[np.intp]:
-        rows, columns = grid.hyper_shape
-        return np.repeat(np.arange(self._weights.config.hyper), rows * columns)
+    def _z_steps(self, grid: LatentGrid) -> list[Places]:
+        """Positions of z in coding order; those of a step are coded at once."""
+        if self._weights.z_contexts is None:
+            return [everywhere(*grid.hyper_shape)]
+        return diagonals(*grid.hyper_shape)
+
+    def _z_table(self, z: NDArray[np.int32], places: Places, level: int) -> NDArray[np.intp]:
+        """Numbers of tables [hyper, n] at n places, from what of z [hyper, H, W] lies before."""
+        channels = np.arange(len(z))[:, None]
+        numbers = self._weights.z_contexts
+        if numbers is None:
+            return np.broadcast_to(channels, (len(z), len(places.rows)))
+        return numbers[nearest_anchor(level), contexts(z, places), channels].astype(np.intp)
 
     def encode(self, y: NDArray[np.floating], z: NDArray[np.floating], level: int) -> CodedLatents:
         """`round` and `write`."""
@@ -180,7 +191,6 @@ class LatentCoder:
         """
         grid = self._grid(*y.shape[1:])
         widening = self._widening(level) if dead_zone else None
-        z_symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32).reshape(-1)
 
         def clamped(values: NDArray[np.int32], table: Table, tables: FrequencyTables) -> Symbols:
             return Symbols(tables.clamp(values, table), table, tables)
@@ -198,9 +208,20 @@ class LatentCoder:
 
             return choose
 
-        z_group = clamped(z_symbols, self._z_table(grid), self._weights.z_tables)
+        z_group = self._rounded_hyper(z, grid, level)
         passes = grid.pack(np.nan_to_num(y))
         return self._walk(grid, level, z_group, itertools.starmap(rounding, enumerate(passes)))
+
+    def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: int) -> Symbols:
+        tables = self._weights.z_tables
+        symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32)
+        if self._weights.z_contexts is not None:  # all tables have the same support
+            symbols = tables.clamp(symbols, np.zeros(1, np.intp))
+        numbers = np.empty(symbols.shape, np.intp)
+        for places in self._z_steps(grid):
+            numbers[:, *places] = self._z_table(symbols, places, level)
+        numbers = numbers.reshape(-1)
+        return Symbols(tables.clamp(symbols.reshape(-1), numbers), numbers, tables)
 
     def _grid(self, height: int, width: int) -> LatentGrid:
         return LatentGrid(height, width, self._weights.config.passes)
@@ -227,8 +248,12 @@ class LatentCoder:
 
     def write(self, rounded: RoundedLatents) -> CodedLatents:
         """Code what `round` gave."""
-        encoder = RangeEncoder()
-        encoder.encode(rounded.z.values, rounded.z.table, self._z_coder)
+        encoder, grid, group = RangeEncoder(), rounded.grid, rounded.z
+        values = group.values.reshape(-1, *grid.hyper_shape)
+        numbers = group.table.reshape(values.shape)
+        for places in self._z_steps(grid):
+            z, table = values[:, *places], numbers[:, *places]
+            encoder.encode(z.reshape(-1), table.reshape(-1), self._z_coder)
         for symbols in rounded.passes:
             encoder.encode(symbols.values, symbols.table, self._y_coder)
         return CodedLatents(encoder.finish(), rounded)
@@ -247,7 +272,13 @@ class LatentCoder:
         def choose(prediction: Prediction) -> Symbols:
             return decode(prediction.table.reshape(-1), self._y_coder)
 
-        z_group = decode(self._z_table(grid), self._z_coder)
+        z = np.zeros((self._weights.config.hyper, *grid.hyper_shape), np.int32)
+        numbers = np.empty(z.shape, np.intp)
+        for places in self._z_steps(grid):
+            table = self._z_table(z, places, level)
+            numbers[:, *places] = table
+            z[:, *places] = decode(table.reshape(-1), self._z_coder).values.reshape(table.shape)
+        z_group = Symbols(z.reshape(-1), numbers.reshape(-1), self._weights.z_tables)
         rounded = self._walk(grid, level, z_group, repeat(choose, grid.passes))
         decoder.finish()
         return rounded

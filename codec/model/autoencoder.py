@@ -113,6 +113,17 @@ class RoundingAutoencoder(nn.Module):
         table = (scale_level + 0.5).floor().clamp(0, SIGMA_LEVELS - 1)
         return (y - mu).round().long(), table.long()
 
+    def hyper_symbols(self, features: Tensor, level: Tensor) -> Tensor:
+        """Integers that a file would hold for z, int64 [B, hyper, H/64, W/64].
+
+        Args:
+            features: what `g_a.features` makes of pictures.
+            level: as in `forward`.
+        """
+        y = self.gain(self.g_a.latents(features, level).float(), level)
+        z: Tensor = self.h_a(y)
+        return z.float().round().long()
+
     def _walk(
         self, y: Tensor, level: Tensor, surrogate: Surrogate
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -39,30 +39,13 @@ def restore(shown: Tensor, kernels: Kernels, weights: Tensor) -> Tensor:
         kernels: that it may be made of.
         weights: of the first n kernels, [n].
     """
-    count = len(weights)
+    count, radius = len(weights), kernels.kernels.shape[-1] // 2
     kernel = torch.tensordot(weights, kernels.kernels[:count], 1)
     offset = weights @ kernels.offsets[:count]
-    return shown + F.conv2d(surrounded(shown, _radius(kernels)), kernel, offset)[0]
-
-
-def responses(shown: Tensor, kernels: Kernels, stride: int = 1) -> Tensor:
-    """What each kernel adds to samples with a weight of 1: [K, 3, ceil(H / s), ceil(W / s)].
-
-    Args:
-        shown: as in `restore`, like `kernels`.
-        kernels: K of them.
-        stride: s, of the rows and columns that are wanted, from the first on.
-    """
-    weight, bias = kernels.kernels.flatten(0, 1), kernels.offsets.flatten()
-    flat = F.conv2d(surrounded(shown, _radius(kernels)), weight, bias, stride)[0]
-    return flat.reshape(*kernels.offsets.shape, *flat.shape[1:])
+    return shown + F.conv2d(surrounded(shown, radius), kernel, offset)[0]
 
 
 def surrounded(shown: Tensor, radius: int) -> Tensor:
     """What kernels of a radius read of samples [3, H, W]: x^ - 1/2 and a border,
     [1, 3, H + 2 radius, W + 2 radius]."""
     return F.pad(shown[None] - MIDDLE_GREY, (radius,) * 4, mode="replicate")
-
-
-def _radius(kernels: Kernels) -> int:
-    return kernels.kernels.shape[-1] // 2

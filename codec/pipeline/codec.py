@@ -48,7 +48,8 @@ class Compressed:
 
     data: bytes
     bits: float
-    """-log2 P of the rounded latents by the model."""
+    """-log2 P of the rounded latents by the model, and 8 for each weight of the restoration filter
+    and their number."""
     reconstruction: Image.Image
     """What the decoder will show."""
     psnr: float

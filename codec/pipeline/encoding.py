@@ -19,6 +19,7 @@ from codec.pipeline.decoding import windows
 from codec.pipeline.restoration import LeastSquares
 from codec.pipeline.tile_coder import Rounded, TileCoder
 from codec.pipeline.workers import Mapper
+from codec.runtime.weights import COLOURS
 from codec.tiles import Box, Grid
 
 KEPT_PIXELS = 1 << 23
@@ -61,7 +62,7 @@ class Estimate:
     """What a file would be, without coding it."""
 
     size: float
-    """Bytes of the whole file, within a few of each tile."""
+    """Bytes of the whole file, within a few of each tile and of the weights of a filter."""
     psnr: float
     """As that of `Encoded`."""
 
@@ -122,7 +123,7 @@ class PictureEncoder:
         self.grid = grid
         self._mapper = mapper
         self._model_id = model_id
-        self._rounds = rounds if coder.searches else 0
+        self._rounds = rounds
         self._restores = restores and coder.kernels > 0
         self._keeps = (trials or self._rounds > 0) and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
@@ -135,7 +136,8 @@ class PictureEncoder:
         return self._rounds > 0 or self._restores
 
     def estimate(self, level: int, wanted: Wanted) -> Estimate:
-        """What the file of a level would be by rounding alone; the symbols' costs are exact."""
+        """What the file of a level would be by rounding alone, with all weights that a filter may
+        have, but not for what it would show; the symbols' costs are exact."""
         done = self._pass(level, 0, wanted, coded=False)
         streams = done.bits / 8 + STREAM_BYTES * len(self.grid)
         streams += (1 + self._coder.kernels) * self._restores
@@ -148,10 +150,9 @@ class PictureEncoder:
             level: position on the ladder of lambdas in units of 2^-12.
             wanted: what else to find.
             refined: whether to search for better symbols and to solve for a restoration filter, if
-                this encoder does at all. What is found never has a greater true cost than what
-                rounding gives. A search compares with that itself where a tile is the whole
-                picture; elsewhere it does not know what becomes of the tiles around, and both are
-                measured.
+                this encoder does at all. What a search finds never has a greater true cost than
+                what it started from. It compares that itself where a tile is the whole picture;
+                elsewhere it does not know what becomes of the tiles around, and both are measured.
         """
         rounds = self._rounds if refined else 0
         restores = refined and self._restores
@@ -174,9 +175,14 @@ class PictureEncoder:
         rounded: _Pass | None = None
         if restores or not alone:
             seen = Wanted() if alone else compared
-            rounded = self._restored(level, self._pass(level, 0, seen, restores), seen)
+            after = len(self.grid) * (rounds + 1)
+            first = self._pass(level, 0, seen, restores, others=(0, after))
+            rounded = self._restored(level, first, seen)
         weights = rounded.restoration if rounded else ()
-        found = self._pass(level, rounds, compared, restores, restoration=weights)
+        before = len(self.grid) if rounded else 0
+        found = self._pass(
+            level, rounds, compared, restores, restoration=weights, others=(before, 0)
+        )
         found = self._restored(level, found, compared)
         if alone or rounded is None:
             return found
@@ -210,6 +216,7 @@ class PictureEncoder:
         restores: bool = False,
         coded: bool = True,
         restoration: tuple[int, ...] = (),
+        others: tuple[int, int] = (0, 0),
     ) -> _Pass:
         """All tiles at one level, after so many rounds of search.
 
@@ -220,6 +227,7 @@ class PictureEncoder:
             restores: whether to find what one can be solved for from.
             coded: whether to write the streams.
             restoration: weights of the filter that the search shall reckon with.
+            others: steps of progress before this pass and after it.
         """
         y_hat: NDArray[np.float32] | None = None
         tiles: dict[int, Tile] = {}
@@ -230,7 +238,9 @@ class PictureEncoder:
         def report(number: int, count: int) -> None:
             finished[number] = count
             if self._progress:
-                self._progress(sum(finished.values()), len(finished) * (rounds + 1))
+                before, after = others
+                total = before + len(finished) * (rounds + 1) + after
+                self._progress(before + sum(finished.values()), total)
 
         def code(number: int) -> NDArray[np.float32]:
             features = self._features_of(number)
@@ -261,8 +271,10 @@ class PictureEncoder:
 
         image = self._blank(level) if wanted.image else None
         fit: LeastSquares | None = None
-        if restores:
-            fit = LeastSquares(self._coder.kernels, self._coder.responses, self._picture.grey)
+        if restores and self._coder.restoration:
+            fit = LeastSquares(
+                *self._coder.restoration, self._samples // COLOURS, self._picture.grey
+            )
         error, samples = math.nan, 1
         if wanted.psnr and rounds and len(self.grid) == 1 and not (wanted.image or fit):
             code(0)
@@ -286,7 +298,7 @@ class PictureEncoder:
     def _samples(self) -> int:
         """Number of visible samples, of three colours."""
         _, alpha = self._picture.crop(self._picture.whole)
-        return 3 * (self.grid.whole.area if alpha is None else int(np.count_nonzero(alpha)))
+        return COLOURS * (self.grid.whole.area if alpha is None else int(np.count_nonzero(alpha)))
 
     def _measure(
         self,

@@ -1,55 +1,81 @@
 """The encoder's part of the restoration filter: least squares, from what the decoder will see.
 
-With r the difference of original and decoded samples and R_k what kernel k adds to them with a
-weight of 1, the weights minimise |r - sum_k w_k R_k|^2, so M w = v with M_jk = <R_j, R_k> and
-v_k = <R_k, r>. Both are summed window by window, in all but small windows over two lattices of
-places: some thirty unknowns do not need more, and what pays on both of them does so in between,
-also in a picture with a pattern that one of them is in step with.
+With u the 76 numbers that a kernel reads at a place (samples of 5x5 and a 1), m what is missing
+there of the original in one colour, and F_k the numbers of kernel k for that colour, the weights
+minimise the sum of |m - sum_k w_k F_k u|^2 over places and colours, so M w = v with
 
-Kernels are ordered so that the first n of them do well alone, for every n. A file has as many as
-pay for their bytes.
+    M_jk = sum over colours of F_j A F_k,   A = sum over places of u u^T
+    v_k  = sum over colours of F_k b,       b = sum over places of u m
+
+A large picture has more places than so few unknowns want: those of a lattice are taken, some ten
+thousands. The weights then fit their noise too. In the mean each weight seems to save, on all
+pixels, more than it does by
+
+    2 E (pixels / places - 1),
+
+E being the squared error of a place (Mallows 1973; the three colours are taken to err alike). So a
+weight has to save that and its byte. Kernels are ordered so that the first n of them do well
+alone, for every n; a file has as many as pay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec.picture.alpha import Plane
 from codec.picture.pixels import Samples
+from codec.runtime.weights import COLOURS, KERNEL_RADIUS
 
-STRIDES = (5, 7)
-"""Of the lattices; prime to 8, so that all places of the squares are seen that the synthesis puts
+PLACES = 30_000
+"""At least so many of a picture are used, if it has them: one in an odd number, which is in step
+with no power of two, so that they are all of those of the squares that the synthesis puts
 together."""
-SMALL = 1 << 16
-"""Pixels of a window of which all are used."""
+TURN = 0.382
+"""Golden section."""
+CHUNK = 1 << 14
+"""Places that are looked at together."""
 RIDGE = 1e-7
 """Part of the mean of M's diagonal that is added to it, where kernels hardly differ."""
 MOST = 127
 """Largest weight."""
 BITS = 8.0
 """Of a weight, and of their number."""
-
-Responses = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
-"""(samples [3, H, W], stride) to what each kernel adds, [K, 3, rows, columns]."""
+SIDE = 2 * KERNEL_RADIUS + 1
 
 
 class LeastSquares:
     """The sums, over the windows of a picture.
 
     Args:
-        kernels: K.
-        responses: of the kernels.
+        kernels: B [K, 3, 3, 5, 5] of `codec.model.restoration`.
+        offsets: b [K, 3].
+        pixels: visible ones of the picture.
         grey: whether the mean of the three colours is shown in place of each.
     """
 
-    def __init__(self, kernels: int, responses: Responses, grey: bool) -> None:
-        self._responses = responses
+    def __init__(
+        self,
+        kernels: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+        pixels: int,
+        grey: bool,
+    ) -> None:
+        flat = kernels.reshape(*kernels.shape[:2], -1)
+        filters = np.concatenate([flat, offsets[..., None]], 2).astype(np.float64)
+        self._filters = filters.mean(1, keepdims=True) if grey else filters
         self._grey = grey
-        self._products = np.zeros((len(STRIDES), kernels, kernels))
-        self._correlations = np.zeros((len(STRIDES), kernels))
+        stride = max(1, pixels // PLACES)
+        self._stride = stride - (stride % 2 == 0)
+        self._pixels = pixels
+        size = filters.shape[2]
+        self._samples = np.zeros((size, size))
+        self._missing = np.zeros((size, self._filters.shape[1]))
+        self._error = 0.0
+        self._places = 0
 
     def add(self, shown: NDArray[np.float32], original: Samples, alpha: Plane | None) -> None:
         """One more window.
@@ -60,34 +86,27 @@ class LeastSquares:
             alpha: of the original, [H, W]; what is invisible does not count.
         """
         shown = shown.clip(0, 1)
-        if shown[0].size <= SMALL:
-            products, correlations = self._sums(shown, original, alpha, 1)
-            self._products += products
-            self._correlations += correlations
-            return
-        for number, stride in enumerate(STRIDES):
-            products, correlations = self._sums(shown, original, alpha, stride)
-            self._products[number] += products
-            self._correlations[number] += correlations
-
-    def _sums(
-        self, shown: NDArray[np.float32], original: Samples, alpha: Plane | None, stride: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """M and v of a window, from one lattice."""
-        added = self._responses(shown, stride) * np.float32(255)
-        places = slice(None, None, stride)
-        seen = shown[:, places, places] * np.float32(255)
-        missing = original.transpose(2, 0, 1)[:, places, places] - seen
-        weight = float(shown[0].size / seen[0].size)
-        if self._grey:
-            added, missing = added.mean(1, keepdims=True), missing.mean(0, keepdims=True)
-            weight *= 3
+        border = (0, 0), (KERNEL_RADIUS,) * 2, (KERNEL_RADIUS,) * 2
+        around = 255 * np.pad(shown - np.float32(0.5), border, mode="edge")
+        width = around.shape[2]
+        flat = around.reshape(COLOURS, -1)
+        steps = [row * width + column for row in range(SIDE) for column in range(SIDE)]
+        rows, columns = _lattice(shown.shape[1], shown.shape[2], self._stride)
         if alpha is not None:
-            visible = alpha[places, places] > 0
-            added, missing = added[:, :, visible], missing[:, visible]
-        added, missing = added.reshape(len(added), -1), missing.reshape(-1)
-        products, correlations = added @ added.T, added @ missing
-        return weight * products.astype(np.float64), weight * correlations.astype(np.float64)
+            visible = alpha[rows, columns] > 0
+            rows, columns = rows[visible], columns[visible]
+        missing = original[rows, columns] - 255.0 * shown[:, rows, columns].T
+        missing = missing.mean(1, keepdims=True) if self._grey else missing
+        self._error += float(np.square(missing).sum())
+        self._places += len(rows)
+        corner = rows * width + columns
+        for start in range(0, len(rows), CHUNK):
+            part = slice(start, start + CHUNK)
+            read = np.full((len(self._samples), len(corner[part])), 255.0)
+            for number, (colour, step) in enumerate(product(range(COLOURS), steps)):
+                read[number] = flat[colour, corner[part] + step]
+            self._samples += read @ read.T
+            self._missing += read @ missing[part]
 
     def solve(self, error_weight: float) -> tuple[int, ...]:
         """Weights of least cost, in -127..127; none where no filter pays.
@@ -96,18 +115,34 @@ class LeastSquares:
             error_weight: bits that a unit of squared error of 8-bit samples is worth.
         """
         best: tuple[int, ...] = ()
+        if not self._places:
+            return best
+        colours = COLOURS / self._missing.shape[1]  # that each one stands for
+        scale = max(1.0, self._pixels / self._places)
+        filters = self._filters.transpose(1, 0, 2)
+        products = scale * colours * (filters @ self._samples @ filters.transpose(0, 2, 1)).sum(0)
+        correlations = scale * colours * np.einsum("ckp,pc->k", filters, self._missing)
+        optimism = 2 * colours * self._error / self._places * (scale - 1)
+        price = BITS + error_weight * optimism
         saved = 0.0
-        for count in range(1, self._correlations.shape[1] + 1):
-            products = self._products[:, :count, :count]
-            correlations = self._correlations[:, :count]
-            mean = products.mean(0)
-            ridge = RIDGE * np.trace(mean) / count
-            if not ridge > 0:  # nothing is visible
+        for count in range(1, len(correlations) + 1):
+            matrix, vector = products[:count, :count], correlations[:count]
+            ridge = RIDGE * np.trace(matrix) / count
+            if not (ridge > 0 and math.isfinite(ridge)):
                 break
-            exact = np.linalg.solve(mean + ridge * np.eye(count), correlations.mean(0))
+            exact = np.linalg.solve(matrix + ridge * np.eye(count), vector)
             weights = np.clip(np.rint(exact), -MOST, MOST)
-            less = 2 * correlations @ weights - (products @ weights) @ weights
-            gain = error_weight * less.min() - BITS * (count + 1)
+            less = 2 * vector @ weights - weights @ matrix @ weights
+            gain = error_weight * less - price * count - BITS
             if gain > saved and weights[-1]:
                 best, saved = tuple(int(weight) for weight in weights), gain
         return best
+
+
+def _lattice(height: int, width: int, stride: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of one place in `stride`: one in every row that far apart, which moves on
+    from row to row by as much as spreads them evenly."""
+    shift = round(TURN * stride)
+    wider = width + (shift - width) % stride
+    rows, columns = np.divmod(np.arange(0, height * wider, stride), wider)
+    return rows[columns < width], columns[columns < width]

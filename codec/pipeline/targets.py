@@ -107,7 +107,9 @@ def _closest(encoder: PictureEncoder, target: _Target, levels: range, wanted: Wa
         best = _try(encoder, target, levels, wanted, refined)
         if best:
             return best
-    return encoder.encode(levels[0 if target.sign > 0 else -1], wanted, refined=False)
+    last = levels[0 if target.sign > 0 else -1]
+    ways = (False, True) if encoder.tries else (False,)
+    return max((encoder.encode(last, wanted, refined) for refined in ways), key=target.gap)
 
 
 def _try(

@@ -83,6 +83,8 @@ class TileCoder:
         self._coder = IndexCoder(weights) if self.to_centres else LatentCoder(weights)
         self._config = weights.config
         self._analysis_halo = analysis_halo(weights.config)
+        self.restoration = weights.restoration
+        """Kernels and offsets of the restoration filter, if the model has one."""
         self.kernels = weights.kernels
         self.synthesis_halo = synthesis_halo(weights.config, self.kernels > 0)
 
@@ -207,10 +209,6 @@ class TileCoder:
             restoration: weights of the restoration filter.
         """
         return self._engine.synthesise(y_hat, level, restoration)
-
-    def responses(self, samples: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
-        """As those of the engine: [K, 3, ceil(H / stride), ceil(W / stride)]."""
-        return self._engine.responses(samples, stride)
 
     def _window(self, picture: Picture, box: Box) -> Box:
         return box.grown(self._analysis_halo, within=picture.whole)

@@ -19,7 +19,7 @@ from codec.errors import InputError, WeightsError
 from codec.model.config import LEVEL_BITS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
-from codec.model.restoration import Kernels, responses, restore
+from codec.model.restoration import Kernels, restore
 from codec.model.transforms import MIDDLE_GREY, build_transforms
 from codec.runtime.weights import Weights
 
@@ -117,22 +117,6 @@ class TorchEngine:
             samples: NDArray[np.float32] = shown.cpu().numpy()
             return samples
 
-    def responses(self, samples: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
-        """What each kernel of the restoration filter would add to `samples` [3, H, W].
-
-        Args:
-            samples: in 0..1.
-            stride: of the rows and columns that are wanted.
-
-        Returns:
-            [K, 3, ceil(H / stride), ceil(W / stride)].
-        """
-        assert self._kernels
-        with torch.inference_mode():
-            found = responses(self.tensor(samples), self._kernels, stride)
-            added: NDArray[np.float32] = found.cpu().numpy()
-            return added
-
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """A tensor on the device where the transforms run."""
         return torch.from_numpy(array).to(self._device)
@@ -144,14 +128,15 @@ class TorchEngine:
             if not self._to_centres:
                 y = self._modules["gain"].inverse(y, position)  # type: ignore[operator]
             shown = self._run(self._modules["g_s"], y, position)[0].float()
-        # Latents unlike any photograph's can overflow: grey then, not what a cast makes of it.
+        # What is unlike any of ours can overflow: grey then, not what a cast makes of it.
         shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
         if restoration and self._kernels:
             weights = torch.tensor(restoration, dtype=shown.dtype, device=shown.device)
-            shown = restore(shown.clamp(0, 1), self._kernels, weights)
+            shown = self._run(restore, shown.clamp(0, 1), self._kernels, weights)
+            shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
         return shown
 
-    def _run(self, part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def _run(self, part: Callable[..., Tensor], *inputs: Tensor | Kernels) -> Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return part(*inputs)
 

@@ -4,6 +4,8 @@
     gain.* z_density.*       float32      gains; density of z (for further training)
     prior.*                  int32        in units of 2^-16, run exactly
     tables.y.* tables.z.*    int32        integer frequencies
+    tables.z_context         int32        [anchors, 25, hyper], which of tables.z, see
+                                          `codec.runtime.hyper_context`; may be absent
     tables.curvature         float32      [anchors, M], for the encoder's dead zone; may be absent
     restoration.kernels      float32      [K, 3, 3, 5, 5], see `codec.model.restoration`
     restoration.offsets      float32      [K, 3]; both may be absent
@@ -40,6 +42,7 @@ from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.runtime.codebook import Codebook
 from codec.runtime.dyadic import Exact
 from codec.runtime.exact_prior import ExactPrior, LatentGrid
+from codec.runtime.hyper_context import CONTEXTS
 from codec.runtime.index_prior import ExactIndexPrior
 from codec.runtime.released import ID_BYTES, read_config
 from codec.runtime.tables import FrequencyTables
@@ -111,6 +114,14 @@ class Weights:
         return FrequencyTables.from_tensors(self.tensors, "tables.z")
 
     @property
+    def z_contexts(self) -> NDArray[np.int32] | None:
+        """Numbers of tables of z by anchor, context and channel; None if each channel has one.
+
+        [anchors, 25, hyper], see `codec.runtime.hyper_context`.
+        """
+        return self.tensors.get("tables.z_context")
+
+    @property
     def curvature(self) -> NDArray[np.float32] | None:
         """Bits that a unit step of a latent costs in distortion, [anchors, M]; None if unknown.
 
@@ -143,8 +154,9 @@ class Weights:
         return 0 if self.restoration is None else len(self.restoration[0])
 
     def check_tables(self) -> None:
-        """Check centres, or that there is a sound table for each scale and each channel of z.
+        """Check centres, or that there is a sound table for each scale and each symbol of z.
 
+        Contexts of z, if there are any, must name tables, which then have one support.
         Curvatures, if there are any, must be positive numbers for each channel of y, and tables
         of y must then have -1, 0 and 1. So must a restoration filter be sound, if there is one.
 
@@ -153,16 +165,33 @@ class Weights:
         """
         if self.config.rounding == "vq":
             _ = self.codebook
-        elif len(self.y_tables) != SCALE_TABLES or len(self.z_tables) != self.config.hyper:
-            raise WeightsError("the weights hold another number of tables than they need")
-        elif self.curvature is not None:
-            shape, measured = (self.config.anchors, self.config.latent), self.curvature
-            finite = measured.dtype == np.float32 and bool(np.all(np.isfinite(measured)))
-            if measured.shape != shape or not finite or measured.min() <= 0:
-                raise WeightsError("the curvature of the distortion is unsound")
-            if self.y_tables.low.max() > -1 or self.y_tables.high.min() < 1:
-                raise WeightsError("a dead zone needs tables with symbols -1, 0 and 1")
+        else:
+            needed = self.config.hyper if self.z_contexts is None else len(self.z_tables)
+            if len(self.y_tables) != SCALE_TABLES or len(self.z_tables) != needed:
+                raise WeightsError("the weights hold another number of tables than they need")
+            if self.z_contexts is not None:
+                self._check_contexts(self.z_contexts)
+            if self.curvature is not None:
+                self._check_curvature(self.curvature)
         self._check_restoration()
+
+    def _check_curvature(self, measured: NDArray[Any]) -> None:
+        shape = (self.config.anchors, self.config.latent)
+        finite = measured.dtype == np.float32 and bool(np.all(np.isfinite(measured)))
+        if measured.shape != shape or not finite or measured.min() <= 0:
+            raise WeightsError("the curvature of the distortion is unsound")
+        if self.y_tables.low.max() > -1 or self.y_tables.high.min() < 1:
+            raise WeightsError("a dead zone needs tables with symbols -1, 0 and 1")
+
+    def _check_contexts(self, numbers: NDArray[Any]) -> None:
+        tables = self.z_tables
+        shape = (self.config.anchors, CONTEXTS, self.config.hyper)
+        if numbers.dtype != np.int32 or numbers.shape != shape:
+            raise WeightsError("the contexts of the hyper-latents are unsound")
+        if numbers.min() < 0 or numbers.max() >= len(tables):
+            raise WeightsError("a context of the hyper-latents names a table that is not there")
+        if np.any(tables.low != tables.low[0]) or np.any(tables.size != tables.size[0]):
+            raise WeightsError("tables of the hyper-latents must have the same support")
 
     def _check_restoration(self) -> None:
         parts, side = self.part("restoration"), 2 * KERNEL_RADIUS + 1
@@ -171,6 +200,8 @@ class Weights:
         finite = all(p.dtype == np.float32 and np.isfinite(p).all() for p in parts.values())
         if parts and ({name: p.shape for name, p in parts.items()} != shapes or not finite):
             raise WeightsError("the restoration filter is unsound")
+        if parts and not self.config.searchable:
+            raise WeightsError("only models for MSE that round to integers have a filter")
         if parts and not 1 <= count <= MAX_KERNELS:
             raise WeightsError(f"a restoration filter has 1 to {MAX_KERNELS} kernels")
 

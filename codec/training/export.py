@@ -28,6 +28,7 @@ from codec.runtime.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
 from codec.runtime.index_prior import POWERS
 from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.runtime.weights import Weights, load_weights
+from codec.training import hyper_tables
 from codec.training.calibration import (
     count_symbols,
     fit_mixtures,
@@ -35,6 +36,7 @@ from codec.training.calibration import (
     mixture_cell_probability,
 )
 from codec.training.checkpoint import Checkpoint
+from codec.training.hyper_tables import count_hyper_symbols, fit_hyper_tables
 from codec.training.kernels import fit_kernels, products
 
 DEVIATIONS = 6.0
@@ -86,20 +88,25 @@ def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:
     return FrequencyTables.build(low, tables)
 
 
-@torch.no_grad()
 def factorized_tables(density: FactorizedDensity, channels: int) -> FrequencyTables:
     """One table per channel of z, from its cell probability, as wide as it has mass."""
-    symbols = torch.arange(-Z_LIMIT, Z_LIMIT + 1, dtype=torch.float64)
-    grid = symbols[None, None, :, None].expand(1, channels, -1, 1)
-    mass = density.double().cell_probability(grid)[0, :, :, 0].numpy()
     low, tables = [], []
-    for row in mass:
+    for row in factorized_mass(density, channels, Z_LIMIT):
         likely = np.flatnonzero(row > NEGLIGIBLE)
         first = max(0, int(likely.min(initial=Z_LIMIT)) - Z_MARGIN)
         last = min(len(row) - 1, int(likely.max(initial=Z_LIMIT)) + Z_MARGIN)
         low.append(first - Z_LIMIT)
         tables.append(quantise_frequencies(row[first : last + 1]))
     return FrequencyTables.build(low, tables)
+
+
+@torch.no_grad()
+def factorized_mass(density: FactorizedDensity, channels: int, limit: int) -> NDArray[np.float64]:
+    """Cell probabilities of each channel of z, float64 [channels, 2 limit + 1]."""
+    symbols = torch.arange(-limit, limit + 1, dtype=torch.float64)
+    grid = symbols[None, None, :, None].expand(1, channels, -1, 1)
+    mass: NDArray[np.float64] = density.double().cell_probability(grid)[0, :, :, 0].numpy()
+    return mass
 
 
 def powers_of_two() -> NDArray[np.int32]:
@@ -114,6 +121,7 @@ def export_model(
     mixtures: Tensor | None = None,
     curvature: Tensor | None = None,
     kernels: Kernels | None = None,
+    hyper_counts: NDArray[np.float64] | None = None,
 ) -> Weights:
     """Turn a trained model into weights that compress pictures.
 
@@ -122,6 +130,7 @@ def export_model(
         mixtures: of the tables of y, if they were fitted.
         curvature: of the distortion along y, if it was measured, [anchors, M].
         kernels: of the restoration filter, if they were fitted.
+        hyper_counts: of the symbols of z by context, if they were counted.
 
     Raises:
         WeightsError: a parameter is not finite, does not fit its type, or breaks the
@@ -147,7 +156,15 @@ def export_model(
         density = FactorizedDensity(model.config.hyper)
         density.load_state_dict(model.z_density.state_dict())
         tensors |= gaussian_tables(mixtures).to_tensors("tables.y")
-        tensors |= factorized_tables(density, model.config.hyper).to_tensors("tables.z")
+        if hyper_counts is None:
+            z_tables = factorized_tables(density, model.config.hyper)
+        else:
+            mass = factorized_mass(density, model.config.hyper, hyper_tables.LIMIT)
+            fitted = fit_hyper_tables(hyper_counts, mass)
+            rows = [quantise_frequencies(row) for row in fitted.probabilities]
+            z_tables = FrequencyTables.build([-hyper_tables.LIMIT] * len(rows), rows)
+            tensors["tables.z_context"] = fitted.numbers
+        tensors |= z_tables.to_tensors("tables.z")
         if curvature is not None:
             tensors["tables.curvature"] = curvature.numpy()
         for part, values in (kernels._asdict() if kernels else {}).items():
@@ -164,7 +181,7 @@ def export_weights(
     """Export a checkpoint's averaged model to a file, and load that file back to verify it.
 
     Args:
-        photographs: training pictures to fit the tables of y and, with MSE as the distortion,
+        photographs: training pictures to fit the tables of y and z and, with MSE as the distortion,
             the kernels of the restoration filter to, and to measure the curvature of the
             distortion on, uint8 [n, 3, H, W].
 
@@ -176,14 +193,15 @@ def export_weights(
     training |= {"steps": checkpoint.position.step}
     training |= {"minutes": round(checkpoint.position.elapsed / 60, 1)}
     model = checkpoint.averaged_model()
-    mixtures = curvature = kernels = None
+    mixtures = curvature = kernels = hyper_counts = None
     finite = all(bool(p.isfinite().all()) for p in model.parameters())  # else the export refuses
     if finite and photographs is not None and isinstance(model, RoundingAutoencoder):
         mixtures = fit_mixtures(count_symbols(model, photographs[:TABLE_PICTURES]))
         curvature = latent_curvature(model, photographs[:CURVATURE_PICTURES])
+        hyper_counts = count_hyper_symbols(model, photographs)
         if model.config.distortion == "mse":
             kernels = fit_kernels(products(model, photographs))
-    weights = export_model(model, name, training, mixtures, curvature, kernels)
+    weights = export_model(model, name, training, mixtures, curvature, kernels, hyper_counts)
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(weights.to_bytes())
     load_weights(partial)

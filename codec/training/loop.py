@@ -188,7 +188,9 @@ class Trainer:
             result = self._forward(x, level.to(self.device), surrogate, weight)
         loss = rate_distortion(x, result, lmbda, config.distortion)
         balanced = loss.value * share
-        value = (balanced * evenness(balanced)).sum()
+        # The rounding to centres has weighed its own gradients by `weight` alone.
+        even = evenness(balanced) if config.rounding == "integer" else 1.0
+        value = (balanced * even).sum()
         for optimiser in self.optimisers:
             optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]

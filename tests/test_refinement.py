@@ -130,8 +130,8 @@ def test_progress_counts_rounds(model: Path, tiles: int) -> None:
     seen: list[tuple[int, int]] = []
     image = flowers() if tiles == 1 else flowers(300, 300)
     codec = Codec(model, threads=1)
-    tell = {"progress": lambda *told: seen.append(told)}
-    codec.encode_only(image, 50, effort=3, tile_size=0 if tiles == 1 else 256, **tell)
+    size = 0 if tiles == 1 else 256
+    codec.encode_only(image, 50, effort=3, tile_size=size, progress=lambda *told: seen.append(told))
     once = model == TINY  # otherwise what is rounded comes first
     assert {total for _, total in seen} == {tiles * (ROUNDS[3] + (1 if once else 2))}
     assert seen[-1][0] == seen[-1][1]

@@ -58,9 +58,9 @@ class EncoderOptions:
     to_8bit: bool = False
     """Accept pictures of 16 bits."""
     effort: int = DEFAULT_EFFORT
-    """How long to look for a better file, whose bits + lambda 255^2 MSE pixels are never more than
-    with 0: from 1 on with a restoration filter, from 2 to 9 with more and more rounds of a search
-    for better symbols. Models that round to centres, and those for MS-SSIM, do not search, and
+    """How long to look for a file of less bits + lambda 255^2 MSE pixels: from 1 on with a
+    restoration filter, from 2 to 9 with more and more rounds of a search for better symbols, which
+    never makes it more. Models that round to centres, and those for MS-SSIM, do not search, and
     not all models have the filter."""
 
     def __post_init__(self) -> None:

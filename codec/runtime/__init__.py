@@ -1,11 +1,13 @@
-"""What runs at inference. All but `torch_engine` is numpy, and exact where it must be.
+"""What runs at inference. All but the last two is numpy, and exact where it must be.
 
-dyadic        layers whose float64 arithmetic is exact on every machine
-exact_prior   h_s, heads and context built of them: symbols in, means and table numbers out
-index_prior   the same for indices of centres: indices in, integer frequencies out
-codebook      centres: choosing among them, looking them up
-tables        integer frequency tables that the range coder is driven by
-weights       the weights file: load and verify
-released      weights files by name or id, from their metadata alone
-torch_engine  g_a, h_a and g_s on torch; inexact, and allowed to be
+dyadic         layers whose float64 arithmetic is exact on every machine
+exact_prior    h_s, heads and context built of them: symbols in, means and table numbers out
+index_prior    the same for indices of centres: indices in, integer frequencies out
+hyper_context  what z's neighbours say of a symbol, and the order in which z is coded
+codebook       centres: choosing among them, looking them up
+tables         integer frequency tables that the range coder is driven by
+weights        the weights file: load and verify
+released       weights files by name or id, from their metadata alone
+torch_engine   g_a, h_a, g_s and the restoration filter on torch; inexact, and allowed to be
+distortion     the error that latents show, and its derivatives, for the search
 """

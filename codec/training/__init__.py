@@ -10,7 +10,9 @@ run_folder    what its folder holds, and where it continues
 interruption  signals, obeyed at step boundaries
 run_log       JSON lines and TensorBoard events
 validation    real rounded rate on held-out tiles
-calibration   tables fitted to the symbols that a trained model rounds to
+calibration   tables of y fitted to the symbols that a trained model rounds to
+hyper_tables  tables of z fitted likewise, by context
+kernels       of the restoration filter, fitted to what pictures want
 export        checkpoint -> exact tables and weights file
 initial       weights file -> start of a new run
 """

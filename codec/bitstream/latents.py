@@ -215,13 +215,13 @@ class LatentCoder:
     def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: int) -> Symbols:
         tables = self._weights.z_tables
         symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32)
-        if self._weights.z_contexts is not None:  # all tables have the same support
-            symbols = tables.clamp(symbols, np.zeros(1, np.intp))
-        numbers = np.empty(symbols.shape, np.intp)
-        for places in self._z_steps(grid):
-            numbers[:, *places] = self._z_table(symbols, places, level)
-        numbers = numbers.reshape(-1)
-        return Symbols(tables.clamp(symbols.reshape(-1), numbers), numbers, tables)
+        channels = np.arange(len(z))[:, None, None]
+        # With contexts all tables have the same support, that of the first.
+        symbols = tables.clamp(
+            symbols, channels if self._weights.z_contexts is None else 0 * channels
+        )
+        numbers = self._z_table(symbols, everywhere(*grid.hyper_shape), level)
+        return Symbols(symbols.reshape(-1), numbers.reshape(-1), tables)
 
     def _grid(self, height: int, width: int) -> LatentGrid:
         return LatentGrid(height, width, self._weights.config.passes)

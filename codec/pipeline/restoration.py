@@ -24,11 +24,13 @@ import math
 from itertools import product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from codec.model.restoration import surrounded
 from codec.picture.alpha import Plane
 from codec.picture.pixels import Samples
-from codec.runtime.weights import COLOURS, KERNEL_RADIUS
+from codec.runtime.weights import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
 
 PLACES = 30_000
 """At least so many of a picture are used, if it has them: one in an odd number, which is in step
@@ -44,7 +46,6 @@ MOST = 127
 """Largest weight."""
 BITS = 8.0
 """Of a weight, and of their number."""
-SIDE = 2 * KERNEL_RADIUS + 1
 
 
 class LeastSquares:
@@ -86,11 +87,12 @@ class LeastSquares:
             alpha: of the original, [H, W]; what is invisible does not count.
         """
         shown = shown.clip(0, 1)
-        border = (0, 0), (KERNEL_RADIUS,) * 2, (KERNEL_RADIUS,) * 2
-        around = 255 * np.pad(shown - np.float32(0.5), border, mode="edge")
+        around = 255 * surrounded(torch.from_numpy(shown), KERNEL_RADIUS)[0].numpy()
         width = around.shape[2]
         flat = around.reshape(COLOURS, -1)
-        steps = [row * width + column for row in range(SIDE) for column in range(SIDE)]
+        steps = [
+            row * width + column for row in range(KERNEL_SIDE) for column in range(KERNEL_SIDE)
+        ]
         rows, columns = _lattice(shown.shape[1], shown.shape[2], self._stride)
         if alpha is not None:
             visible = alpha[rows, columns] > 0

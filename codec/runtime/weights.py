@@ -53,6 +53,7 @@ SCALE_TABLES = 64
 COLOURS = 3
 KERNEL_RADIUS = 2
 """Pixels that the restoration filter sees around its own."""
+KERNEL_SIDE = 2 * KERNEL_RADIUS + 1
 MAX_KERNELS = 255
 """Of the restoration filter: a file has the number of their weights in a byte."""
 
@@ -194,7 +195,7 @@ class Weights:
             raise WeightsError("tables of the hyper-latents must have the same support")
 
     def _check_restoration(self) -> None:
-        parts, side = self.part("restoration"), 2 * KERNEL_RADIUS + 1
+        parts, side = self.part("restoration"), KERNEL_SIDE
         count = len(parts.get("offsets", ()))
         shapes = {"kernels": (count, COLOURS, COLOURS, side, side), "offsets": (count, COLOURS)}
         finite = all(p.dtype == np.float32 and np.isfinite(p).all() for p in parts.values())

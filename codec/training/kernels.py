@@ -22,12 +22,11 @@ from torch.nn import functional as F
 
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.restoration import Kernels, surrounded
-from codec.runtime.weights import COLOURS, KERNEL_RADIUS
+from codec.runtime.weights import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
 
 COUNT = 64
 """Kernels: on 24 held-out tiles of 512x512 they bring 0.22 dB at the lowest rate and 0.15 at a
 middle one, 32 of them 0.18 and 0.12, 16 of them 0.14 and 0.09."""
-SIDE = 2 * KERNEL_RADIUS + 1
 UNLIKE = 0.25
 """Part of the error that a filter of its own takes from a picture unlike photographs, which would
 own the kernels: of photographs it takes 1 to 12 %."""
@@ -64,7 +63,7 @@ def products(model: RoundingAutoencoder, pictures: Tensor) -> Products:
         x = picture[None].float() / 255
         position = level.reshape(1).to(x.device)
         shown = model.synthesise(model.rounded(x, position), position).clamp(0, 1)[0]
-        around = F.unfold(surrounded(shown, KERNEL_RADIUS), SIDE)[0]
+        around = F.unfold(surrounded(shown, KERNEL_RADIUS), KERNEL_SIDE)[0]
         around = torch.cat([around, torch.ones_like(around[:1])]).double().cpu()
         missing = (x[0] - shown).flatten(1).double().cpu()
         error = missing.square().sum().clamp_min(1e-9)
@@ -101,7 +100,7 @@ def fit_kernels(found: Products, count: int = COUNT) -> Kernels | None:
     weights = _least_squares(basis, found)[0]
     basis = basis * (weights.square().mean(0).sqrt() / WEIGHT_DEVIATION)[:, None, None]
     flat = (whiten.T @ basis).transpose(1, 2).float()  # [count, to, around]
-    kernels = flat[:, :, :-1].reshape(count, COLOURS, COLOURS, SIDE, SIDE)
+    kernels = flat[:, :, :-1].reshape(count, COLOURS, COLOURS, KERNEL_SIDE, KERNEL_SIDE)
     return Kernels(kernels.contiguous(), flat[:, :, -1].contiguous())
 
 

@@ -95,7 +95,7 @@ def test_the_distortion_is_the_models(
     assert all(one > 1.2 * other for one, other in zip(*objectives, strict=True))
 
 
-def test_checkpoints_of_before_keep_their_distortion(
+def test_checkpoints_of_before_keep_their_settings(
     photos: Path, tmp_path: Path, tiny_config: ModelConfig
 ) -> None:
     trainer = Trainer(tmp_path, [photos], tiny_config, settings())
@@ -106,11 +106,12 @@ def test_checkpoints_of_before_keep_their_distortion(
     model, training = json.loads(metadata["model"]), json.loads(metadata["training"])
     del model["distortion"]
     training["distortion"] = "ms-ssim"
+    del training["variety"]
     metadata |= {"model": json.dumps(model), "training": json.dumps(training)}
     save_file(tensors, tmp_path / LAST, metadata)
     checkpoint = load_checkpoint(tmp_path / LAST)
     assert checkpoint.model == dataclasses.replace(tiny_config, distortion="ms-ssim")
-    assert checkpoint.training == settings()
+    assert checkpoint.training == settings(variety=0.0)
 
 
 @pytest.mark.parametrize(

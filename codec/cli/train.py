@@ -132,6 +132,13 @@ def parse_lambdas(
 @click.option("--learning-rate", default=1e-3, show_default=True)
 @click.option("--batch", default=8, show_default=True, help="Crops of a step at the first size.")
 @click.option("--crop", default=128, show_default=True, help="Side of the first crops.")
+@click.option(
+    "--variety",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of the crops that are resized, developed anew or made grainy at random.",
+)
 @click.option("--holdout", default=0.05, show_default=True, help="Share kept for validation.")
 @click.option(
     "--validation",
@@ -258,6 +265,7 @@ TRAINING_OPTIONS = {
     "beta",
     "eta",
     "seed",
+    "variety",
     "cache_mib",
     "holdout",
 }

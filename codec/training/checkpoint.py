@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from codec.errors import TrainingError
 from codec.model.build import Autoencoder, build_autoencoder
 from codec.model.config import ModelConfig
-from codec.training.schedule import TrainingConfig
+from codec.training.schedule import BEFORE, TrainingConfig
 
 FORMAT = "vqcodec-checkpoint-2"
 
@@ -98,7 +98,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             model["distortion"] = training.pop("distortion")
         return Checkpoint(
             ModelConfig.from_dict(model),
-            TrainingConfig(**training),
+            TrainingConfig(**{**BEFORE, **training}),
             Position(**json.loads(metadata["position"])),
             tensors,
         )

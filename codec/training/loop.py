@@ -175,7 +175,7 @@ class Trainer:
         self.pool.advance_to(step)
         batch, side = self.training.crop_at(progress)
         surrogate = self.training.surrogate_at(progress)
-        x = self.pool.crops(batch, side, generator)
+        x = self.pool.crops(batch, side, generator, self.training.variety)
         x = x.to(self.device, memory_format=torch.channels_last)
         level = self._levels(batch, generator)
         config = self.model.config
@@ -355,7 +355,11 @@ def _run(
 
 
 def export_sample(pool: TilePool, generator: torch.Generator) -> Tensor:
-    """Training crops that an export measures on, uint8 [n, 3, 256, 256]."""
+    """Training crops that an export measures on, uint8 [n, 3, 256, 256].
+
+    As they are: tables and kernels that were fitted to varied crops did 0.1 % worse, on varied
+    pictures too.
+    """
     crops = pool.crops(EXPORT_CROPS, CROP, generator)
     return (crops * 255).round().to(torch.uint8).cpu()
 

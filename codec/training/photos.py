@@ -22,6 +22,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from codec.errors import TrainingError
+from codec.training.variation import source_side, varied
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif"}
 TILE = 512
@@ -170,21 +171,32 @@ class TilePool:
             self._load(first_entry, self._chunk, rotation % ROTATIONS * self._chunk)
         self._rotation = max(self._rotation, target)
 
-    def crops(self, batch: int, size: int, generator: torch.Generator) -> Tensor:
+    def crops(
+        self, batch: int, size: int, generator: torch.Generator, variety: float = 0.0
+    ) -> Tensor:
         """Random crops, flipped at random along both axes, and transposed half of the time.
+
+        Args:
+            batch: how many.
+            size: side of each.
+            generator: of the random numbers.
+            variety: share of the crops that are changed, see `codec.training.variation`.
 
         Returns:
             [batch, 3, size, size] float32 in 0..1.
         """
         draw = torch.randint(0, 2**31, (batch, 6), generator=generator).tolist()
+        changes = torch.rand(batch, generator=generator) < variety if variety else [False] * batch
         crops = []
-        for index, top, left, mirror, flip, swap in draw:
-            top, left = top % (TILE - size + 1), left % (TILE - size + 1)
-            crop = self._tiles[index % len(self), :, top : top + size, left : left + size]
+        for (index, top, left, mirror, flip, swap), change in zip(draw, changes, strict=True):
+            side = source_side(size, TILE, generator) if change else size
+            top, left = top % (TILE - side + 1), left % (TILE - side + 1)
+            crop = self._tiles[index % len(self), :, top : top + side, left : left + side]
             axes = [axis for axis, chosen in ((1, flip), (2, mirror)) if chosen & 1]
             crop = crop.flip(axes) if axes else crop
-            crops.append(crop.transpose(1, 2) if swap & 1 else crop)
-        return torch.stack(crops).float() / 255
+            crop = (crop.transpose(1, 2) if swap & 1 else crop).float() / 255
+            crops.append(varied(crop, size, generator) if change else crop)
+        return torch.stack(crops)
 
     def close(self) -> None:
         """Stop the decoding threads."""

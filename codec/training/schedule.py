@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from codec.errors import TrainingError
 from codec.model.config import ModelConfig
@@ -13,6 +15,9 @@ from codec.model.vector_quantizer import Rule, UpdateRule
 MAX_FIRST_CROP = 256
 MS_SSIM_CROP = 192
 """Least side of a crop: at the coarsest of five scales a window of 11 pixels must fit."""
+
+BEFORE: Mapping[str, Any] = {"variety": 0.0}
+"""What older checkpoints and weights mean where it is not the default."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class TrainingConfig:
     """Relative to the weight of 1/2 |x - x^|^2 under MSE, whatever the distortion is."""
     eta: float = 1.0
     seed: int = 0
+    variety: float = 0.5
+    """Share of the crops that are changed, see `codec.training.variation`."""
     cache_mib: int = 3072
     """Memory for decoded training tiles."""
     holdout: float = 0.05

@@ -23,7 +23,7 @@ from codec.training.export import export_weights
 from codec.training.initial import initial_state
 from codec.training.loop import export_sample
 from codec.training.photos import TilePool, find_photos, hold_out
-from codec.training.schedule import BEFORE, TrainingConfig
+from codec.training.schedule import TrainingConfig
 
 CACHE_BYTES = 1 << 30
 
@@ -39,9 +39,10 @@ def average(before: str, after: str, share: float, name: str) -> Checkpoint:
     if config != other:
         raise WeightsError("models of different shapes have no mean")
     tensors = {f"average.{key}": torch.lerp(start[key], end[key], share) for key in start}
-    done = {**BEFORE, **load_weights(find_weights(after)).training}
+    done = load_weights(find_weights(after)).training
     fields = {field.name for field in dataclasses.fields(TrainingConfig)} - {"steps"}
-    training = TrainingConfig(**{field: done[field] for field in fields & set(done)}, name=name)
+    known = {field: done[field] for field in fields & set(done)}
+    training = TrainingConfig.from_dict(known | {"name": name})
     return Checkpoint(config, training, Position(done["steps"], 60 * done["minutes"]), tensors)
 
 

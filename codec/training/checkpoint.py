@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from codec.errors import TrainingError
 from codec.model.build import Autoencoder, build_autoencoder
 from codec.model.config import ModelConfig
-from codec.training.schedule import BEFORE, TrainingConfig
+from codec.training.schedule import TrainingConfig
 
 FORMAT = "vqcodec-checkpoint-2"
 
@@ -98,7 +98,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             model["distortion"] = training.pop("distortion")
         return Checkpoint(
             ModelConfig.from_dict(model),
-            TrainingConfig(**{**BEFORE, **training}),
+            TrainingConfig.from_dict(training),
             Position(**json.loads(metadata["position"])),
             tensors,
         )

@@ -69,6 +69,16 @@ class TrainingConfig:
         if self.optimiser not in ("muon", "adam"):
             raise TrainingError("the optimiser must be muon or adam")
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        """Of what a checkpoint or a weights file says; what it leaves out is as `BEFORE` says.
+
+        Raises:
+            TypeError: a field is unknown.
+            TrainingError: values do not fit together.
+        """
+        return cls(**{**BEFORE, **values})
+
     def check_fits(self, model: ModelConfig) -> None:
         """Check what depends on the model too.
 

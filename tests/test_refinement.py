@@ -17,6 +17,7 @@ from codec.limits import Limits
 from codec.pipeline import Codec
 from codec.pipeline.options import ROUNDS
 from codec.pipeline.refinement import Caution, Curvature, kept, steps
+from codec.runtime.distortion import Slopes
 from codec.runtime.tables import TOTAL, FrequencyTables
 from codec.runtime.weights import Weights, load_weights
 from tests.conftest import TINY, TINY_FULL, TINY_VQ, Run, cost, flowers
@@ -157,12 +158,39 @@ def test_command_and_plugin(run: Run, tmp_path: Path) -> None:
 
 def test_curvature_is_drawn_towards_channel_and_place(rng: np.random.Generator) -> None:
     truth = np.outer([1.0, 100.0], [1, 1, 1, 3, 3, 3]).reshape(2, 2, 3).astype(np.float32)
-    curvature = Curvature()
+    curvature, still = Curvature(truth.shape), np.zeros_like(truth)
     for _ in range(5):
-        curvature.add((truth * rng.standard_normal(truth.shape) ** 2).astype(np.float32))
+        sample = (truth * rng.standard_normal(truth.shape) ** 2).astype(np.float32)
+        curvature.add(still, Slopes(still, sample))
     estimate = curvature.estimate()
     assert np.all(estimate > 0)
     assert np.all(estimate[1] > 5 * estimate[0])
+
+
+def test_steps_tell_the_curvature(rng: np.random.Generator) -> None:
+    """The slope of a parabola of curvature 5, where every sample says 1."""
+    sample = np.ones((2, 3, 3), np.float32)
+    curvature, y = Curvature(sample.shape), np.zeros_like(sample)
+    curvature.add(y.copy(), Slopes(5 * y, sample))
+    y[0, 1, 2] += 1  # a step
+    y[1] += 0.5  # no steps: means that moved
+    curvature.add(y, Slopes(5 * y, sample))
+    estimate = curvature.estimate()
+    assert 2 < estimate[0, 1, 2] < 5
+    assert np.all(np.delete(estimate.reshape(-1), 5) == pytest.approx(1))
+    # What other steps did to the slope is no curvature: it is bounded, and stays positive.
+    curvature.add(np.zeros_like(y), Slopes(np.full_like(y, 1e9), sample))
+    assert np.all((curvature.estimate() > 0) & (curvature.estimate() < 11))
+
+
+def test_caution_is_least_in_between() -> None:
+    for rounds in (1, 2, 12, 80):
+        cautions = [Caution.of_round(number, rounds) for number in range(rounds)]
+        assert cautions[0] == Caution.of_round(0, 1)
+        assert cautions[-1] == cautions[0]
+    damping = [caution.damping for caution in cautions]
+    assert min(damping) < 0.96
+    assert damping[40:] == sorted(damping[40:])
 
 
 def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generator) -> None:
@@ -171,15 +199,30 @@ def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generato
     rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
     caution = Caution(threshold=0.01, damping=1.0, context=0.0)
     calm, stiff = np.zeros_like(y), np.full_like(y, 1e6)
-    assert not steps(rounded, calm, stiff, caution, rng).any()
+    assert not steps(rounded, calm, stiff, caution).any()
     # Without an error in the way, symbols go to where they cost less.
-    taken = steps(rounded, calm, calm, caution, rng)
+    taken = steps(rounded, calm, calm, caution)
     assert set(np.unique(taken)) == {-1, 0, 1}
     moved = coder.round(rounded.y_hat + taken, np.zeros((8, 2, 2), np.float32), 20_000)
     assert moved.passes[0].bits.sum() < rounded.passes[0].bits.sum()
     # A steep error decides the direction.
-    steep = steps(rounded, np.full_like(y, 1e4), calm, caution, rng)
+    steep = steps(rounded, np.full_like(y, 1e4), calm, caution)
     assert set(np.unique(steep)) <= {-1, 0}
+
+
+def test_a_place_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
+    coder = LatentCoder(tiny_weights)
+    y = np.zeros((16, 6, 5), np.float32)
+    rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
+    gradient = np.zeros_like(y)
+    gradient[3, 1, 1], gradient[4, 1, 1], gradient[5, 1, 1] = 2000, -1800, 400
+    gradient[5, 1, 2] = 400
+    taken = steps(rounded, gradient, np.full_like(y, 50), Caution(1, 1, 0))
+    assert {tuple(at): taken[tuple(at)] for at in np.argwhere(taken)} == {
+        (3, 1, 1): -1,
+        (4, 1, 1): 1,
+        (5, 1, 2): -1,
+    }
 
 
 def test_steps_end_where_tables_end() -> None:

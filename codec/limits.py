@@ -24,7 +24,7 @@ CODING_BYTES = 60
 """Per pixel of a tile while its latents are coded."""
 TRANSFORM_BYTES = 250
 """Per pixel of the window that goes through a transform."""
-SEARCH_BYTES = 600
+SEARCH_BYTES = 640
 """More, per pixel of a strip and its halo, while better symbols are searched for: derivatives need
 what the layers of the synthesis have computed."""
 SEARCH_PIXELS = 1 << 20

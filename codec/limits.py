@@ -26,7 +26,8 @@ TRANSFORM_BYTES = 250
 """Per pixel of the window that goes through a transform."""
 SEARCH_BYTES = 640
 """More, per pixel of a strip and its halo, while better symbols are searched for: derivatives need
-what the layers of the synthesis have computed."""
+what the layers of the synthesis have computed. A picture of 1400x1400 took 4 % more memory than is
+reckoned."""
 SEARCH_PIXELS = 1 << 20
 """Of a strip."""
 HALO = 128

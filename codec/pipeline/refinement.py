@@ -141,6 +141,7 @@ class Curvature:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._samples = np.zeros(shape, np.float32)
         self._count = 0
+        self._drawn = np.zeros(shape, np.float32)
         self._secants = np.zeros(shape, np.float32)
         self._steps = np.zeros(shape, np.float32)
         self._last: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
@@ -149,29 +150,29 @@ class Curvature:
         """What is known at latents [M, H, W]."""
         self._samples += slopes.curvature
         self._count += 1
+        self._draw()
         if self._last:
             change = y_hat - self._last[0]
             stepped = np.abs(change) > STEP
-            drawn, _ = self._drawn()
             secant = (slopes.gradient - self._last[1]) / np.where(stepped, change, 1)
-            secant = np.clip(secant, drawn / SECANT_BOUND, drawn * SECANT_BOUND)
+            secant = np.clip(secant, self._drawn / SECANT_BOUND, self._drawn * SECANT_BOUND)
             self._secants += np.where(stepped, secant, 0)
             self._steps += stepped
         self._last = y_hat, slopes.gradient
 
     def estimate(self) -> NDArray[np.float32]:
         """[M, H, W], positive."""
-        drawn, weight = self._drawn()
+        weight = self._count + PRIOR_SAMPLES
         secants = SECANT_SAMPLES * self._secants
-        return (weight * drawn + secants) / (weight + SECANT_SAMPLES * self._steps)
+        return (weight * self._drawn + secants) / (weight + SECANT_SAMPLES * self._steps)
 
-    def _drawn(self) -> tuple[NDArray[np.float32], float]:
-        """By the samples, and as how many it counts."""
+    def _draw(self) -> None:
+        """The mean of the samples towards that of the channel and the place."""
         mean = self._samples / np.float32(self._count)
         channel = np.maximum(mean.mean((1, 2), keepdims=True), np.finfo(np.float32).tiny)
         place = (mean / channel).mean(0)
-        weight = self._count + PRIOR_SAMPLES
-        return (self._samples + PRIOR_SAMPLES * channel * place) / np.float32(weight), weight
+        drawn = self._samples + PRIOR_SAMPLES * channel * place
+        self._drawn = drawn / np.float32(self._count + PRIOR_SAMPLES)
 
 
 def steps(

@@ -94,10 +94,25 @@ def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> 
     assert rise == pytest.approx(2 * np.linalg.norm(slopes.gradient), rel=0.1)
 
 
+def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.ndarray) -> None:
+    y = latents_of(engine, samples)
+    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    error, slopes = distortion.slopes(y)
+    error_alone, alone = distortion.slopes(y, sampled=False)
+    assert (error_alone, alone.curvature) == (error, None)
+    assert np.array_equal(alone.gradient, slopes.gradient)
+    assert slopes.curvature is not None
+    twice = slopes.times(2.0)
+    assert np.array_equal(twice.gradient, 2 * slopes.gradient)
+    assert twice.curvature is not None
+    assert np.array_equal(twice.curvature, 2 * slopes.curvature)
+
+
 def test_the_curvature_is_that_of_the_error(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
     distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
-    estimate = np.mean([distortion.slopes(y)[1].curvature for _ in range(60)], axis=0)
+    samples_drawn = [distortion.slopes(y)[1].curvature for _ in range(60)]
+    estimate = np.mean([sample for sample in samples_drawn if sample is not None], axis=0)
     channel = int(estimate.mean((1, 2)).argmax())
     step = np.zeros_like(y)
     step[channel, 2, 2] = 2.0

@@ -142,15 +142,22 @@ class LatentCoder:
         up, zero, down = (tables.bits(np.full_like(numbers, n), numbers) for n in (1, 0, -1))
         return np.maximum((up + down) / 2 - zero, 0)
 
-    def _widening(self, level: int) -> Exact | None:
-        """How far each bit moves the border of the dead zone, by channel of y."""
+    def curvature(self, level: int) -> NDArray[np.float64] | None:
+        """Half the mean second derivative of the weighted distortion along each channel of y, in
+        bits, [M]; None if the model does not say."""
         curvature = self._weights.curvature
         if curvature is None:
             return None
         low, part = divmod(level, 1 << LEVEL_BITS)
         ends = np.log(curvature[[low, min(low + 1, len(curvature) - 1)]].astype(np.float64))
         share = part / (1 << LEVEL_BITS)
-        return np.exp(-(1 - share) * ends[0] - share * ends[1]) / (2 * CAUTION)
+        found: NDArray[np.float64] = np.exp((1 - share) * ends[0] + share * ends[1])
+        return found
+
+    def _widening(self, level: int) -> Exact | None:
+        """How far each bit moves the border of the dead zone, by channel of y."""
+        curvature = self.curvature(level)
+        return None if curvature is None else 1 / (2 * CAUTION * curvature)
 
     @cached_property
     def _z_coder(self) -> CoderTables:

@@ -24,19 +24,28 @@ from numpy.typing import NDArray
 from codec.bitstream.latents import LatentCoder, RoundedLatents, Symbols
 from codec.runtime.distortion import Distortion, Slopes
 
-SELECTION = 0.7
-"""Promise of a step that is taken, at least, as a part of the greatest at its place."""
-PRIOR_SAMPLES = 12
-"""Samples of a latent's own curvature that weigh as much as its channel and its place, which leave
-a deviation of a third; a sample's own is 1.4."""
+TYPICAL, CHANNEL, PLACE = 0.7, 0.53, 0.24
+"""What is expected of a latent's curvature has these parts: that of its channel in photographs,
+that of its channel in this picture, and the first as much greater as this place's curvatures
+are."""
+SLOPE = 0.1
+"""Part of the size of its slope that a latent's curvature is taken to be greater: what made the
+slope is errors of rounding, of half a step at most, times curvatures."""
+EXPECTED_SAMPLES = 8
+"""Samples of a latent's own curvature that weigh as much as what is expected of it: one of them has
+a deviation of 1.4 times what it stands for."""
 SECANT_SAMPLES = 8
 """Samples that weigh as much as what a step of the latent did to its slope."""
 SECANT_BOUND = 10.0
 """Factor by which that may differ from what the samples say: other steps change the slope too."""
+SAMPLED = 4
+"""A sample of the curvature is drawn in one round of so many, for it takes a third of a round."""
 STEP = 0.6
 """Least change of a latent that counts as a step; means of later passes move by less."""
 PATIENCE = 8
-"""Rounds without a better candidate before the search ends, once it is to settle."""
+"""Rounds without a better candidate before the search settles."""
+SETTLING = 6
+"""Rounds in which it does."""
 WORTH = 1.0
 """Bits that a candidate must save."""
 
@@ -45,26 +54,26 @@ WORTH = 1.0
 class Caution:
     """What guards a round against promises that are not kept."""
 
-    threshold: float
-    """Bits that a step must promise."""
+    selection: float
+    """Promise of a step that is taken, at least, as a part of the greatest at its place."""
     damping: float
     """Factor on the curvature: a step often looks good because its curvature looks too small."""
-    context: float
+    threshold: float = 1.7
+    """Bits that a step must promise."""
+    context: float = 5.5
     """Bits of curvature beyond that of the error, of the first half of the passes, since they
     predict the other."""
 
     @classmethod
-    def of_round(cls, number: int, rounds: int) -> Caution:
-        """Great at first, when curvatures are little known; then little, so that the search leaves
-        what is good but not best; from the middle on more and more, so that it settles.
+    def before(cls, left: int) -> Caution:
+        """The less, the more rounds are left: they mend what this one spoils, and what is good but
+        not best is left only so. The last rounds settle.
 
         Args:
-            number: of the round, from 0.
-            rounds: how many there will be.
+            left: rounds after this one.
         """
-        settling = 2 * number / max(rounds - 1, 1) - 1
-        share = max(0.5**number, settling)
-        return cls(1 + 0.5 * share, 0.95 + 0.35 * share, 3 + 2 * share)
+        share = 1 / (1 + left / 2)
+        return cls(0.25 + 0.4 * share, 0.55 + 0.4 * share)
 
 
 @dataclass(frozen=True)
@@ -98,21 +107,24 @@ def refine(
     """
     y, z = latents
     rounded = coder.round(y, z, level)
-    curvature = Curvature(rounded.y_hat.shape)
+    typical = coder.curvature(level)
+    curvature = Curvature(rounded.y_hat.shape, None if typical is None else 2 * typical)
     y = kept(y, rounded)
     best, best_cost, best_round = None, math.inf, 0
-    for number in range(rounds):
-        error, slopes = distortion.slopes(rounded.y_hat)
+    number, left = 0, rounds
+    while left > 0:
+        error, slopes = distortion.slopes(rounded.y_hat, sampled=number % SAMPLED == 0)
         cost = rounded.bits + weight * error
         if best is None or cost < best_cost - WORTH:
             best, best_cost, best_round = Refined(rounded, error), cost, number
-        elif number - max(best_round, rounds // 2) >= PATIENCE:
-            return best
+        elif number - best_round >= PATIENCE:
+            left = min(left, SETTLING)
+        number, left = number + 1, left - 1
+        slopes = slopes.times(weight)
         curvature.add(rounded.y_hat, slopes)
-        derivatives = slopes.gradient * weight, curvature.estimate() * weight
-        y += steps(rounded, *derivatives, Caution.of_round(number, rounds))
+        y += steps(rounded, slopes.gradient, curvature.estimate(), Caution.before(left))
         rounded = coder.round(y, z, level, dead_zone=False)
-        progress(number + 1)
+        progress(number)
     error = distortion.error(rounded.y_hat)
     if best is None or rounded.bits + weight * error < best_cost - WORTH:
         return Refined(rounded, error)
@@ -128,51 +140,60 @@ def kept(y: NDArray[np.float32], rounded: RoundedLatents) -> NDArray[np.float32]
 
 
 class Curvature:
-    """Of the error along each latent, from noisy samples and from what its steps did to the slope.
+    """Of the weighted error along each latent, in bits.
 
-    A mean of samples is drawn towards that of the channel and the place. A step is taken where the
-    curvature looks small, more often than not because it looks too small: the change of the slope
-    that comes of it (a secant) tells, before the next round takes the step back.
+    Few noisy samples are at hand, so they are drawn towards what is expected of channel and place.
+    A step is taken where the curvature looks small, more often than not because it looks too small:
+    the change of the slope that comes of it (a secant) tells, before the next round takes the step
+    back.
 
     Args:
         shape: of the latents, [M, H, W].
+        typical: of each channel in photographs, [M]; None if it is not known.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], typical: NDArray[np.floating] | None) -> None:
+        self._typical = None if typical is None else typical[:, None, None].astype(np.float32)
         self._samples = np.zeros(shape, np.float32)
         self._count = 0
         self._drawn = np.zeros(shape, np.float32)
         self._secants = np.zeros(shape, np.float32)
         self._steps = np.zeros(shape, np.float32)
-        self._last: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._y_hat: NDArray[np.float32] | None = None
+        self._gradient = np.zeros(shape, np.float32)
 
     def add(self, y_hat: NDArray[np.float32], slopes: Slopes) -> None:
-        """What is known at latents [M, H, W]."""
-        self._samples += slopes.curvature
-        self._count += 1
-        self._draw()
-        if self._last:
-            change = y_hat - self._last[0]
+        """What is known at latents [M, H, W]; a sample is among it at the first ones."""
+        if slopes.curvature is not None:
+            self._samples += slopes.curvature
+            self._count += 1
+            self._draw()
+        if self._y_hat is not None:
+            change = y_hat - self._y_hat
             stepped = np.abs(change) > STEP
-            secant = (slopes.gradient - self._last[1]) / np.where(stepped, change, 1)
+            secant = (slopes.gradient - self._gradient) / np.where(stepped, change, 1)
             secant = np.clip(secant, self._drawn / SECANT_BOUND, self._drawn * SECANT_BOUND)
             self._secants += np.where(stepped, secant, 0)
             self._steps += stepped
-        self._last = y_hat, slopes.gradient
+        self._y_hat, self._gradient = y_hat, slopes.gradient
 
     def estimate(self) -> NDArray[np.float32]:
-        """[M, H, W], positive."""
-        weight = self._count + PRIOR_SAMPLES
-        secants = SECANT_SAMPLES * self._secants
-        return (weight * self._drawn + secants) / (weight + SECANT_SAMPLES * self._steps)
+        """At the latents that were last added, [M, H, W], positive."""
+        weight = self._count + EXPECTED_SAMPLES
+        known = weight * self._drawn + SECANT_SAMPLES * self._secants
+        known /= weight + SECANT_SAMPLES * self._steps
+        known += SLOPE * np.abs(self._gradient)
+        return known
 
     def _draw(self) -> None:
-        """The mean of the samples towards that of the channel and the place."""
+        """The mean of the samples towards what is expected of the channel and the place."""
         mean = self._samples / np.float32(self._count)
         channel = np.maximum(mean.mean((1, 2), keepdims=True), np.finfo(np.float32).tiny)
-        place = (mean / channel).mean(0)
-        drawn = self._samples + PRIOR_SAMPLES * channel * place
-        self._drawn = drawn / np.float32(self._count + PRIOR_SAMPLES)
+        typical = channel if self._typical is None else self._typical
+        place = (mean / typical).mean(0)
+        expected = typical * (TYPICAL + PLACE * place) + CHANNEL * channel
+        drawn = self._samples + EXPECTED_SAMPLES * expected
+        self._drawn = drawn / np.float32(self._count + EXPECTED_SAMPLES)
 
 
 def steps(
@@ -202,7 +223,7 @@ def steps(
         directions.append(np.where(up < down, 1.0, -1.0))
         promises.append(-np.minimum(up, down))
     promise = grid.unpack(promises)
-    taken = promise > np.maximum(caution.threshold, SELECTION * promise.max(0))
+    taken = promise > np.maximum(caution.threshold, caution.selection * promise.max(0))
     return (grid.unpack(directions) * taken).astype(np.float32)
 
 

@@ -42,8 +42,14 @@ class Slopes:
     """First and second derivatives of the squared error, [M, H, W] each."""
 
     gradient: NDArray[np.float32]
-    curvature: NDArray[np.float32]
-    """An unbiased estimate of the diagonal of the Hessian, from one sample of noise."""
+    curvature: NDArray[np.float32] | None
+    """An unbiased estimate of the diagonal of the Hessian, from one sample of noise, if one was
+    drawn."""
+
+    def times(self, weight: float) -> Slopes:
+        """Those of the error times a weight."""
+        curvature = None if self.curvature is None else self.curvature * weight
+        return Slopes(self.gradient * weight, curvature)
 
 
 class Distortion:
@@ -97,8 +103,13 @@ class Distortion:
                 self._rounded_error(self._show(latents, strip), strip) for strip in self._strips()
             )
 
-    def slopes(self, y_hat: NDArray[np.float32]) -> tuple[float, Slopes]:
-        """`error`, and the derivatives of it without the rounding to 8 bits."""
+    def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
+        """`error`, and the derivatives of it without the rounding to 8 bits.
+
+        Args:
+            y_hat: latents of the tile, [M, H, W].
+            sampled: whether to draw a sample of the curvature.
+        """
         latents = self._engine.tensor(y_hat).requires_grad_()
         error, gradient, sample = 0.0, torch.zeros_like(latents), torch.zeros_like(latents)
         for strip in self._strips():
@@ -106,12 +117,13 @@ class Distortion:
             weight = self._weight[rows, columns]
             shown = self._show(latents, strip)
             slope = 2 * (shown - self._original[:, rows, columns]).detach() * weight
-            noise = torch.randn(shown.shape, generator=self._noise).to(shown.device)
-            gradient += torch.autograd.grad(shown, latents, slope, retain_graph=True)[0]
-            sample += torch.autograd.grad(shown, latents, noise * weight.sqrt())[0]
+            gradient += torch.autograd.grad(shown, latents, slope, retain_graph=sampled)[0]
+            if sampled:
+                noise = torch.randn(shown.shape, generator=self._noise).to(shown.device)
+                sample += torch.autograd.grad(shown, latents, noise * weight.sqrt())[0]
             error += self._rounded_error(shown.detach(), strip)
-        curvature = 2 * sample.square()
-        return error, Slopes(gradient.cpu().numpy(), curvature.cpu().numpy())
+        curvature = 2 * sample.square().cpu().numpy() if sampled else None
+        return error, Slopes(gradient.cpu().numpy(), curvature)
 
     def _strips(self) -> Iterator[Box]:
         """Pixels of the tile in strips across its longer side, of about the same size."""

@@ -236,7 +236,7 @@ def test_a_search_that_finds_nothing_ends(tiny_weights: Weights) -> None:
     y, z = np.full((16, 6, 5), 3, np.float32), np.zeros((8, 2, 2), np.float32)
     told: list[int] = []
     refined = refine(coder, (y, z), 20_000, Flat(), 0.0, 80, told.append)
-    assert told == list(range(1, PATIENCE + SETTLING + 1))
+    assert told == list(range(1, 40 + PATIENCE + SETTLING + 1))
     assert np.all(refined.rounded.y_hat == coder.round(y, z, 20_000).y_hat)
 
 

@@ -13,7 +13,7 @@ from codec.picture.metadata import KINDS
 from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
 
 DEFAULT_QUALITY = 50.0
-ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 40, 80)
+ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 32, 48)
 """Rounds of the search for better symbols, by effort."""
 DEFAULT_EFFORT = 1
 UNTILED_PIXELS = 2 * WINDOW**2

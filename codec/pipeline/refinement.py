@@ -43,7 +43,7 @@ SAMPLED = 4
 STEP = 0.6
 """Least change of a latent that counts as a step; means of later passes move by less."""
 PATIENCE = 8
-"""Rounds without a better candidate before the search settles."""
+"""Rounds without a better candidate, beyond the first half, before the search settles."""
 SETTLING = 6
 """Rounds in which it does."""
 WORTH = 1.0
@@ -117,7 +117,7 @@ def refine(
         cost = rounded.bits + weight * error
         if best is None or cost < best_cost - WORTH:
             best, best_cost, best_round = Refined(rounded, error), cost, number
-        elif number - best_round >= PATIENCE:
+        elif number - max(best_round, rounds // 2) >= PATIENCE:
             left = min(left, SETTLING)
         number, left = number + 1, left - 1
         slopes = slopes.times(weight)

@@ -10,6 +10,8 @@ finds slope and curvature of the error at the present symbols, predicts what eac
 +-1 would change, and takes those steps that promise most at their place: latents of one place show
 the same pixels, so that steps which would mend the same error together overshoot. What it found is
 judged by its true cost; the best is kept, and what rounding gives is the first candidate.
+
+The constants are what saved most in 1 to 48 rounds on 16 held-out tiles of 256x256 at four levels.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ TYPICAL, CHANNEL, PLACE = 0.7, 0.53, 0.24
 that of its channel in this picture, and the first as much greater as this place's curvatures
 are."""
 SLOPE = 0.1
-"""Part of the size of its slope that a latent's curvature is taken to be greater: what made the
-slope is errors of rounding, of half a step at most, times curvatures."""
+"""Part of the size of its slope by which a latent's curvature is taken to be greater: slopes come
+of errors of rounding, of half a step at most, times curvatures. Single steps of latents with great
+slopes met 2 to 4 times the curvature of their channel in photographs."""
 EXPECTED_SAMPLES = 8
 """Samples of a latent's own curvature that weigh as much as what is expected of it: one of them has
 a deviation of 1.4 times what it stands for."""
@@ -107,8 +110,8 @@ def refine(
     """
     y, z = latents
     rounded = coder.round(y, z, level)
-    typical = coder.curvature(level)
-    curvature = Curvature(rounded.y_hat.shape, None if typical is None else 2 * typical)
+    half = coder.curvature(level)
+    curvature = Curvature(rounded.y_hat.shape, None if half is None else 2 * half)
     y = kept(y, rounded)
     best, best_cost, best_round = None, math.inf, 0
     number, left = 0, rounds

@@ -18,7 +18,6 @@ from codec.limits import Limits
 from codec.pipeline import Codec
 from codec.pipeline.options import ROUNDS
 from codec.pipeline.refinement import (
-    PATIENCE,
     SETTLING,
     Caution,
     Curvature,
@@ -167,8 +166,8 @@ def test_command_and_plugin(run: Run, tmp_path: Path) -> None:
 
 def test_curvature_is_drawn_towards_channel_and_place(rng: np.random.Generator) -> None:
     truth = np.outer([1.0, 100.0], [1, 1, 1, 3, 3, 3]).reshape(2, 2, 3).astype(np.float32)
-    for typical in (None, np.array([1.0, 100.0])):
-        curvature, still = Curvature(truth.shape, typical), np.zeros_like(truth)
+    for half in (None, np.array([0.5, 50.0])):
+        curvature, still = Curvature(truth.shape, half), np.zeros_like(truth)
         for _ in range(5):
             sample = (truth * rng.standard_normal(truth.shape) ** 2).astype(np.float32)
             curvature.add(still, Slopes(still, sample))
@@ -183,7 +182,7 @@ def test_curvature_is_expected_of_photographs_and_of_slopes() -> None:
     sample, still = np.ones((2, 3, 3), np.float32), np.zeros((2, 3, 3), np.float32)
     steep = still.copy()
     steep[0, 1, 2] = -50
-    curvature = Curvature(sample.shape, np.array([1.0, 100.0]))
+    curvature = Curvature(sample.shape, np.array([0.5, 50.0]))
     curvature.add(still, Slopes(steep, sample))
     estimate = curvature.estimate()
     assert np.all(estimate[1] > 20 * estimate[0, 0, 0])
@@ -236,7 +235,7 @@ def test_a_search_that_finds_nothing_ends(tiny_weights: Weights) -> None:
     y, z = np.full((16, 6, 5), 3, np.float32), np.zeros((8, 2, 2), np.float32)
     told: list[int] = []
     refined = refine(coder, (y, z), 20_000, Flat(), 0.0, 80, told.append)
-    assert told == list(range(1, 40 + PATIENCE + SETTLING + 1))
+    assert told == list(range(1, 40 + 80 // 6 + SETTLING + 1))
     assert np.all(refined.rounded.y_hat == coder.round(y, z, 20_000).y_hat)
 
 

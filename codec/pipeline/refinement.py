@@ -45,10 +45,12 @@ SAMPLED = 4
 """A sample of the curvature is drawn in one round of so many, for it takes a third of a round."""
 STEP = 0.6
 """Least change of a latent that counts as a step; means of later passes move by less."""
-PATIENCE = 8
-"""Rounds without a better candidate, beyond the first half, before the search settles."""
-SETTLING = 6
-"""Rounds in which it does."""
+LEAST_PATIENCE, PATIENCE = 4, 6
+"""Rounds without a better candidate, beyond the first half, before the search goes back to the
+best: at least so many, or all rounds divided by so much. At the lowest rates a long search with
+little caution may end above where it started."""
+SETTLING = 12
+"""Rounds from there on, at most."""
 WORTH = 1.0
 """Bits that a candidate must save."""
 
@@ -110,22 +112,27 @@ def refine(
     """
     y, z = latents
     rounded = coder.round(y, z, level)
-    half = coder.curvature(level)
-    curvature = Curvature(rounded.y_hat.shape, None if half is None else 2 * half)
+    curvature = Curvature(rounded.y_hat.shape, coder.curvature(level))
     y = kept(y, rounded)
-    best, best_cost, best_round = None, math.inf, 0
-    number, left = 0, rounds
+    best, best_y, best_cost, best_round = None, y, math.inf, 0
+    patience = max(LEAST_PATIENCE, rounds // PATIENCE)
+    number, left, start = 0, rounds, 0
     while left > 0:
-        error, slopes = distortion.slopes(rounded.y_hat, sampled=number % SAMPLED == 0)
+        sampled = (number - start) % SAMPLED == 0
+        error, slopes = distortion.slopes(rounded.y_hat, sampled)
         cost = rounded.bits + weight * error
         if best is None or cost < best_cost - WORTH:
-            best, best_cost, best_round = Refined(rounded, error), cost, number
-        elif number - max(best_round, rounds // 2) >= PATIENCE:
-            left = min(left, SETTLING)
+            best, best_y, best_cost, best_round = Refined(rounded, error), y, cost, number
+        elif number - max(best_round, rounds // 2) >= patience:
+            # What the steps since told of curvatures led astray: it is forgotten.
+            curvature = Curvature(rounded.y_hat.shape, coder.curvature(level))
+            y, rounded, left = best_y, best.rounded, min(left, SETTLING)
+            start = best_round = number
+            continue
         number, left = number + 1, left - 1
         slopes = slopes.times(weight)
         curvature.add(rounded.y_hat, slopes)
-        y += steps(rounded, slopes.gradient, curvature.estimate(), Caution.before(left))
+        y = y + steps(rounded, slopes.gradient, curvature.estimate(), Caution.before(left))
         rounded = coder.round(y, z, level, dead_zone=False)
         progress(number)
     error = distortion.error(rounded.y_hat)
@@ -152,11 +159,11 @@ class Curvature:
 
     Args:
         shape: of the latents, [M, H, W].
-        typical: of each channel in photographs, [M]; None if it is not known.
+        half: the mean of each channel's in photographs, halved, [M]; None if it is not known.
     """
 
-    def __init__(self, shape: tuple[int, ...], typical: NDArray[np.floating] | None) -> None:
-        self._typical = None if typical is None else typical[:, None, None].astype(np.float32)
+    def __init__(self, shape: tuple[int, ...], half: NDArray[np.floating] | None) -> None:
+        self._typical = None if half is None else (2 * half[:, None, None]).astype(np.float32)
         self._samples = np.zeros(shape, np.float32)
         self._count = 0
         self._drawn = np.zeros(shape, np.float32)

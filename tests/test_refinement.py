@@ -213,7 +213,8 @@ def test_caution_grows_as_rounds_run_out() -> None:
         assert list(values) == sorted(values)
     assert cautions[0].selection < 0.4
     assert cautions[0].damping < 0.7
-    assert cautions[-1] == Caution.before(0)
+    assert 0.6 < cautions[-1].selection < 1
+    assert cautions[-1].damping > 0.9
 
 
 class Flat(Distortion):

@@ -18,9 +18,10 @@ from codec.limits import Limits
 from codec.pipeline import Codec
 from codec.pipeline.options import ROUNDS
 from codec.pipeline.refinement import (
-    SETTLING,
+    REACH,
     Caution,
     Curvature,
+    SteadySlope,
     kept,
     refine,
     steps,
@@ -207,6 +208,22 @@ def test_steps_tell_the_curvature() -> None:
     assert np.all((curvature.estimate() > 0) & (curvature.estimate() < 15))
 
 
+def test_slopes_follow_own_steps_at_once_and_swings_of_others_slowly() -> None:
+    steady, curvature = SteadySlope(), np.full((1, 1, 2), 5, np.float32)
+    y = np.zeros((1, 1, 2), np.float32)
+    own, seen = [], []
+    for number in range(8):
+        y[0, 0, 0] = number % 3  # steps along its parabola; the other stays
+        swing = 10.0 * (-1) ** number
+        gradient = np.array([[[5 * y[0, 0, 0], swing]]], np.float32)
+        slope = steady.add(y.copy(), gradient, curvature)
+        own.append(slope[0, 0, 0] == pytest.approx(gradient[0, 0, 0], abs=1e-4))
+        seen.append(abs(float(slope[0, 0, 1])))
+    assert all(own)
+    assert seen[0] == 10
+    assert max(seen[2:]) < 6
+
+
 def test_caution_grows_as_rounds_run_out() -> None:
     cautions = [Caution.before(left) for left in reversed(range(80))]
     for values in zip(*map(dataclasses.astuple, cautions), strict=True):
@@ -231,13 +248,38 @@ class Flat(Distortion):
         return 0.0, Slopes(nothing, nothing if sampled else None)
 
 
-def test_a_search_that_finds_nothing_ends(tiny_weights: Weights) -> None:
+def test_a_search_that_finds_nothing_keeps_what_rounding_gave(tiny_weights: Weights) -> None:
     coder = LatentCoder(tiny_weights)
     y, z = np.full((16, 6, 5), 3, np.float32), np.zeros((8, 2, 2), np.float32)
     told: list[int] = []
-    refined = refine(coder, (y, z), 20_000, Flat(), 0.0, 80, told.append)
-    assert told == list(range(1, 40 + 80 // 6 + SETTLING + 1))
+    refined = refine(coder, (y, z), 20_000, Flat(), 0.0, 6, told.append)
+    assert told == [1, 2, 3, 4, 5, 6]
     assert np.all(refined.rounded.y_hat == coder.round(y, z, 20_000).y_hat)
+
+
+class Slope(Distortion):
+    """The greater a latent, the better, without end."""
+
+    STEEPNESS = 1e4
+
+    def __init__(self) -> None:
+        pass
+
+    def error(self, y_hat: NDArray[np.float32]) -> float:
+        return -self.STEEPNESS * float(y_hat.sum())
+
+    def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
+        gradient = np.full_like(y_hat, -self.STEEPNESS)
+        return self.error(y_hat), Slopes(gradient, 0 * gradient if sampled else None)
+
+
+def test_latents_stay_within_reach(tiny_weights: Weights, rng: np.random.Generator) -> None:
+    coder = LatentCoder(tiny_weights)
+    y, z = rng.normal(size=(16, 6, 5)).astype(np.float32), np.zeros((8, 2, 2), np.float32)
+    refined = refine(coder, (y, z), 20_000, Slope(), 1.0, 8, lambda _: None)
+    moved = refined.rounded.y_hat - y
+    assert moved.mean() > 1
+    assert moved.max() <= REACH + 0.5 + 2**-10  # and the rounding to the next integer from a mean
 
 
 def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generator) -> None:

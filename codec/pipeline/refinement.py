@@ -46,12 +46,10 @@ SAMPLED = 4
 """A sample of the curvature is drawn in one round of so many, for it takes a third of a round."""
 STEP = 0.6
 """Least change of a latent that counts as a step; means of later passes move by less."""
-LEAST_PATIENCE, PATIENCE = 4, 6
-"""Rounds without a better candidate, beyond the first half, before the search goes back to the
-best: at least so many, or all rounds divided by so much. At the lowest rates a long search with
-little caution may end above where it started."""
-SETTLING = 12
-"""Rounds from there on, at most."""
+REACH = 2.0
+"""How far a latent may get from what the analysis gave."""
+MEMORY = 0.4
+"""Share of earlier rounds in the slopes that a round goes by."""
 WORTH = 1.0
 """Bits that a candidate must save."""
 
@@ -78,8 +76,8 @@ class Caution:
         Args:
             left: rounds after this one.
         """
-        share = 1 / (1 + left / 2)
-        return cls(0.25 + 0.4 * share, 0.55 + 0.4 * share)
+        share = 1 / (1 + left / 3)
+        return cls(0.2 + 0.45 * share, 0.45 + 0.5 * share)
 
 
 @dataclass(frozen=True)
@@ -111,28 +109,24 @@ def refine(
         rounds: how many at most.
         progress: told the number of rounds done after each.
     """
-    y, z = latents
-    rounded = coder.round(y, z, level)
-    curvature = Curvature(rounded.y_hat.shape, coder.curvature(level))
-    y = kept(y, rounded)
-    best, best_y, best_cost, best_round = None, y, math.inf, 0
-    patience = max(LEAST_PATIENCE, rounds // PATIENCE)
-    number, left = 0, rounds
-    while left > 0:
+    analysed, z = latents
+    rounded = coder.round(analysed, z, level)
+    y = kept(analysed, rounded)
+    curvature = Curvature(y.shape, coder.curvature(level))
+    steady = SteadySlope()
+    best, best_cost = None, math.inf
+    for number in range(1, rounds + 1):
         error, slopes = distortion.slopes(rounded.y_hat, sampled=curvature.wants_sample)
         cost = rounded.bits + weight * error
         if best is None or cost < best_cost - WORTH:
-            best, best_y, best_cost, best_round = Refined(rounded, error), y, cost, number
-        elif number - max(best_round, rounds // 2) >= patience:
-            # What the steps since told of curvatures led astray: it is forgotten.
-            curvature = Curvature(rounded.y_hat.shape, coder.curvature(level))
-            y, rounded, left = best_y, best.rounded, min(left, SETTLING)
-            best_round = number
-            continue
-        number, left = number + 1, left - 1
+            best, best_cost = Refined(rounded, error), cost
         slopes = slopes.times(weight)
         curvature.add(rounded.y_hat, slopes)
-        y = y + steps(rounded, slopes.gradient, curvature.estimate(), Caution.before(left))
+        estimate = curvature.estimate()
+        slope = steady.add(rounded.y_hat, slopes.gradient, estimate)
+        stepped = y + steps(rounded, slope, estimate, Caution.before(rounds - number))
+        distance = np.abs(stepped - analysed)
+        y = np.where((distance > REACH) & (distance > np.abs(y - analysed)), y, stepped)
         rounded = coder.round(y, z, level, dead_zone=False)
         progress(number)
     error = distortion.error(rounded.y_hat)
@@ -147,6 +141,40 @@ def kept(y: NDArray[np.float32], rounded: RoundedLatents) -> NDArray[np.float32]
     Rounds of the search have no dead zone: it would undo their steps.
     """
     return np.where(np.abs(y - rounded.y_hat) > 0.5, rounded.y_hat, y)
+
+
+class SteadySlope:
+    """Slopes where each latent is now, but the others are where they lately were on average.
+
+    Latents step all at once, each as if the others stayed; their overshoots make slopes swing from
+    round to round. In games of this kind answering what the others did on average settles where
+    answering their last move does not (fictitious play, Brown 1951).
+    """
+
+    def __init__(self) -> None:
+        self._y_hat: NDArray[np.float32] | None = None
+        self._slope = np.zeros(0, np.float32)
+
+    def add(
+        self,
+        y_hat: NDArray[np.float32],
+        gradient: NDArray[np.float32],
+        curvature: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """The slopes, [M, H, W].
+
+        Args:
+            y_hat: latents of this round, [M, H, W].
+            gradient: of the weighted error there.
+            curvature: of the weighted error along each latent.
+        """
+        if self._y_hat is None:
+            self._slope = gradient
+        else:
+            expected = self._slope + curvature * (y_hat - self._y_hat)
+            self._slope = (1 - MEMORY) * gradient + MEMORY * expected
+        self._y_hat = y_hat
+        return self._slope
 
 
 class Curvature:

@@ -81,7 +81,7 @@ class EncoderOptions:
 
     @property
     def rounds(self) -> int:
-        """Rounds of the search for better symbols, at most."""
+        """Rounds of the search for better symbols."""
         return ROUNDS[self.effort]
 
     @property

@@ -6,10 +6,11 @@ costs. The search minimises
     bits + lambda 255^2 MSE pixels
 
 with the bits of the exact tables and the error of the picture that the decoder will show. A round
-finds slope and curvature of the error at the present symbols, predicts what each symbol's step by
-+-1 would change, and takes those steps that promise most at their place: latents of one place show
-the same pixels, so that steps which would mend the same error together overshoot. What it found is
-judged by its true cost; the best is kept, and what rounding gives is the first candidate.
+finds slope and curvature of the error at the present symbols, predicts from them and from the
+slopes of earlier rounds what each symbol's step by +-1 would change, and takes those steps that
+promise most at their place: latents of one place show the same pixels, so that steps which would
+mend the same error together overshoot. What it found is judged by its true cost; the best is kept,
+and what rounding gives is the first candidate.
 
 What is expected of curvatures, and caution, were chosen by what 1 to 48 rounds saved on 4 to 16
 held-out tiles of 256x256 at four levels.
@@ -46,10 +47,11 @@ SAMPLED = 4
 """A sample of the curvature is drawn in one round of so many, for it takes a third of a round."""
 STEP = 0.6
 """Least change of a latent that counts as a step; means of later passes move by less."""
-REACH = 2.0
-"""How far a latent may get from what the analysis gave."""
 MEMORY = 0.4
 """Share of earlier rounds in the slopes that a round goes by."""
+REACH = 2.0
+"""How far steps may lead from what the analysis gave: further out little of what slopes tell is
+true, and at the lowest rates places were lost for good."""
 WORTH = 1.0
 """Bits that a candidate must save."""
 
@@ -106,7 +108,7 @@ def refine(
         level: in units of 2^-12.
         distortion: of these latents.
         weight: bits that a unit of squared error is worth.
-        rounds: how many at most.
+        rounds: how many.
         progress: told the number of rounds done after each.
     """
     analysed, z = latents
@@ -124,9 +126,8 @@ def refine(
         curvature.add(rounded.y_hat, slopes)
         estimate = curvature.estimate()
         slope = steady.add(rounded.y_hat, slopes.gradient, estimate)
-        stepped = y + steps(rounded, slope, estimate, Caution.before(rounds - number))
-        distance = np.abs(stepped - analysed)
-        y = np.where((distance > REACH) & (distance > np.abs(y - analysed)), y, stepped)
+        taken = steps(rounded, slope, estimate, Caution.before(rounds - number))
+        y = within_reach(y, y + taken, analysed)
         rounded = coder.round(y, z, level, dead_zone=False)
         progress(number)
     error = distortion.error(rounded.y_hat)
@@ -143,12 +144,21 @@ def kept(y: NDArray[np.float32], rounded: RoundedLatents) -> NDArray[np.float32]
     return np.where(np.abs(y - rounded.y_hat) > 0.5, rounded.y_hat, y)
 
 
+def within_reach(
+    y: NDArray[np.float32], stepped: NDArray[np.float32], analysed: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """`stepped`, but `y` where that leads further out than `REACH` from `analysed`, [M, H, W]."""
+    distance = np.abs(stepped - analysed)
+    return np.where((distance > REACH) & (distance > np.abs(y - analysed)), y, stepped)
+
+
 class SteadySlope:
     """Slopes where each latent is now, but the others are where they lately were on average.
 
     Latents step all at once, each as if the others stayed; their overshoots make slopes swing from
-    round to round. In games of this kind answering what the others did on average settles where
-    answering their last move does not (fictitious play, Brown 1951).
+    round to round. Answering what the others did on average settles where answering their last
+    move need not (fictitious play, Brown 1951; with one cost for all players it converges,
+    Monderer and Shapley 1996).
     """
 
     def __init__(self) -> None:

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
-import torch
 
 from codec.picture.pixels import pad_to_stride
 from codec.runtime.distortion import Distortion, Original
@@ -95,33 +92,6 @@ def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> 
     direction = slopes.gradient / np.linalg.norm(slopes.gradient)
     rise = distortion.error(y + direction) - distortion.error(y - direction)
     assert rise == pytest.approx(2 * np.linalg.norm(slopes.gradient), rel=0.1)
-
-
-class Blocks(TorchEngine):
-    """Each of three latents of a place is the value of a colour there."""
-
-    def __init__(self) -> None:
-        pass
-
-    def tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array)
-
-    def show(
-        self, latents: torch.Tensor, level: int, restoration: Sequence[int] = ()
-    ) -> torch.Tensor:
-        return latents.repeat_interleave(16, 1).repeat_interleave(16, 2)
-
-
-def test_saturated_samples_know_the_way_back() -> None:
-    y = np.array([2.0, 2.0, 0.5], np.float32).reshape(3, 1, 1)
-    samples = np.zeros((16, 16, 3), np.uint8)
-    samples[..., 1] = 255
-    distortion = Distortion(Blocks(), LEVEL, Original(samples, None, False), y, whole(y), 0)
-    error, slopes = distortion.slopes(y)
-    assert error == distortion.error(y) == 256 * (255**2 + 0 + 128**2)
-    # The first is too bright, the second as bright as it should be, the third half as bright.
-    expected = 256 * 2 * 255 * np.array([255, 0, 127.5])
-    assert slopes.gradient.reshape(3) == pytest.approx(expected, rel=1e-5)
 
 
 def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.ndarray) -> None:

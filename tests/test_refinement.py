@@ -18,7 +18,6 @@ from codec.limits import Limits
 from codec.pipeline import Codec
 from codec.pipeline.options import ROUNDS
 from codec.pipeline.refinement import (
-    REACH,
     Caution,
     Curvature,
     SteadySlope,
@@ -248,38 +247,41 @@ class Flat(Distortion):
         return 0.0, Slopes(nothing, nothing if sampled else None)
 
 
-def test_a_search_that_finds_nothing_keeps_what_rounding_gave(tiny_weights: Weights) -> None:
+def test_a_search_that_finds_nothing_ends(tiny_weights: Weights) -> None:
     coder = LatentCoder(tiny_weights)
     y, z = np.full((16, 6, 5), 3, np.float32), np.zeros((8, 2, 2), np.float32)
     told: list[int] = []
-    refined = refine(coder, (y, z), 20_000, Flat(), 0.0, 6, told.append)
-    assert told == [1, 2, 3, 4, 5, 6]
+    refined = refine(coder, (y, z), 20_000, Flat(), 0.0, 80, told.append)
+    assert told == list(range(1, told[-1] + 1))
+    assert 40 < told[-1] < 80
     assert np.all(refined.rounded.y_hat == coder.round(y, z, 20_000).y_hat)
 
 
-class Slope(Distortion):
-    """The greater a latent, the better, without end."""
-
-    STEEPNESS = 1e4
+class Trap(Distortion):
+    """The greater a latent, the better; but beyond a border all is lost."""
 
     def __init__(self) -> None:
-        pass
+        self.seen: list[float] = []
 
     def error(self, y_hat: NDArray[np.float32]) -> float:
-        return -self.STEEPNESS * float(y_hat.sum())
+        return 1e6 - 100 * float(y_hat.sum()) if y_hat.max() < 2.5 else 1e9
 
     def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
-        gradient = np.full_like(y_hat, -self.STEEPNESS)
-        return self.error(y_hat), Slopes(gradient, 0 * gradient if sampled else None)
+        self.seen.append(self.error(y_hat))
+        gradient = np.full_like(y_hat, -100)
+        return self.seen[-1], Slopes(gradient, 0 * gradient if sampled else None)
 
 
-def test_latents_stay_within_reach(tiny_weights: Weights, rng: np.random.Generator) -> None:
+def test_a_search_that_went_astray_goes_back_to_the_best(tiny_weights: Weights) -> None:
     coder = LatentCoder(tiny_weights)
-    y, z = rng.normal(size=(16, 6, 5)).astype(np.float32), np.zeros((8, 2, 2), np.float32)
-    refined = refine(coder, (y, z), 20_000, Slope(), 1.0, 8, lambda _: None)
-    moved = refined.rounded.y_hat - y
-    assert moved.mean() > 1
-    assert moved.max() <= REACH + 0.5 + 2**-10  # and the rounding to the next integer from a mean
+    y, z = np.zeros((16, 6, 5), np.float32), np.zeros((8, 2, 2), np.float32)
+    trap = Trap()
+    refined = refine(coder, (y, z), 20_000, trap, 1.0, 12, lambda _: None)
+    astray = [number for number, error in enumerate(trap.seen) if error == 1e9]
+    assert astray
+    # The round after it is at symbols that are not lost.
+    assert all(trap.seen[number + 1] < 1e9 for number in astray if number + 1 < len(trap.seen))
+    assert refined.error == min(trap.seen)
 
 
 def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generator) -> None:

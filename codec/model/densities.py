@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from codec.model.bounds import at_least, bounded
 
 SIGMA_MIN = 0.11
 SIGMA_MAX = 256.0
@@ -48,14 +47,38 @@ def cell_probability(cdf: Callable[[Tensor], Tensor], lower: Tensor, upper: Tens
     return (cdf(sign * upper) - cdf(sign * lower)).abs()
 
 
+class _LowerBound(torch.autograd.Function):
+    """max(x, bound) whose gradient still reaches x below the bound if it would raise x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bound = bound
+        return x.clamp_min(bound)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        (gradient,) = gradients
+        return gradient * ((x >= ctx.bound) | (gradient < 0)), None
+
+
 def bits(probability: Tensor) -> Tensor:
     """-log2 of probabilities, floored at what the tables can express."""
-    return -at_least(probability, PROBABILITY_FLOOR).log2()
+    floored: Tensor = _LowerBound.apply(probability, PROBABILITY_FLOOR)  # type: ignore[no-untyped-call]
+    return -floored.log2()
 
 
 def sigma_of_level(level: Tensor) -> Tensor:
     """Standard deviation at a position 0..63 on the log-spaced ladder 0.11..256, clamped."""
-    return SIGMA_MIN * (bounded(level, 0.0, SIGMA_LEVELS - 1.0) * LOG_SIGMA_STEP).exp()
+    bounded = level.clamp(0, SIGMA_LEVELS - 1) if not level.requires_grad else _soft_clamp(level)
+    return SIGMA_MIN * (bounded * LOG_SIGMA_STEP).exp()
+
+
+def _soft_clamp(level: Tensor) -> Tensor:
+    low: Tensor = _LowerBound.apply(level, 0.0)  # type: ignore[no-untyped-call]
+    high: Tensor = _LowerBound.apply(-low, -(SIGMA_LEVELS - 1.0))  # type: ignore[no-untyped-call]
+    return -high
 
 
 def gaussian_cell_probability(residual: Tensor, sigma: Tensor) -> Tensor:

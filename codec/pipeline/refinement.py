@@ -43,15 +43,22 @@ SECANT_SAMPLES = 8
 """Samples that weigh as much as what a step of the latent did to its slope."""
 SECANT_BOUND = 10.0
 """Factor by which that may differ from what the samples say: other steps change the slope too."""
+SAMPLE_BOUND = 30.0
+"""Factor by which a sample may exceed the curvature of its channel in photographs."""
 SAMPLED = 4
 """A sample of the curvature is drawn in one round of so many, for it takes a third of a round."""
 STEP = 0.6
 """Least change of a latent that counts as a step; means of later passes move by less."""
 MEMORY = 0.4
 """Share of earlier rounds in the slopes that a round goes by."""
-REACH = 2.0
-"""How far steps may lead from what the analysis gave: further out little of what slopes tell is
-true, and at the lowest rates places were lost for good."""
+ASTRAY = 1.5
+"""Cost, as a multiple of the best, at which the search goes back to the best: steps can lead to
+where the synthesis amplifies without measure, and the neighbours of such a place follow."""
+LEAST_PATIENCE, PATIENCE = 4, 6
+"""Rounds without a better candidate, beyond the first half, before it does so too: at least so
+many, or all rounds divided by so much."""
+SETTLING = 12
+"""Rounds from there on, at most."""
 WORTH = 1.0
 """Bits that a candidate must save."""
 
@@ -108,26 +115,35 @@ def refine(
         level: in units of 2^-12.
         distortion: of these latents.
         weight: bits that a unit of squared error is worth.
-        rounds: how many.
+        rounds: how many at most.
         progress: told the number of rounds done after each.
     """
-    analysed, z = latents
-    rounded = coder.round(analysed, z, level)
-    y = kept(analysed, rounded)
-    curvature = Curvature(y.shape, coder.curvature(level))
-    steady = SteadySlope()
-    best, best_cost = None, math.inf
-    for number in range(1, rounds + 1):
+    y, z = latents
+    rounded = coder.round(y, z, level)
+    y = kept(y, rounded)
+    curvature, steady = Curvature(y.shape, coder.curvature(level)), SteadySlope()
+    best, best_y, best_cost, best_round = None, y, math.inf, 0
+    patience = max(LEAST_PATIENCE, rounds // PATIENCE)
+    number, left = 0, rounds
+    while left > 0:
         error, slopes = distortion.slopes(rounded.y_hat, sampled=curvature.wants_sample)
+        number, left = number + 1, left - 1
         cost = rounded.bits + weight * error
+        tired = number - max(best_round, rounds // 2) > patience
         if best is None or cost < best_cost - WORTH:
-            best, best_cost = Refined(rounded, error), cost
+            best, best_y, best_cost, best_round = Refined(rounded, error), y, cost, number
+        elif tired or cost > ASTRAY * best_cost:
+            # What the steps since told of curvatures led astray: it is forgotten.
+            curvature, steady = Curvature(y.shape, coder.curvature(level)), SteadySlope()
+            y, rounded, best_round = best_y, best.rounded, number
+            left = min(left, SETTLING) if tired else left
+            progress(number)
+            continue
         slopes = slopes.times(weight)
         curvature.add(rounded.y_hat, slopes)
         estimate = curvature.estimate()
         slope = steady.add(rounded.y_hat, slopes.gradient, estimate)
-        taken = steps(rounded, slope, estimate, Caution.before(rounds - number))
-        y = within_reach(y, y + taken, analysed)
+        y = y + steps(rounded, slope, estimate, Caution.before(left))
         rounded = coder.round(y, z, level, dead_zone=False)
         progress(number)
     error = distortion.error(rounded.y_hat)
@@ -142,14 +158,6 @@ def kept(y: NDArray[np.float32], rounded: RoundedLatents) -> NDArray[np.float32]
     Rounds of the search have no dead zone: it would undo their steps.
     """
     return np.where(np.abs(y - rounded.y_hat) > 0.5, rounded.y_hat, y)
-
-
-def within_reach(
-    y: NDArray[np.float32], stepped: NDArray[np.float32], analysed: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """`stepped`, but `y` where that leads further out than `REACH` from `analysed`, [M, H, W]."""
-    distance = np.abs(stepped - analysed)
-    return np.where((distance > REACH) & (distance > np.abs(y - analysed)), y, stepped)
 
 
 class SteadySlope:
@@ -220,7 +228,10 @@ class Curvature:
         """What is known at latents [M, H, W]."""
         self._added += 1
         if slopes.curvature is not None:
-            self._samples += slopes.curvature
+            sample = slopes.curvature
+            if self._typical is not None:
+                sample = np.minimum(sample, SAMPLE_BOUND * self._typical)
+            self._samples += sample
             self._count += 1
             self._draw()
         if self._y_hat is not None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.limits import SEARCH_PIXELS
-from codec.model.bounds import bounded
 from codec.runtime.torch_engine import TorchEngine
 from codec.tiles import LATENT_STRIDE, Box
 
@@ -107,9 +106,6 @@ class Distortion:
     def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
         """`error`, and the derivatives of it without the rounding to 8 bits.
 
-        A sample beyond 0..255 that is wrong has the slope of its way back: latents that saturate
-        many samples would not learn otherwise that they are wrong.
-
         Args:
             y_hat: latents of the tile, [M, H, W].
             sampled: whether to draw a sample of the curvature.
@@ -160,7 +156,7 @@ class Distortion:
         shown = shown[:, top : top + strip.height, left : left + strip.width]
         if self._grey:
             shown = shown.mean(0, keepdim=True)
-        return 255 * bounded(shown, 0.0, 1.0)
+        return (shown * 255).clamp(0, 255)
 
     def _rounded_error(self, shown: Tensor, strip: Box) -> float:
         rows, columns = strip.slices

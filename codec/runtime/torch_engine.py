@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.errors import InputError, WeightsError
-from codec.model.bounds import bounded
 from codec.model.config import LEVEL_BITS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
@@ -133,7 +132,7 @@ class TorchEngine:
         shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
         if restoration and self._kernels:
             weights = torch.tensor(restoration, dtype=shown.dtype, device=shown.device)
-            shown = self._run(restore, bounded(shown, 0.0, 1.0), self._kernels, weights)
+            shown = self._run(restore, shown.clamp(0, 1), self._kernels, weights)
             shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
         return shown
 

@@ -222,7 +222,7 @@ class PictureEncoder:
 
         Args:
             level: in units of 2^-12.
-            rounds: of the search.
+            rounds: of the search, at most.
             wanted: what to find, without a restoration filter.
             restores: whether to find what one can be solved for from.
             coded: whether to write the streams.

@@ -81,7 +81,7 @@ class EncoderOptions:
 
     @property
     def rounds(self) -> int:
-        """Rounds of the search for better symbols."""
+        """Rounds of the search for better symbols, at most."""
         return ROUNDS[self.effort]
 
     @property

@@ -131,7 +131,7 @@ class TileCoder:
             box: where it lies.
             features: as `features` gives them.
             level: in units of 2^-12.
-            rounds: of the search.
+            rounds: of the search, at most.
             restoration: weights of the restoration filter that the tile will be shown with.
             progress: told the number of rounds done after each.
 

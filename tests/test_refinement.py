@@ -189,6 +189,18 @@ def test_curvature_is_expected_of_photographs_and_of_slopes() -> None:
     assert estimate[0, 1, 2] > 3 * estimate[0, 0, 0]
 
 
+def test_one_place_spoils_no_means() -> None:
+    sample, still = np.ones((2, 10, 10), np.float32), np.zeros((2, 10, 10), np.float32)
+    calm, spoilt = (Curvature(sample.shape, np.array([0.5, 0.5])) for _ in range(2))
+    calm.add(still, Slopes(still, sample.copy()))
+    sample[:, 4, 4] = 1e9
+    spoilt.add(still, Slopes(still, sample))
+    ratio = spoilt.estimate() / calm.estimate()
+    assert ratio[:, 4, 4].min() > 3
+    ratio[:, 4, 4] = 1
+    assert ratio.max() < 1.5
+
+
 def test_steps_tell_the_curvature() -> None:
     """The slope of a parabola of curvature 5, where every sample says 1."""
     sample = np.ones((2, 3, 3), np.float32)

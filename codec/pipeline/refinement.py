@@ -13,7 +13,7 @@ mend the same error together overshoot. What it found is judged by its true cost
 and what rounding gives is the first candidate.
 
 What is expected of curvatures, and caution, were chosen by what 1 to 48 rounds saved on 4 to 16
-held-out tiles of 256x256 at four levels.
+held-out tiles of 256x256 at four or five levels.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ LEAST_PATIENCE, PATIENCE = 4, 6
 """Rounds without a better candidate, beyond the first half, before it does so too: at least so
 many, or all rounds divided by so much."""
 SETTLING = 12
-"""Rounds from there on, at most."""
+"""Rounds after it lost patience, at most."""
 WORTH = 1.0
 """Bits that a candidate must save."""
 

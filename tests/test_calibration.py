@@ -11,6 +11,7 @@ from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import Distortion
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
 from codec.model.objective import distortion_bits
+from codec.runtime.dead_zone import DeadZone
 from codec.runtime.tables import TOTAL
 from codec.runtime.torch_engine import TorchEngine
 from codec.training.calibration import (
@@ -74,13 +75,18 @@ def test_tables_without_symbols_stay_as_they_were() -> None:
     assert weights[20:, RATIOS.index(1.0)].min() > 0.9
 
 
-def test_symbols_are_those_of_files(model: RoundingAutoencoder, pictures: torch.Tensor) -> None:
-    counts = count_symbols(model, pictures, batch=4)
+@pytest.mark.parametrize("curvature", [None, 0.05])
+def test_symbols_are_those_of_files(
+    model: RoundingAutoencoder, pictures: torch.Tensor, curvature: float | None
+) -> None:
     anchors, positions = model.config.anchors, len(pictures) * 8 * 8
+    bends = None if curvature is None else torch.full((anchors, model.config.latent), curvature)
+    zone = None if bends is None else DeadZone(gaussian_tables(), bends.numpy())
+    counts = count_symbols(model, pictures, zone, batch=4)
     assert counts.sum() == anchors * positions * model.config.latent
     assert torch.equal(counts, counts.flip(1))
 
-    weights = export_model(model, "tiny", {})
+    weights = export_model(model, "tiny", {}, curvature=bends)
     engine, coder = TorchEngine(weights), LatentCoder(weights)
     exact = torch.zeros_like(counts)
     for picture in pictures:

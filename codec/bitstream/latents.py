@@ -1,15 +1,7 @@
 """Rounded latents to bytes and back: z, then y pass by pass, in one range-coded stream.
 
 Encoder and decoder walk the same exact prior; the encoder feeds it its own rounded values. It
-rounds to the nearest integers, but for a dead zone: a residual r = y - mu becomes 0 instead of
-+-1 where
-
-    |r| < 1/2 + (bits of +-1 - bits of 0) / (2 CAUTION c)
-
-with the bits of the exact tables, and c half the mean second derivative of the weighted distortion
-along the channel, in bits (`Weights.curvature`). With a CAUTION of 1 that is where bits and
-distortion would be less if each latent were alone; but errors towards what was predicted add up in
-the picture, and later passes predict less well from them.
+rounds to the nearest integers, but for a dead zone (`codec.runtime.dead_zone`).
 """
 
 from __future__ import annotations
@@ -25,7 +17,7 @@ from numpy.typing import NDArray
 
 from codec.bitstream.checksum import SymbolChecksum
 from codec.bitstream.range_coder import CoderTables, RangeDecoder, RangeEncoder
-from codec.model.config import LEVEL_BITS
+from codec.runtime.dead_zone import DeadZone
 from codec.runtime.dyadic import UNIT, Exact
 from codec.runtime.exact_prior import LatentGrid, Prediction
 from codec.runtime.hyper_context import Places, contexts, diagonals, everywhere, nearest_anchor
@@ -33,9 +25,6 @@ from codec.runtime.tables import FrequencyTables
 from codec.runtime.weights import Weights
 
 Table = NDArray[np.integer]
-
-CAUTION = 20.0
-"""Best of 10 to 80 on nine crops of 384x384 of photographs, where it saves 0.6 % (BD-rate)."""
 
 
 @dataclass(frozen=True)
@@ -136,28 +125,14 @@ class LatentCoder:
         return CoderTables(self._weights.y_tables)
 
     @cached_property
-    def _zeroing(self) -> NDArray[np.float64]:
-        """Bits that 0 instead of 1 or -1 saves, the mean of both, by table."""
-        tables, numbers = self._weights.y_tables, np.arange(len(self._weights.y_tables))
-        up, zero, down = (tables.bits(np.full_like(numbers, n), numbers) for n in (1, 0, -1))
-        return np.maximum((up + down) / 2 - zero, 0)
+    def _dead_zone(self) -> DeadZone | None:
+        curvature = self._weights.curvature
+        return None if curvature is None else DeadZone(self._weights.y_tables, curvature)
 
     def curvature(self, level: int) -> NDArray[np.float64] | None:
         """Half the mean second derivative of the weighted distortion along each channel of y, in
         bits, [M]; None if the model does not say."""
-        curvature = self._weights.curvature
-        if curvature is None:
-            return None
-        low, part = divmod(level, 1 << LEVEL_BITS)
-        ends = np.log(curvature[[low, min(low + 1, len(curvature) - 1)]].astype(np.float64))
-        share = part / (1 << LEVEL_BITS)
-        found: NDArray[np.float64] = np.exp((1 - share) * ends[0] + share * ends[1])
-        return found
-
-    def _widening(self, level: int) -> Exact | None:
-        """How far each bit moves the border of the dead zone, by channel of y."""
-        curvature = self.curvature(level)
-        return None if curvature is None else 1 / (2 * CAUTION * curvature)
+        return None if self._dead_zone is None else self._dead_zone.curvature(level)
 
     @cached_property
     def _z_coder(self) -> CoderTables:
@@ -197,7 +172,7 @@ class LatentCoder:
             dead_zone: False for the nearest integers everywhere, as for a model without curvature.
         """
         grid = self._grid(*y.shape[1:])
-        widening = self._widening(level) if dead_zone else None
+        zone = self._dead_zone if dead_zone else None
 
         def clamped(values: NDArray[np.int32], table: Table, tables: FrequencyTables) -> Symbols:
             return Symbols(tables.clamp(values, table), table, tables)
@@ -205,13 +180,13 @@ class LatentCoder:
         def rounding(number: int, packed: Exact) -> Choose:
             def choose(prediction: Prediction) -> Symbols:
                 residual = prediction.residual(packed)
-                nearest = np.rint(residual).astype(np.int32)
-                if widening is not None:
-                    bits = self._zeroing[prediction.table]
-                    border = 0.5 + bits * grid.spread(widening, number)
-                    nearest[(np.abs(nearest) == 1) & (np.abs(residual) < border)] = 0
+                if zone is None:
+                    symbols = np.rint(residual).astype(np.int32)
+                else:
+                    widening = grid.spread(zone.widening(level), number)
+                    symbols = zone.symbols(residual, prediction.table, widening)
                 table = prediction.table.reshape(-1)
-                return clamped(nearest.reshape(-1), table, self._weights.y_tables)
+                return clamped(symbols.reshape(-1), table, self._weights.y_tables)
 
             return choose
 

@@ -98,20 +98,21 @@ class RoundingAutoencoder(nn.Module):
         y_cells = gaussian_cell_probability(residual, sigma_of_level(scale_level))
         return y_hat, bits(y_cells), bits(z_cells)
 
-    def symbols(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Integers that a file would hold for y, and the tables that would code them.
+    def residuals(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """What a file would hold of y, before it is rounded, and the tables that would code it.
 
         Args:
             x: as in `forward`, like `level`.
 
         Returns:
-            (round(y - mu), number of the table), int64 [B, M, H/16, W/16] each; but for the
-            rounding of floats they are those of the exact prior.
+            (y - mu, number of the table, int64), [B, M, H/16, W/16] each, with mu and table
+            predicted from latents that are rounded to the nearest; but for the rounding of floats
+            they are those of the exact prior.
         """
         y = self.gain(self.g_a(x, level).float(), level)
         _, mu, scale_level, _ = self._walk(y, level, "rounded")
         table = (scale_level + 0.5).floor().clamp(0, SIGMA_LEVELS - 1)
-        return (y - mu).round().long(), table.long()
+        return y - mu, table.long()
 
     def hyper_symbols(self, features: Tensor, level: Tensor) -> Tensor:
         """Integers that a file would hold for z, int64 [B, hyper, H/64, W/64].

@@ -6,23 +6,27 @@ a sharper peak and longer tails. Each table becomes a mixture of Gaussians aroun
     p_s = sum_k w_sk N(0, (r_k s)^2)
     P(q) = sum_k w_sk (Phi((q + 1/2) / (r_k s)) - Phi((q - 1/2) / (r_k s)))
 
-whose weights maximise the likelihood of symbols counted on training pictures. P is still the
-integral of p over the unit cell; a file gets shorter, and nothing else changes.
+whose weights maximise the likelihood of symbols counted on training pictures, rounded as the
+encoder does. P is still the integral of p over the unit cell; a file gets shorter, and nothing else
+changes.
 
 How much the distortion bends along each channel of y tells the encoder how wide a dead zone may
-be, see `codec.bitstream.latents`.
+be, see `codec.runtime.dead_zone`.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.config import LEVEL_BITS
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
 from codec.model.objective import distortion_bits
+from codec.runtime.dead_zone import DeadZone
 
 RATIOS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
 """Deviations of the components in units of the table's scale."""
@@ -40,25 +44,34 @@ TINY = 1e-300
 
 
 @torch.no_grad()
-def count_symbols(model: RoundingAutoencoder, pictures: Tensor, batch: int = 8) -> Tensor:
+def count_symbols(
+    model: RoundingAutoencoder, pictures: Tensor, zone: DeadZone | None = None, batch: int = 8
+) -> Tensor:
     """How often each symbol occurs under each table, over all anchors.
 
     Args:
         pictures: uint8 [n, 3, H, W], sides multiples of 64, on the model's device.
+        zone: of the encoder; None for the nearest integers.
 
     Returns:
         float64 [64, 2 LIMIT + 1], symmetric about symbol 0 in the middle.
     """
     size = 2 * LIMIT + 1
-    counts = torch.zeros(SIGMA_LEVELS * size, dtype=torch.float64)
+    counts = np.zeros(SIGMA_LEVELS * size)
     for part in torch.split(pictures, batch):
         x = part.float() / 255
         for anchor in range(model.config.anchors):
-            symbols, table = model.symbols(x, torch.full((len(x),), float(anchor), device=x.device))
-            index = table * size + symbols.clamp(-LIMIT, LIMIT) + LIMIT
-            counts += torch.bincount(index.flatten().cpu(), minlength=len(counts))
-    counts = counts.reshape(SIGMA_LEVELS, size)
-    return (counts + counts.flip(1)) / 2
+            level = torch.full((len(x),), float(anchor), device=x.device)
+            residual, table = (values.cpu().numpy() for values in model.residuals(x, level))
+            if zone is None:
+                symbols = np.rint(residual).astype(np.int32)
+            else:
+                widening = zone.widening(anchor << LEVEL_BITS)
+                symbols = zone.symbols(residual, table, widening[:, None, None])
+            index = table * size + symbols.clip(-LIMIT, LIMIT) + LIMIT
+            counts += np.bincount(index.reshape(-1), minlength=len(counts))
+    by_table = torch.from_numpy(counts).reshape(SIGMA_LEVELS, size)
+    return (by_table + by_table.flip(1)) / 2
 
 
 def fit_mixtures(counts: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from codec.model.densities import (
 )
 from codec.model.hyperprior import CONTEXT_UNIT, HEAD_UNIT
 from codec.model.restoration import Kernels
+from codec.runtime.dead_zone import DeadZone
 from codec.runtime.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
 from codec.runtime.index_prior import POWERS
 from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
@@ -196,8 +197,9 @@ def export_weights(
     mixtures = curvature = kernels = hyper_counts = None
     finite = all(bool(p.isfinite().all()) for p in model.parameters())  # else the export refuses
     if finite and photographs is not None and isinstance(model, RoundingAutoencoder):
-        mixtures = fit_mixtures(count_symbols(model, photographs[:TABLE_PICTURES]))
         curvature = latent_curvature(model, photographs[:CURVATURE_PICTURES])
+        zone = None if curvature is None else DeadZone(gaussian_tables(), curvature.numpy())
+        mixtures = fit_mixtures(count_symbols(model, photographs[:TABLE_PICTURES], zone))
         hyper_counts = count_hyper_symbols(model, photographs)
         if model.config.distortion == "mse":
             kernels = fit_kernels(products(model, photographs))

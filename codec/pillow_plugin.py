@@ -110,9 +110,10 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     model = str(given.get("model", DEFAULT_MODEL))
     described = image.copy()
     for name in ("icc_profile", "exif", "xmp"):
-        content = given.get(name, image.info.get(name))
-        described.info[name] = content.tobytes() if isinstance(content, Image.Exif) else content
-    described.info = {name: content for name, content in described.info.items() if content}
+        content = given.get(name, described.info.pop(name, None))
+        if content:
+            raw = content.tobytes() if isinstance(content, Image.Exif) else content
+            described.info[name] = raw
     options: dict[str, Any] = {name: given[name] for name in _OPTIONS if name in given}
     try:
         codec = cached_codec(find_weights(model), DEVICE, LIMITS)

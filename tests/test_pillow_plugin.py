@@ -52,6 +52,14 @@ def test_modes(city: Image.Image, mode: str) -> None:
         assert shown.getchannel("A").getextrema() == (100, 100)
 
 
+def test_transparent_colours_of_a_palette(city: Image.Image) -> None:
+    image = city.convert("P")
+    image.info["transparency"] = 0
+    shown = Image.open(BytesIO(saved(image)))
+    assert shown.mode == "RGBA"
+    assert np.array_equal(np.asarray(shown)[:, :, 3], np.where(np.asarray(image) == 0, 0, 255))
+
+
 def test_rates(city: Image.Image) -> None:
     small, large = saved(city, quality=5), saved(city, quality=95)
     assert len(small) < len(large)

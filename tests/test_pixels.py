@@ -64,6 +64,19 @@ def test_16_bits_are_rounded_to_8() -> None:
     assert picture.samples[0, :, 0].tolist() == [0, 0, 1, 1, 255]
 
 
+def test_16_bits_keep_profile_and_transparency() -> None:
+    srgb, _ = swapped_srgb()
+    profile = srgb[:16] + b"GRAY" + srgb[20:]
+    image = Image.fromarray(np.array([[0, 128, 129, 385, 65535]], np.uint16))
+    image.info |= {"icc_profile": profile, "transparency": 129}
+    picture = from_image(image, to_8bit=True)
+    assert picture.grey
+    assert picture.metadata.icc == profile
+    alpha = picture.crop(picture.whole)[1]
+    assert alpha is not None
+    assert alpha.tolist() == [[255, 255, 0, 255, 255]]
+
+
 @pytest.mark.parametrize(
     ("shape", "grey", "alpha"),
     [

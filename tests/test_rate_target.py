@@ -83,7 +83,7 @@ def test_sizes(released_codec: Codec, photo: Image.Image) -> None:
     for size in (least, 1200, 2500):
         assert 0.99 * size <= len(released_codec.compress(photo, target_size=size)) <= size
     assert len(released_codec.compress(photo, target_size=10 * most)) == most
-    with pytest.raises(InputError, match=f"the smallest with this model has {least}"):
+    with pytest.raises(InputError, match=f"the closest of this model has {least}$"):
         released_codec.compress(photo, target_size=least - 1)
     data = released_codec.compress(photo, target_bpp=1.0)
     assert 0.99 <= 8 * len(data) / (photo.width * photo.height) <= 1.0
@@ -102,8 +102,23 @@ def test_psnrs(released_codec: Codec, photo: Image.Image) -> None:
         coded = released_codec.encode(photo, target_psnr=target)
         assert target <= coded.psnr < target + 0.1
     most = released_codec.encode_only(photo, 100, measure=True).psnr
-    with pytest.raises(InputError, match=f"the most with this model is {most:.2f}"):
+    with pytest.raises(InputError, match=f"the closest of this model has {most:.2f}$"):
         released_codec.compress(photo, target_psnr=80)
+
+
+def test_psnr_of_what_nobody_can_see(released_codec: Codec) -> None:
+    hidden = Image.new("RGBA", (64, 64), (1, 2, 3, 0))
+    assert released_codec.encode(hidden, target_psnr=40).psnr == math.inf
+
+
+def test_psnr_of_a_flat_picture_is_not_most_at_the_end(released_codec: Codec) -> None:
+    flat = Image.new("RGB", (24, 24), (200, 200, 200))
+    anchors = [100 * anchor / 7 for anchor in range(8)]
+    found = [released_codec.encode_only(flat, q, measure=True, effort=0).psnr for q in anchors]
+    most = max(found)
+    assert most > found[-1] + 0.1
+    coded = released_codec.encode(flat, target_psnr=most - 0.001, effort=0)
+    assert coded.psnr >= most - 0.001
 
 
 @pytest.mark.parametrize(

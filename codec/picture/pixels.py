@@ -88,7 +88,7 @@ def from_image(
             RGB, RGB and alpha). It is left as it is.
         keep: kinds of metadata to keep, of "icc", "exif", "xmp"; without "icc" colours become
             sRGB.
-        to_8bit: accept 16-bit grey pictures and keep their upper 8 bits.
+        to_8bit: accept 16-bit grey pictures, rounded to 8 bits.
 
     Raises:
         InputError: the image has no pixels, more than 8 bits, or an unknown mode.
@@ -176,9 +176,15 @@ def _exif_of(image: Image.Image) -> bytes:
 
 
 def _to_8bit(image: Image.Image) -> Image.Image:
-    """Grey samples of 16 bits, rounded to 8."""
+    """Grey samples of 16 bits rounded to 8, with what else the image holds."""
     samples = np.asarray(image).astype(np.int64)
-    return Image.fromarray(((samples.clip(0, 65535) + 128) // 257).astype(np.uint8))
+    grey = Image.fromarray(((samples.clip(0, 65535) + 128) // 257).astype(np.uint8))
+    info = dict(image.info)
+    hidden = info.pop("transparency", None)  # a sample of 16 bits, of which 8 would hide others too
+    if isinstance(hidden, int):
+        grey.putalpha(Image.fromarray(np.where(samples == hidden, 0, OPAQUE).astype(np.uint8)))
+    grey.info = info
+    return grey
 
 
 def _alpha_of(part: Image.Image) -> Plane:

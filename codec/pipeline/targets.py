@@ -26,6 +26,8 @@ PSNR_TOLERANCE = 0.02
 DECADES_OF_BYTES = 1.0
 SPAN_OF_PSNR = 12.0
 """What the whole ladder of the released model changes; first guesses of a search."""
+FLAWLESS = 140.0
+"""dB that stand for infinitely many: more than one wrong sample in the largest picture leaves."""
 ATTEMPTS = 5
 """Files that are made at most, with what the effort allows and without."""
 
@@ -67,14 +69,14 @@ def meet(
         encoded = _closest(encoder, _size_target(encoder, size), levels, wanted)
         if len(encoded.data) > size:
             least = len(encoded.data)
-            raise InputError(f"no file of {size} bytes: the smallest with this model has {least}")
+            raise InputError(f"no file of {size} bytes found; the closest of this model has {least}")
         return encoded
     if psnr is not None:
         wanted = Wanted(psnr=True, image=wanted.image)
         encoded = _closest(encoder, _psnr_target(encoder, psnr), levels, wanted)
         if encoded.psnr < psnr:
             most = encoded.psnr
-            raise InputError(f"no file of {psnr} dB: the most with this model is {most:.2f}")
+            raise InputError(f"no file of {psnr} dB found; the closest of this model has {most:.2f}")
         return encoded
     return encoder.encode(options.level(config), wanted)
 
@@ -96,18 +98,20 @@ def _psnr_target(encoder: PictureEncoder, psnr: float) -> _Target:
         sign=-1,
         tolerance=PSNR_TOLERANCE,
         span=SPAN_OF_PSNR,
-        expect=cache(lambda level: encoder.estimate(level, Wanted(psnr=True)).psnr),
-        measure=lambda encoded: encoded.psnr,
+        expect=cache(lambda level: min(encoder.estimate(level, Wanted(psnr=True)).psnr, FLAWLESS)),
+        measure=lambda encoded: min(encoded.psnr, FLAWLESS),
     )
 
 
 def _closest(encoder: PictureEncoder, target: _Target, levels: range, wanted: Wanted) -> Encoded:
-    """The file that comes closest from the right side; the last one of the ladder if none does."""
+    """The file that comes closest from the right side; if none does, the one that comes closest
+    from the other side, at the end of the ladder or, as of flat pictures, at one of its anchors."""
     for refined in (True, False) if encoder.tries else (False,):
         best = _try(encoder, target, levels, wanted, refined)
         if best:
             return best
-    last = levels[0 if target.sign > 0 else -1]
+    anchors = levels[:: max(1, (1 << LEVEL_BITS) // levels.step)]
+    last = min(anchors, key=lambda level: target.sign * target.expect(level))
     ways = (False, True) if encoder.tries else (False,)
     return max((encoder.encode(last, wanted, refined) for refined in ways), key=target.gap)
 

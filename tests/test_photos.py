@@ -10,7 +10,15 @@ import torch
 from PIL import Image
 
 from codec.errors import TrainingError
-from codec.training.photos import TILE, TilePool, count_tiles, find_photos, hold_out, tiles_of
+from codec.training.photos import (
+    TILE,
+    TilePool,
+    centre_crops,
+    count_tiles,
+    find_photos,
+    hold_out,
+    tiles_of,
+)
 from tests.conftest import CPU, DATA
 
 
@@ -70,6 +78,43 @@ def test_a_small_pool_rotates_through_every_tile(tmp_path: Path) -> None:
         seen |= shown(pool)
     assert seen == set(range(36))
     late.advance_to(256 * 50 - 56)  # as a resumed run does
+    assert torch.equal(pool._tiles, late._tiles)
+
+
+@pytest.fixture
+def damaged(photos: Path) -> Path:
+    """A folder with noise that cannot be decoded to its end, in two of ten files."""
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    for name in ("+.png", "z.png"):  # the first and the last
+        path = photos / name
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:300_000])
+    return photos
+
+
+def test_damaged_photographs_give_way_to_the_next(damaged: Path) -> None:
+    found = find_photos([damaged])
+    assert (found[0].name, found[-1].name, len(found)) == ("+.png", "z.png", 10)
+    good = {tiles_of(path)[0].tobytes() for path in found[1:-1]}
+    pool = TilePool(found, CPU, 1 << 30)
+    assert len(pool) == 10
+    assert {tile.numpy().tobytes() for tile in pool._tiles} == good
+    with pytest.raises(TrainingError, match="none of 1"):
+        TilePool(found[:1], CPU, 1 << 30)
+    crops = centre_crops(found, 64, 3)
+    assert crops is not None
+    assert crops.shape == (3, 3, 64, 64)
+    assert np.array_equal(crops[0], tiles_of(found[1])[0][:, 224:288, 224:288])
+    assert centre_crops(found[:1], 64, 3) is None
+
+
+def test_damaged_photographs_in_a_rotating_pool(damaged: Path) -> None:
+    for number in range(30):
+        Image.new("RGB", (512, 512), (number, 0, 0)).save(damaged / f"more{number}.png")
+    pool, late = (TilePool(find_photos([damaged]), CPU, 0) for _ in range(2))
+    for step in range(0, 256 * 50, 256):
+        pool.advance_to(step)
+    late.advance_to(256 * 49)
     assert torch.equal(pool._tiles, late._tiles)
 
 

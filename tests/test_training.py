@@ -229,6 +229,20 @@ def test_checkpoints_that_are_none(tmp_path: Path) -> None:
             load_checkpoint(path)
 
 
+def test_every_step_spreads_its_pictures_over_the_rates(
+    photos: Path, tmp_path: Path, tiny_config: ModelConfig
+) -> None:
+    trainer = Trainer(tmp_path, [photos], tiny_config, settings(steps=200))
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.stack([trainer._levels(8, generator) for _ in range(200)])
+    top = tiny_config.anchors - 1
+    slots = (levels / top * 8).floor().sort(1).values
+    assert torch.equal(slots, torch.arange(8.0).expand(200, 8))
+    # Of 200 uniform numbers the mean is within four deviations of the middle, in any order.
+    assert (levels.mean(0) / top - 0.5).abs().max() < 4 * 12**-0.5 / 200**0.5
+    trainer.close()
+
+
 def test_divergence_stops_the_run(photos: Path, tmp_path: Path, tiny_config: ModelConfig) -> None:
     trainer = Trainer(tmp_path, [photos], tiny_config, settings(steps=200))
     assert isinstance(trainer.model, RoundingAutoencoder)
@@ -254,16 +268,31 @@ def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: 
     with pytest.raises(SystemExit) as exit_:
         main(arguments.split())
     assert exit_.value.code == OutputExistsError.exit_code
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    kept = sorted(path.name for path in run.iterdir())
+    for refused in (
+        [str(empty)],
+        [str(photos), "--seed", "-1"],
+        [str(photos), "--learning-rate", "nan"],
+        [str(photos), "--batch", "0"],
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main(["train", *refused, "--out", str(run), "-f"])
+        assert exit_.value.code != 0
+        assert sorted(path.name for path in run.iterdir()) == kept
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), "--resume"])
     assert exit_.value.code == 2  # the shape of the model cannot change
     with pytest.raises(SystemExit) as exit_:
-        main(["train", str(photos), "--out", str(run), "--steps", "6", "--resume"])
+        main(["train", str(photos), "--out", str(run), "--steps", "6", "--batch", "3", "--resume"])
     assert exit_.value.code == 0
     assert Codec(run / "model.safetensors").weights.name == "mine"
     checkpoint = load_checkpoint(run / LAST)
     assert checkpoint.position.step == 6
-    assert checkpoint.training.crop == 64
+    assert (checkpoint.training.crop, checkpoint.training.batch_pixels) == (64, 3 * 64**2)
+    larger = checkpoint.training.changed({"crop": 128})
+    assert (larger.crop, larger.batch_pixels) == (128, 3 * 128**2)
 
 
 def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:

@@ -129,8 +129,14 @@ def parse_lambdas(
     "straight-through gradient. The rate always sees noise.",
 )
 @click.option("--optimiser", type=click.Choice(["adam", "muon"]), default="adam")
-@click.option("--learning-rate", default=1e-3, show_default=True)
-@click.option("--batch", default=8, show_default=True, help="Crops of a step at the first size.")
+@click.option("--learning-rate", type=POSITIVE, default=1e-3, show_default=True)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Crops of a step at the first size.",
+)
 @click.option("--crop", default=128, show_default=True, help="Side of the first crops.")
 @click.option(
     "--variety",
@@ -147,7 +153,7 @@ def parse_lambdas(
     help="Folder to validate on, instead of a share of PHOTOS.",
 )
 @click.option("--cache-mib", default=3072, show_default=True, help="Memory for decoded tiles.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing run.")
 @click.pass_context
 def train(ctx: click.Context, /, **options: Any) -> None:
@@ -180,7 +186,9 @@ def train(ctx: click.Context, /, **options: Any) -> None:
             raise click.UsageError(f"a resumed run keeps its {', '.join(sorted(fixed))}")
         if not has_state:
             raise TrainingError(f"{run}: no run to resume; leave out --resume to start one")
-        resume, training = resume_run(run, _training_settings(options, given))
+        resume, training = resume_run(
+            run, {name: options[name] for name in TRAINING_OPTIONS & given}
+        )
         model = resume.model
     else:
         if has_state and not options["force"]:
@@ -197,12 +205,11 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{run}: cannot be created ({error.strerror})") from error
-    if not resume:
-        clear_run(run)
-
     trainer = Trainer(
         run, options["photos"], model, training, resume, initial, options["validation"]
     )
+    if not resume and trainer.rank == 0:
+        clear_run(run)  # now that nothing is left that could be refused
     if trainer.pool.skipped:
         click.echo(f"{trainer.pool.skipped} unreadable photographs are left out", err=True)
     try:
@@ -254,6 +261,7 @@ CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4", "distortion"}
 VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
 MODEL_OPTIONS = {"lambdas", "prior", "rounding", "distortion"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {
+    "batch",
     "name",
     "steps",
     "minutes",
@@ -269,15 +277,7 @@ TRAINING_OPTIONS = {
     "cache_mib",
     "holdout",
 }
-"""Options that are fields of `TrainingConfig` under the same name."""
-
-
-def _training_settings(options: dict[str, Any], given: set[str]) -> dict[str, Any]:
-    """Fields of `TrainingConfig` for the options in `given`."""
-    settings = {name: options[name] for name in TRAINING_OPTIONS & given}
-    if given & {"batch", "crop"}:
-        settings["batch_pixels"] = options["batch"] * options["crop"] ** 2
-    return settings
+"""Options that are settings of training under the same name, see `TrainingConfig.changed`."""
 
 
 def _training_config(options: dict[str, Any]) -> TrainingConfig:
@@ -285,7 +285,9 @@ def _training_config(options: dict[str, Any]) -> TrainingConfig:
 
     if not (options["minutes"] or options["steps"]):
         options = options | {"minutes": DEFAULT_MINUTES}
-    return TrainingConfig(**_training_settings(options, set(options)))
+    return TrainingConfig(minutes=DEFAULT_MINUTES).changed(
+        {name: options[name] for name in TRAINING_OPTIONS}
+    )
 
 
 def _depths(options: dict[str, Any]) -> tuple[int, int]:

@@ -107,7 +107,7 @@ class Trainer:
             self.world,
         )
         self.pool.advance_to(self.position.step)
-        self.held_out = centre_crops(held_out[:VALIDATION_CROPS], CROP) if held_out else None
+        self.held_out = centre_crops(held_out, CROP, VALIDATION_CROPS)
 
         self.model = build_autoencoder(model)
         if resume:
@@ -152,7 +152,8 @@ class Trainer:
             forward = DistributedDataParallel(
                 forward, find_unused_parameters=True, broadcast_buffers=False
             )
-        return torch.compile(forward) if self.device.type == "cuda" else forward
+        # A run has four pairs of crop and surrogate at most, each compiled for its own shapes.
+        return torch.compile(forward, dynamic=False) if self.device.type == "cuda" else forward
 
     def _generator(self, step: int) -> torch.Generator:
         seed = (self.training.seed * 1_000_003 + step + 1) * 4099 + self.rank
@@ -265,7 +266,7 @@ class Trainer:
         return [point._asdict() for point in validate(self.average, crops)]
 
     def sample_for_export(self) -> Tensor:
-        """As `export_sample`, the same for every run of this seed."""
+        """As `export_sample`, always the same for one pool and seed."""
         return export_sample(self.pool, self._generator(-2))
 
     def save(self, name: str = LAST) -> None:
@@ -279,6 +280,11 @@ class Trainer:
                 self.average,
                 self.optimisers,
             )
+
+    def wait(self) -> None:
+        """Until all processes are here: none shall wait for another in a step, which is timed."""
+        if self.world > 1:
+            torch.distributed.barrier()
 
     def close(self) -> None:
         self.pool.close()
@@ -304,8 +310,7 @@ def train(
         with RunLog(trainer.run) if trainer.rank == 0 else nullcontext() as log:
             _run(trainer, log, report, log_every, save_every_seconds, stop_at, signals)
         trainer.save()
-        if trainer.world > 1:
-            torch.distributed.barrier()  # no process leaves while another still needs it
+        trainer.wait()  # no process leaves while another still needs it
 
 
 def _run(
@@ -333,6 +338,7 @@ def _run(
         if before_decay and trainer.progress >= trainer.training.decay_from:
             before_decay = False
             trainer.save(TRUNK)
+            trainer.wait()
         if attempts == log_every:
             entry: dict[str, Any] = {key: value / count for key, value in sums.items()}
             entry |= {"skipped": trainer.skipped} | vars(trainer.position)
@@ -343,6 +349,7 @@ def _run(
                 saved = trainer.position.elapsed
                 trainer.save()
                 entry["validation"] = trainer.validate() if log else []
+                trainer.wait()
             if log:
                 log.write(entry)
             if report:

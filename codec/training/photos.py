@@ -12,7 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,8 @@ class TilePool:
     """Random crops from a bounded pool of tiles.
 
     Args:
-        photos: picture files; unreadable ones are left out and counted in `skipped`.
+        photos: picture files; unreadable ones are left out and counted in `skipped`. One that
+            turns out to be damaged when its tiles are wanted gives way to the next good one.
         device: where the tiles live.
         cache_bytes: memory for tiles.
         seed: order of the photographs.
@@ -146,7 +147,7 @@ class TilePool:
         return len(self._tiles)
 
     def _load(self, first_entry: int, count: int, first_slot: int) -> None:
-        """Decode entries (cyclically) into consecutive slots; a bad file leaves its slots."""
+        """Decode entries (cyclically) into consecutive slots."""
         wanted = [self._entries[(first_entry + i) % len(self._entries)] for i in range(count)]
         runs = [
             (photo, [(number, slot) for slot, (_, number) in group])
@@ -156,10 +157,20 @@ class TilePool:
         for start in range(0, len(runs), at_once):
             part = runs[start : start + at_once]
             decoded = self._workers.map(_tiles_or_none, [photo for photo, _ in part])
-            for (_, places), tiles in zip(part, decoded, strict=True):
+            for (photo, places), tiles in zip(part, decoded, strict=True):
+                tiles = tiles or self._tiles_after(photo)
                 for number, slot in places:
-                    if number < len(tiles):
-                        self._tiles[slot] = torch.from_numpy(tiles[number])
+                    self._tiles[slot] = torch.from_numpy(tiles[number % len(tiles)])
+
+    def _tiles_after(self, photo: Path) -> list[NDArray[np.uint8]]:
+        """Tiles of the next photograph after a damaged one that can be decoded."""
+        photos = list(dict.fromkeys(other for other, _ in self._entries))
+        start = photos.index(photo) + 1
+        for other in photos[start:] + photos[:start]:
+            tiles = _tiles_or_none(other)
+            if tiles:
+                return tiles
+        raise TrainingError(f"none of {len(photos)} photographs can be decoded")
 
     def advance_to(self, step: int) -> None:
         """Bring the pool to the state it has at `step`; call with growing steps."""
@@ -210,8 +221,14 @@ def _tiles_or_none(photo: Path) -> list[NDArray[np.uint8]]:
         return []
 
 
-def centre_crops(photos: Iterable[Path], size: int) -> Tensor:
-    """The middle of the first tile of each photograph: [n, 3, size, size] uint8."""
+def centre_crops(photos: Iterable[Path], size: int, count: int) -> Tensor | None:
+    """The middle of the first tile of each of the first photographs that can be decoded.
+
+    Returns:
+        uint8 [at most `count`, 3, size, size]; None if there is none.
+    """
     start = (TILE - size) // 2
     cut = slice(start, start + size)
-    return torch.from_numpy(np.stack([tiles_of(photo)[0][:, cut, cut] for photo in photos]))
+    first = (tiles[0] for tiles in map(_tiles_or_none, photos) if tiles)
+    crops = [tile[:, cut, cut] for tile in islice(first, count)]
+    return torch.from_numpy(np.stack(crops)) if crops else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, Training
     would raise the rate again.
 
     Args:
-        changes: settings that differ from the checkpoint's.
+        changes: settings that differ from the checkpoint's, as `TrainingConfig.changed` has them.
 
     Raises:
         TrainingError: there is no checkpoint, or the settings make no sense.
@@ -36,7 +35,7 @@ def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, Training
     last = load_checkpoint(run / LAST)
     if "steps" in changes or "minutes" in changes:
         changes = {"steps": None, "minutes": None} | changes
-    training = dataclasses.replace(last.training, **changes)
+    training = last.training.changed(changes)
 
     def rate(config: TrainingConfig) -> float:
         step, elapsed = last.position.step, last.position.elapsed

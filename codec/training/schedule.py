@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,6 +79,19 @@ class TrainingConfig:
             TrainingError: values do not fit together.
         """
         return cls(**{**BEFORE, **values})
+
+    def changed(self, changes: Mapping[str, Any]) -> TrainingConfig:
+        """With other values of some fields, and of `batch`: crops of a step at the first size,
+        which stay as many when only their size changes.
+
+        Raises:
+            TrainingError: values do not fit together.
+        """
+        fields = dict(changes)
+        if {"batch", "crop"} & set(fields):
+            batch = fields.pop("batch", max(1, self.batch_pixels // self.crop**2))
+            fields["batch_pixels"] = batch * fields.get("crop", self.crop) ** 2
+        return dataclasses.replace(self, **fields)
 
     def check_fits(self, model: ModelConfig) -> None:
         """Check what depends on the model too.

@@ -46,16 +46,6 @@ def open_file(path: Path, max_bytes: int = MAX_BYTES) -> BinaryIO:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Contents of a file, or of standard input for `-`.
-
-    Raises:
-        InputError: as `open_file`.
-    """
-    with open_file(path, max_bytes) as file:
-        return file.read()
-
-
 def _slurp(file: BinaryIO, path: Path, max_bytes: int) -> BytesIO:
     data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
@@ -81,12 +71,14 @@ def check_target(path: Path, force: bool) -> None:
 
     Raises:
         OutputExistsError: it exists and `force` is not set.
-        OutputError: it is a folder, or its folder does not exist.
+        OutputError: it is a folder, a device or a pipe, or its folder does not exist.
     """
     if path == STANDARD:
         return
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file")
+    if path.exists() and not path.is_symlink() and not path.is_file():
+        raise OutputError(f"{path}: is no regular file; name one, or - for standard output")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
     if not force and (path.exists() or path.is_symlink()):

@@ -1,7 +1,8 @@
 """How much a picture may cost, decided from its header before anything is allocated.
 
 The constants were measured with the released model (`make bench` prints peak memory);
-they are upper bounds for models of its width and are not exact for others.
+they are upper bounds for models of its width, but for what `SEARCH_BYTES` says, and are not exact
+for others.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ before anything is decoded. The pixels come with `load()`.
 
 `save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`;
 `effort` (0..9); `tile_size`; `icc_profile`, `exif` and `xmp` (kept from `info` unless given; b""
-drops one); and `model`.
+drops one); and `model`. As with every format, Pillow empties an existing file before it asks the
+encoder: what cannot be encoded, such as a target out of reach, is lost.
 
 >>> from io import BytesIO
 >>> import codec.pillow_plugin

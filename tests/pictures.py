@@ -31,16 +31,21 @@ def reread(image: Image.Image, file_format: str = "PNG", **options: object) -> I
 
 def png_of_16_bits() -> bytes:
     """RGB, which Pillow cannot write."""
+    return png(4, 16, 2, [bytes(4 * 6)] * 3)
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
 
-    header = struct.pack(">IIBBBBB", 4, 3, 16, 2, 0, 0, 0)
-    rows = (b"\0" + bytes(4 * 6)) * 3
+def png(width: int, depth: int, kind: int, rows: list[bytes], transparent: bytes = b"") -> bytes:
+    """Of any depth; kind 0 is grey, 2 is RGB."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", width, len(rows), depth, kind, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
+        + (chunk(b"tRNS", transparent) if transparent else b"")
+        + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
         + chunk(b"IEND", b"")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -146,6 +147,33 @@ def test_bad_pictures(folder: Path, run: Run) -> None:
     assert sorted(p.suffix for p in folder.iterdir()) == [".png"] * 5
 
 
+def test_pillows_own_limit_is_not_ours(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert run("compress", folder / "city.png", *MODEL)[0] == 0
+
+
+def test_what_cannot_be_read_fails_alone(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "secret.png").write_bytes((folder / "city.png").read_bytes())
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: object) -> object:
+        if path.name == "secret.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path).name != "secret.png")
+    monkeypatch.setattr(Path, "open", refuse)
+    pictures = [folder / name for name in ("secret.png", "city.png")]
+    status, out, err = run("compress", *pictures, "-d", folder / "out", *MODEL)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"vqcodec: {pictures[0]}: cannot be read (Permission denied)\n")
+    assert [path.name for path in (folder / "out").iterdir()] == ["city.vqc"]
+
+
 def test_bad_targets(folder: Path, run: Run) -> None:
     source = folder / "city.png"
     existing = folder / "there.vqc"
@@ -240,7 +268,9 @@ def test_help_lists_the_exit_codes(run: Run) -> None:
         assert run(command, "--help")[0] == 0
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_interruption_leaves_nothing(folder: Path, number: int, status: int) -> None:
     large = folder / "large.png"
     Image.fromarray(np.zeros((3000, 3000, 3), np.uint8)).save(large)

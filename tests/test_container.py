@@ -190,6 +190,13 @@ def test_chunks_of_the_future() -> None:
     file = directory_file(struct.pack("<HB", 0, 1) + skipped + tile, payload=b"hi")
     assert read(file)[3] == Metadata()
     ContainerFile(BytesIO(file)).verify()
+    twice = directory_file(struct.pack("<HB", 0, 2) + skipped * 2 + tile, payload=b"hihi")
+    assert read(twice)[3] == Metadata()
+    ContainerFile(BytesIO(twice)).verify()
+    damaged = bytearray(twice)
+    damaged[-1] ^= 1
+    with pytest.raises(DamagedFileError):
+        ContainerFile(BytesIO(damaged)).verify()
     needed = struct.pack("<4sII", b"NEW ", 2, zlib.crc32(b"hi"))
     with pytest.raises(UnsupportedFileError, match="NEW"):
         read(directory_file(struct.pack("<HB", 0, 1) + needed + tile, payload=b"hi"))

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from codec.errors import InputError, OutputError, OutputExistsError
-from codec.files import read_file, write_file
+from codec.files import MAX_BYTES, open_file, write_file
+
+
+def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    with open_file(path, max_bytes) as file:
+        return file.read()
 
 
 def entries(folder: Path) -> list[str]:
@@ -53,6 +58,16 @@ def test_impossible_targets(tmp_path: Path) -> None:
         write_file(tmp_path / "no" / "a.bin", b"", force=False)
     with pytest.raises(OutputError, match="is a folder"):
         write_file(tmp_path, b"", force=True)
+
+
+def test_pipes_and_devices_are_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for target in (pipe, Path("/dev/null")):
+        with pytest.raises(OutputError, match="no regular file"):
+            write_file(target, b"abc", force=True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert entries(tmp_path) == ["pipe"]
 
 
 def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,14 @@ def test_golden_files_decode_for_ever(folder: str, name: str) -> None:
         assert difference(Codec(MODELS[folder]).decompress(data), shown.copy()) <= 1
 
 
+def test_iterators_and_buffers_will_do(tiny_codec: Codec, city: Image.Image) -> None:
+    described = city.copy()
+    described.info["xmp"] = b"<x/>"
+    data = tiny_codec.compress(described, keep=iter(["xmp"]))
+    for buffer in (bytearray(data), memoryview(data)):
+        assert tiny_codec.decompress(buffer).info["xmp"] == b"<x/>"
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     width=st.integers(1, 130),

@@ -64,6 +64,12 @@ def test_16_bits_are_rounded_to_8() -> None:
     assert picture.samples[0, :, 0].tolist() == [0, 0, 1, 1, 255]
 
 
+@pytest.mark.parametrize("sample", [-1, 65536])
+def test_samples_of_more_than_16_bits_are_refused(sample: int) -> None:
+    with pytest.raises(InputError, match="65535"):
+        from_image(Image.new("I", (4, 4), sample), to_8bit=True)
+
+
 def test_16_bits_keep_profile_and_transparency() -> None:
     srgb, _ = swapped_srgb()
     profile = srgb[:16] + b"GRAY" + srgb[20:]

@@ -83,7 +83,7 @@ def test_sizes(released_codec: Codec, photo: Image.Image) -> None:
     for size in (least, 1200, 2500):
         assert 0.99 * size <= len(released_codec.compress(photo, target_size=size)) <= size
     assert len(released_codec.compress(photo, target_size=10 * most)) == most
-    with pytest.raises(InputError, match=f"the closest of this model has {least}$"):
+    with pytest.raises(InputError, match=f"the closest has {least}$"):
         released_codec.compress(photo, target_size=least - 1)
     data = released_codec.compress(photo, target_bpp=1.0)
     assert 0.99 <= 8 * len(data) / (photo.width * photo.height) <= 1.0
@@ -102,8 +102,13 @@ def test_psnrs(released_codec: Codec, photo: Image.Image) -> None:
         coded = released_codec.encode(photo, target_psnr=target)
         assert target <= coded.psnr < target + 0.1
     most = released_codec.encode_only(photo, 100, measure=True).psnr
-    with pytest.raises(InputError, match=f"the closest of this model has {most:.2f}$"):
+    with pytest.raises(InputError, match=f"the closest has {most:.2f}$"):
         released_codec.compress(photo, target_psnr=80)
+
+
+def test_the_largest_rate(released_codec: Codec) -> None:
+    flat = Image.new("RGB", (24, 24), (200, 200, 200))
+    assert released_codec.compress(flat, target_bpp=1e308, effort=0)
 
 
 def test_psnr_of_what_nobody_can_see(released_codec: Codec) -> None:
@@ -127,6 +132,9 @@ def test_psnr_of_a_flat_picture_is_not_most_at_the_end(released_codec: Codec) ->
         {"target_size": 0},
         {"target_bpp": -1.0},
         {"target_psnr": float("nan")},
+        {"target_psnr": float("inf")},
+        {"target_psnr": 1e308},
+        {"target_bpp": float("inf")},
         {"target_size": 100, "target_bpp": 1.0},
         {"tile_size": 100},
         {"keep": ["gps"]},

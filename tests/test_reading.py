@@ -13,7 +13,7 @@ from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES
 from codec.picture.pixels import from_image
 from codec.picture.reading import READABLE
-from tests.pictures import file_of, png_of_16_bits, read, reread
+from tests.pictures import file_of, png, png_of_16_bits, read, reread
 
 
 def test_16_bit_colours_are_not_cut_silently() -> None:
@@ -22,6 +22,26 @@ def test_16_bit_colours_are_not_cut_silently() -> None:
             read(data)
         assert from_image(read(data, to_8bit=True), to_8bit=True).samples.shape == (3, 4, 3)
     assert read(b"P6 4 3 100\n" + bytes(36)).size == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "row", "hidden"),
+    [
+        (1, 0, b"\xc0", b"\0\1"),
+        (2, 0, b"\xf0", b"\0\3"),
+        (4, 0, b"\xff\x11", b"\0\x0f"),
+        (8, 0, b"\7\7\1\1", b"\0\7"),
+        (16, 0, b"\x12\x34" * 2 + b"\x12\x35" * 2, b"\x12\x34"),
+        (8, 2, b"\7\1\7" * 2 + b"\1\7\7" * 2, b"\0\7\0\1\0\7"),
+        (16, 2, b"\x12\x34" * 6 + b"\xff\x34" * 6, b"\x12\x34" * 3),
+    ],
+)
+def test_transparent_colours_of_any_depth(depth: int, kind: int, row: bytes, hidden: bytes) -> None:
+    image = read(png(4, depth, kind, [row], hidden), to_8bit=True)
+    picture = from_image(image, to_8bit=True)
+    alpha = picture.crop(picture.whole)[1]
+    assert alpha is not None
+    assert alpha.tolist() == [[0, 0, 255, 255]]
 
 
 def test_a_jpeg_with_a_second_picture_is_its_first(city: Image.Image) -> None:

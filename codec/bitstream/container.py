@@ -306,8 +306,10 @@ class ContainerFile:
         for chunk_type, size, checksum in _CHUNK.iter_unpack(chunks):
             if not chunk_type[:1].islower():
                 raise UnsupportedFileError(f"uses a chunk of a newer program ({chunk_type!r})")
-            kind = kinds.get(chunk_type, repr(chunk_type))
-            if kind in self.metadata_sections or size > MAX_BYTES:
+            kind = kinds.get(chunk_type)
+            if kind is None:  # of a newer program, as often and as long as that wants it
+                kind = f"{chunk_type!r} at {offset}"
+            elif kind in self.metadata_sections or size > MAX_BYTES:
                 raise DamagedFileError(f"damaged: impossible {kind} metadata")
             self.metadata_sections[kind] = Section(kind, offset, size, checksum)
             offset += size

@@ -93,7 +93,10 @@ def terminate(number: int, frame: FrameType | None) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented status."""
-    signal.signal(signal.SIGTERM, terminate)  # so that unfinished output is removed
+    for name in ("SIGTERM", "SIGHUP"):  # so that unfinished output is removed
+        number = getattr(signal, name, None)  # there is no SIGHUP on Windows
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, terminate)
     # The exact prior's matrices are so small that a second BLAS thread hardly helps; but it goes on
     # waiting busily, on the very cores that the transforms want: with one a picture decodes in 0.8
     # of the time (768x512, two cores).

@@ -12,7 +12,8 @@ import click
 
 from codec.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path(readable=False, path_type=Path)
+"""What cannot be read fails by itself, not the whole command."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
@@ -45,7 +46,10 @@ class Bytes(click.ParamType[int]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?)b?", str(value).strip().lower())
         if not match or match[2] not in _UNITS:
             self.fail(f"{value!r} is no number of bytes; examples: 50000, 50k, 1.5G, 800Mi")
-        return int(float(match[1]) * _UNITS[match[2]])
+        count = float(match[1]) * _UNITS[match[2]]
+        if not math.isfinite(count):
+            self.fail(f"{value} is no number that can be used", param, ctx)
+        return int(count)
 
 
 class Region(click.ParamType[tuple[int, int, int, int]]):

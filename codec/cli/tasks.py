@@ -50,11 +50,8 @@ class Machine:
 
 @lru_cache(maxsize=2)
 def _load(model: str, device: str, precision: Precision, limits: Limits) -> Codec:
-    from PIL import Image
-
     from codec.pipeline import Codec
 
-    Image.MAX_IMAGE_PIXELS = None  # the command line has a limit of its own
     return Codec(model, device, precision, limits)
 
 
@@ -92,8 +89,11 @@ class CompressTask:
     """Whether to show progress inside a picture."""
 
     def __call__(self, job: Job) -> dict[str, Any]:
+        from PIL import Image
+
         from codec.picture.reading import open_picture
 
+        Image.MAX_IMAGE_PIXELS = None  # --max-pixels is the limit here
         began = time.perf_counter()
         machine = self.machine
         with naming(job.source), open_file(job.source) as file:
@@ -166,10 +166,12 @@ class DecompressTask:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Put the file's name in front of an error's message."""
+    """Put the file's name in front of an error's message, where it is not there already."""
     try:
         yield
     except CodecError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
         raise type(error)(f"{path}: {error}") from error
 
 

@@ -176,9 +176,15 @@ def _exif_of(image: Image.Image) -> bytes:
 
 
 def _to_8bit(image: Image.Image) -> Image.Image:
-    """Grey samples of 16 bits rounded to 8, with what else the image holds."""
+    """Grey samples of 16 bits rounded to 8, with what else the image holds.
+
+    Raises:
+        InputError: there are samples below 0 or above 65535.
+    """
     samples = np.asarray(image).astype(np.int64)
-    grey = Image.fromarray(((samples.clip(0, 65535) + 128) // 257).astype(np.uint8))
+    if samples.min() < 0 or samples.max() > 65535:
+        raise InputError("samples below 0 or above 65535 are not supported; scale to 8 bits")
+    grey = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
     info = dict(image.info)
     hidden = info.pop("transparency", None)  # a sample of 16 bits, of which 8 would hide others too
     if isinstance(hidden, int):

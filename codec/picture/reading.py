@@ -25,6 +25,9 @@ _TIFF_TAGS = {
 }
 """What describes the photograph: TIFF has it among the tags that lay out the pixels."""
 
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""What a step of a shallow sample is in 8 bits, by Pillow's name for what a file holds."""
+
 
 def open_picture(
     file: BinaryIO, limits: Limits, frame: int | None = None, to_8bit: bool = False
@@ -49,6 +52,7 @@ def open_picture(
             _check(image, limits, to_8bit)
             _choose_frame(image, frame)
             exif = _exif_of_tiff(image) if image.format == "TIFF" else None
+            _scale_transparency(image)
             image.load()
             if exif is not None:  # collected before, while the file's directories could be read
                 image.info["exif"] = exif
@@ -73,6 +77,16 @@ def _check(image: ImageFile.ImageFile, limits: Limits, to_8bit: bool) -> None:
         deep = ";16" in str(raw_mode) or (image.format == "PPM" and rest and rest[0] > 255)
         if deep and not to_8bit:
             raise InputError(DEEP)
+
+
+def _scale_transparency(image: ImageFile.ImageFile) -> None:
+    """PNG names a transparent colour in units of its own depth; Pillow scales the others alone."""
+    hidden = image.info.get("transparency")
+    raw_mode = image.tile[0].args if image.tile else None
+    if isinstance(hidden, int) and raw_mode in _GREY_STEPS:
+        image.info["transparency"] = hidden * _GREY_STEPS[raw_mode]
+    elif isinstance(hidden, tuple) and raw_mode == "RGB;16B":
+        image.info["transparency"] = tuple(sample >> 8 for sample in hidden)
 
 
 def _choose_frame(image: ImageFile.ImageFile, frame: int | None) -> None:

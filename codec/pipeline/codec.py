@@ -190,7 +190,7 @@ class Codec:
 
     def decompress(
         self,
-        data: bytes | BinaryIO | ContainerFile,
+        data: bytes | bytearray | memoryview | BinaryIO | ContainerFile,
         region: tuple[int, int, int, int] | None = None,
         progress: Progress | None = None,
         levels: int | None = None,
@@ -213,7 +213,7 @@ class Codec:
             InputError: the region lies outside the picture, or there are fewer levels.
             LimitError: more pixels or memory than `limits` allow.
         """
-        if isinstance(data, bytes):
+        if isinstance(data, bytes | bytearray | memoryview):
             data = BytesIO(data)
         file = data if isinstance(data, ContainerFile) else ContainerFile(data, self.limits)
         header, grid = file.header, file.grid
@@ -267,7 +267,9 @@ class Codec:
         return image
 
     def decompress_array(
-        self, data: bytes | BinaryIO, region: tuple[int, int, int, int] | None = None
+        self,
+        data: bytes | bytearray | memoryview | BinaryIO,
+        region: tuple[int, int, int, int] | None = None,
     ) -> NDArray[np.uint8]:
         """As `decompress`, as samples [H, W] of a grey picture, else [H, W, 2..4]."""
         return np.asarray(self.decompress(data, region))

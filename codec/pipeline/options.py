@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TypedDict
@@ -64,12 +65,13 @@ class EncoderOptions:
     not all models have the filter."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", tuple(self.keep))  # an iterator can be read only once
         rates = [f.name for f in fields(self)[:5] if getattr(self, f.name) is not None]
         if len(rates) > 1:
             raise InputError(f"give one of {' and '.join(rates)}, not both")
         for name in rates:
-            if name.startswith("target") and not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive")
+            if name.startswith("target") and not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be a positive number")
         unknown = set(self.keep) - set(KINDS)
         if unknown:
             raise InputError(f"unknown metadata {sorted(unknown)}; known: {', '.join(KINDS)}")

@@ -66,7 +66,8 @@ class Search(Generic[T]):
             if last is not None and level != last[0] and (value - last[1]) * (level - last[0]) > 0:
                 slope = (value - last[1]) / (level - last[0])
             last = level, value
-            step = level + round((aim - value) / slope)
+            reach = high - low + 2  # a step beyond is no more than a step outside
+            step = level + round(max(-reach, min((aim - value) / slope, reach)))
             level = step if low <= step <= high else self._inside(step, low, high)
         return best[1] if best else None
 

@@ -26,6 +26,8 @@ PSNR_TOLERANCE = 0.02
 DECADES_OF_BYTES = 1.0
 SPAN_OF_PSNR = 12.0
 """What the whole ladder of the released model changes; first guesses of a search."""
+LARGEST_SIZE = 1 << 62
+"""Bytes of a file that no rate per pixel asks for."""
 FLAWLESS = 140.0
 """dB that stand for infinitely many: more than one wrong sample in the largest picture leaves."""
 ATTEMPTS = 5
@@ -64,19 +66,19 @@ def meet(
     levels = range(0, ((config.anchors - 1) << LEVEL_BITS) + 1, config.level_step)
     size, psnr = options.target_size, options.target_psnr
     if options.target_bpp is not None:
-        size = math.floor(options.target_bpp * encoder.grid.whole.area / 8)
+        size = math.floor(min(options.target_bpp * encoder.grid.whole.area / 8, LARGEST_SIZE))
     if size is not None:
         encoded = _closest(encoder, _size_target(encoder, size), levels, wanted)
         if len(encoded.data) > size:
             least = len(encoded.data)
-            raise InputError(f"no file of {size} bytes found; the closest of this model has {least}")
+            raise InputError(f"no file of {size} bytes found; the closest has {least}")
         return encoded
     if psnr is not None:
         wanted = Wanted(psnr=True, image=wanted.image)
         encoded = _closest(encoder, _psnr_target(encoder, psnr), levels, wanted)
         if encoded.psnr < psnr:
             most = encoded.psnr
-            raise InputError(f"no file of {psnr} dB found; the closest of this model has {most:.2f}")
+            raise InputError(f"no file of {psnr} dB found; the closest has {most:.2f}")
         return encoded
     return encoder.encode(options.level(config), wanted)
 

@@ -25,10 +25,13 @@ def open_file(path: Path, max_bytes: int = MAX_BYTES) -> BinaryIO:
     """A file open for reading and seeking; `-` and pipes are read to their end first.
 
     Raises:
-        InputError: the file is missing, a folder, unreadable or longer than `max_bytes`.
+        InputError: the file is missing, a folder, unreadable or longer than `max_bytes`, or
+            standard input is closed.
     """
     try:
         if path == STANDARD:
+            if sys.stdin is None:
+                raise InputError("standard input is closed; name a file")
             return _slurp(sys.stdin.buffer, path, max_bytes)
         file = path.open("rb")
         if file.seekable() and path.is_file():
@@ -142,6 +145,8 @@ def _write_to(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> No
 
 
 def _write_standard(content: bytes | Callable[[BinaryIO], None]) -> None:
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; name a file")
     buffer = BytesIO()  # whoever writes may want to seek
     _write_to(buffer, content)
     try:

@@ -280,6 +280,8 @@ def test_interruption_leaves_nothing(folder: Path, number: int, status: int) -> 
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Whoever runs the tests in the background may ignore the signal, and so would the program.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     while process.poll() is None:  # wait until it has the large picture in memory
         resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * 4096

@@ -107,6 +107,15 @@ def test_unreadable_inputs(tmp_path: Path) -> None:
         read_file(path, max_bytes=99)
 
 
+def test_closed_standard_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(InputError, match="closed"):
+        open_file(Path("-"))
+    with pytest.raises(OutputError, match="closed"):
+        write_file(Path("-"), b"abc", force=False)
+
+
 def test_disks_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(source: object, target: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")

@@ -83,7 +83,7 @@ def test_sizes(released_codec: Codec, photo: Image.Image) -> None:
     for size in (least, 1200, 2500):
         assert 0.99 * size <= len(released_codec.compress(photo, target_size=size)) <= size
     assert len(released_codec.compress(photo, target_size=10 * most)) == most
-    with pytest.raises(InputError, match=f"the closest has {least}$"):
+    with pytest.raises(InputError, match=f"the smallest has {least}$"):
         released_codec.compress(photo, target_size=least - 1)
     data = released_codec.compress(photo, target_bpp=1.0)
     assert 0.99 <= 8 * len(data) / (photo.width * photo.height) <= 1.0
@@ -102,7 +102,7 @@ def test_psnrs(released_codec: Codec, photo: Image.Image) -> None:
         coded = released_codec.encode(photo, target_psnr=target)
         assert target <= coded.psnr < target + 0.1
     most = released_codec.encode_only(photo, 100, measure=True).psnr
-    with pytest.raises(InputError, match=f"the closest has {most:.2f}$"):
+    with pytest.raises(InputError, match=f"the best has {most:.2f}$"):
         released_codec.compress(photo, target_psnr=80)
 
 

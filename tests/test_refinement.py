@@ -339,6 +339,12 @@ def test_steps_end_where_tables_end() -> None:
     assert _bits_of_step(symbols, -1).tolist() == pytest.approx([math.inf, -24, 0], abs=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_pixel_is_searched_without_warnings(tiny_codec: Codec) -> None:
+    coded = tiny_codec.encode(Image.new("RGB", (1, 1), (200, 30, 90)), effort=5)
+    assert coded.reconstruction.size == (1, 1)
+
+
 def with_dead_zone(weights: Weights, curvature: float) -> Weights:
     shape = weights.config.anchors, weights.config.latent
     tensors = {**weights.tensors, "tables.curvature": np.full(shape, curvature, np.float32)}

@@ -380,7 +380,14 @@ def test_an_interrupted_run_stops_at_a_step_and_resumes(
 
 def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    arguments = f"-m codec train {photos} --out {run} --steps 4 --width 8 --latent 8 --hyper 4"
+    program = tmp_path / "program.py"  # whose export measures on few pictures
+    program.write_text(
+        "from codec.cli.main import main\n"
+        "from codec.training import loop\n"
+        "loop.EXPORT_CROPS = 16\n"
+        "main()\n"
+    )
+    arguments = f"{program} train {photos} --out {run} --steps 4 --width 8 --latent 8 --hyper 4"
     arguments += " --prior 8 --blocks 1,1 --batch 2 --crop 64 --holdout 0 --cache-mib 13"
     run_in_two_processes(arguments)
     assert load_checkpoint(run / LAST).position.step == 4

@@ -152,7 +152,13 @@ def parse_lambdas(
     multiple=True,
     help="Folder to validate on, instead of a share of PHOTOS.",
 )
-@click.option("--cache-mib", default=3072, show_default=True, help="Memory for decoded tiles.")
+@click.option(
+    "--cache-mib",
+    type=click.IntRange(min=1),
+    default=3072,
+    show_default=True,
+    help="Memory for decoded tiles.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing run.")
 @click.pass_context

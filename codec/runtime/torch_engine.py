@@ -118,8 +118,8 @@ class TorchEngine:
             return samples
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
-        """A tensor on the device where the transforms run."""
-        return torch.from_numpy(array).to(self._device)
+        """A tensor on the device where the transforms run; a copy where the array is read-only."""
+        return torch.from_numpy(np.require(array, requirements="W")).to(self._device)
 
     def show(self, y_hat: Tensor, level: int, restoration: Sequence[int] = ()) -> Tensor:
         """As `synthesise`, on tensors, and differentiable."""

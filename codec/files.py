@@ -74,13 +74,14 @@ def check_target(path: Path, force: bool) -> None:
 
     Raises:
         OutputExistsError: it exists and `force` is not set.
-        OutputError: it is a folder, a device or a pipe, or its folder does not exist.
+        OutputError: it is a folder, a device or a pipe, or a link to one, or its folder does not
+            exist.
     """
     if path == STANDARD:
         return
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file")
-    if path.exists() and not path.is_symlink() and not path.is_file():
+    if path.exists() and not path.is_file():
         raise OutputError(f"{path}: is no regular file; name one, or - for standard output")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")

@@ -63,11 +63,14 @@ def test_impossible_targets(tmp_path: Path) -> None:
 def test_pipes_and_devices_are_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for target in (pipe, Path("/dev/null")):
+    link = tmp_path / "link"  # as /dev/stdout is one
+    link.symlink_to(pipe)
+    for target in (pipe, link, Path("/dev/null")):
         with pytest.raises(OutputError, match="no regular file"):
             write_file(target, b"abc", force=True)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
-    assert entries(tmp_path) == ["pipe"]
+    assert link.readlink() == pipe
+    assert entries(tmp_path) == ["link", "pipe"]
 
 
 def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,11 +289,8 @@ TRAINING_OPTIONS = {
 def _training_config(options: dict[str, Any]) -> TrainingConfig:
     from codec.training.schedule import TrainingConfig
 
-    if not (options["minutes"] or options["steps"]):
-        options = options | {"minutes": DEFAULT_MINUTES}
-    return TrainingConfig(minutes=DEFAULT_MINUTES).changed(
-        {name: options[name] for name in TRAINING_OPTIONS}
-    )
+    chosen = {name: options[name] for name in TRAINING_OPTIONS if options[name] is not None}
+    return TrainingConfig(minutes=DEFAULT_MINUTES).changed(chosen)
 
 
 def _depths(options: dict[str, Any]) -> tuple[int, int]:

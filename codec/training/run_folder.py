@@ -33,8 +33,6 @@ def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, Training
         TrainingError: there is no checkpoint, or the settings make no sense.
     """
     last = load_checkpoint(run / LAST)
-    if "steps" in changes or "minutes" in changes:
-        changes = {"steps": None, "minutes": None} | changes
     training = last.training.changed(changes)
 
     def rate(config: TrainingConfig) -> float:

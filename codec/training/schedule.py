@@ -82,12 +82,14 @@ class TrainingConfig:
 
     def changed(self, changes: Mapping[str, Any]) -> TrainingConfig:
         """With other values of some fields, and of `batch`: crops of a step at the first size,
-        which stay as many when only their size changes.
+        which stay as many when only their size changes. Steps and minutes replace each other.
 
         Raises:
             TrainingError: values do not fit together.
         """
         fields = dict(changes)
+        if {"steps", "minutes"} & set(fields):
+            fields = {"steps": None, "minutes": None} | fields
         if {"batch", "crop"} & set(fields):
             batch = fields.pop("batch", max(1, self.batch_pixels // self.crop**2))
             fields["batch_pixels"] = batch * fields.get("crop", self.crop) ** 2

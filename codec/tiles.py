@@ -15,6 +15,16 @@ MIN_TILE = 256
 MAX_TILE = 65_535 // TILE_UNIT * TILE_UNIT
 
 
+def check_tile_size(side: int) -> None:
+    """Check the side of tiles in pixels; 0 stands for no tiles.
+
+    Raises:
+        InputError: no file has tiles of this side.
+    """
+    if side and (side % TILE_UNIT or not MIN_TILE <= side <= MAX_TILE):
+        raise InputError(f"tile sizes are multiples of {TILE_UNIT} in {MIN_TILE}..{MAX_TILE}")
+
+
 @dataclass(frozen=True)
 class Box:
     """A half-open rectangle of pixels or latent positions."""

@@ -49,3 +49,13 @@ def png(width: int, depth: int, kind: int, rows: list[bytes], transparent: bytes
         + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
         + chunk(b"IEND", b"")
     )
+
+
+def tiff(width: int, depth: int, photometric: int, row: bytes) -> bytes:
+    """One row of grey, of depths that Pillow cannot write; photometric 0 has white as 0."""
+    values = {256: width, 257: 1, 258: depth, 259: 1, 262: photometric, 277: 1, 278: 1}
+    start = 8 + 2 + 12 * (len(values) + 2) + 4
+    directory = dict(sorted((values | {273: start, 279: len(row)}).items()))
+    entries = (struct.pack("<HHII", tag, 4, 1, value) for tag, value in directory.items())
+    count = struct.pack("<H", len(directory))
+    return b"II*\0" + struct.pack("<I", 8) + count + b"".join(entries) + bytes(4) + row

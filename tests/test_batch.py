@@ -180,6 +180,8 @@ def test_linked_folders_are_not_followed(tree: Path, run: Run) -> None:
         (["a.png", "--strip", "--keep", "icc"], "not both"),
         (["a.png", "--target-size", "1k", "--target-bpp", "1"], "not both"),
         (["a.png", "--target-size", "lots"], "50k"),
+        (["a.png", "--target-size", "0"], "less than 1"),
+        (["a.png", "--tile-size", "100"], "multiples of 64"),
         (["a.png", "--keep", "gps"], "icc, exif, xmp"),
         (["a.png", "-j", "0"], "-j"),
     ],

@@ -143,7 +143,8 @@ def test_bad_pictures(folder: Path, run: Run) -> None:
         fails(run("compress", folder / name, target, *MODEL), 1, word)
         assert not target.exists()
     fails(run("compress", folder, *MODEL), 1, "folder")
-    fails(run("compress", folder / "city.png", "--device", "nonsense", *MODEL), 1, "nonsense")
+    for device in ("nonsense", "meta"):
+        fails(run("compress", folder / "city.png", "--device", device, *MODEL), 1, device)
     assert sorted(p.suffix for p in folder.iterdir()) == [".png"] * 5
 
 

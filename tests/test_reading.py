@@ -13,7 +13,7 @@ from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES
 from codec.picture.pixels import from_image
 from codec.picture.reading import READABLE
-from tests.pictures import file_of, png, png_of_16_bits, read, reread
+from tests.pictures import file_of, png, png_of_16_bits, read, reread, tiff
 
 
 def test_16_bit_colours_are_not_cut_silently() -> None:
@@ -42,6 +42,23 @@ def test_transparent_colours_of_any_depth(depth: int, kind: int, row: bytes, hid
     alpha = picture.crop(picture.whole)[1]
     assert alpha is not None
     assert alpha.tolist() == [[0, 0, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("depth", "photometric", "row", "grey"),
+    [
+        (16, 1, b"\0\0\1\1\x7f\x7f\xff\xff", [0, 1, 127, 255]),
+        (16, 0, b"\0\0\1\1\x7f\x7f\xff\xff", [255, 254, 128, 0]),
+        (12, 1, b"\x00\x00\x10\x7f\x7f\xff", [0, 1, 127, 255]),
+    ],
+)
+def test_deep_tiff_is_as_bright_as_shown(
+    depth: int, photometric: int, row: bytes, grey: list[int]
+) -> None:
+    data = tiff(4, depth, photometric, row)
+    with pytest.raises(InputError, match="--to-8bit"):
+        from_image(read(data))
+    assert from_image(read(data, to_8bit=True), to_8bit=True).samples[0, :, 0].tolist() == grey
 
 
 def test_a_jpeg_with_a_second_picture_is_its_first(city: Image.Image) -> None:

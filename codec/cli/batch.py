@@ -6,10 +6,11 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import active_children
+from multiprocessing import active_children, parent_process
 from typing import Any, Protocol
 
 import click
@@ -176,6 +177,14 @@ def _start_worker() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent acts
     signal.signal(signal.SIGTERM, terminate)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed outright tells its workers nothing."""
+    if parent := parent_process():
+        parent.join()
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _report(task: Task, outcome: Outcome, settings: Settings) -> None:

@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from codec.cli.batch import Settings, run_batch
-from codec.cli.options import PATH, POSITIVE, QUALITY, Bytes, Kinds, Region, with_shared_options
+from codec.cli.options import (
+    PATH,
+    POSITIVE,
+    QUALITY,
+    Bytes,
+    Kinds,
+    Region,
+    TileSize,
+    with_shared_options,
+)
 from codec.cli.plan import Rename, plan
 from codec.cli.tasks import SUFFIX, CompressTask, DecompressTask, Machine, Writing
 from codec.files import STANDARD
@@ -32,7 +41,7 @@ RATES = {
     "--lambda", "lmbda", type=float, help="Slope of the model's objective, instead of -q."
 )
 @click.option("--target-bpp", type=POSITIVE, help="Bits per pixel of the file, never exceeded.")
-@click.option("--target-size", type=Bytes(), help="Bytes of the file, never exceeded.")
+@click.option("--target-size", type=Bytes(minimum=1), help="Bytes of the file, never exceeded.")
 @click.option("--target-psnr", type=POSITIVE, help="dB, reached or exceeded.")
 @click.option(
     "--effort",
@@ -45,7 +54,7 @@ RATES = {
 @click.option("--frame", type=click.IntRange(min=0), help="Of an animation, counted from 0.")
 @click.option(
     "--tile-size",
-    type=click.IntRange(min=0),
+    type=TileSize(),
     help="Side of tiles, a multiple of 64; 0 for none; default 1024 above 2 megapixels.",
 )
 @with_shared_options

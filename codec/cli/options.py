@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from codec.errors import InputError
 from codec.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
+from codec.tiles import check_tile_size
 
 PATH = click.Path(readable=False, path_type=Path)
 """What cannot be read fails by itself, not the whole command."""
@@ -40,6 +42,9 @@ class Bytes(click.ParamType[int]):
 
     name = "BYTES"
 
+    def __init__(self, minimum: int = 0) -> None:
+        self._minimum = minimum
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
@@ -49,7 +54,23 @@ class Bytes(click.ParamType[int]):
         count = float(match[1]) * _UNITS[match[2]]
         if not math.isfinite(count):
             self.fail(f"{value} is no number that can be used", param, ctx)
+        if count < self._minimum:
+            self.fail(f"{value} is less than {self._minimum}", param, ctx)
         return int(count)
+
+
+class TileSize(click.ParamType[int]):
+    """Side of tiles in pixels, or 0."""
+
+    name = "PIXELS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        side = click.INT.convert(value, param, ctx)
+        try:
+            check_tile_size(side)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+        return int(side)
 
 
 class Region(click.ParamType[tuple[int, int, int, int]]):

@@ -28,6 +28,9 @@ _TIFF_TAGS = {
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
 """What a step of a shallow sample is in 8 bits, by Pillow's name for what a file holds."""
 
+_WHITE_IS_ZERO = 0
+"""A value of TIFF's PhotometricInterpretation."""
+
 
 def open_picture(
     file: BinaryIO, limits: Limits, frame: int | None = None, to_8bit: bool = False
@@ -53,10 +56,14 @@ def open_picture(
             _choose_frame(image, frame)
             exif = _exif_of_tiff(image) if image.format == "TIFF" else None
             _scale_transparency(image)
+            ramp = _ramp_of_tiff(image) if image.format == "TIFF" else None
             image.load()
             if exif is not None:  # collected before, while the file's directories could be read
                 image.info["exif"] = exif
-            return image
+            if ramp is None:
+                return image
+            scale, offset = ramp
+            return image.point(lambda sample: sample * scale + offset)
         except InputError:
             raise
         except UnidentifiedImageError as error:
@@ -100,6 +107,18 @@ def _choose_frame(image: ImageFile.ImageFile, frame: int | None) -> None:
         raise InputError(f"has no frame {frame}; frames are numbered 0..{frames - 1}")
     if frame:
         image.seek(frame)
+
+
+def _ramp_of_tiff(image: ImageFile.ImageFile) -> tuple[float, float] | None:
+    """Scale and offset to 16-bit grey of deep samples that Pillow leaves as the file has them."""
+    if image.mode != "I;16":
+        return None
+    directory = image.tag_v2  # type: ignore[attr-defined]
+    (depth,) = directory.get(ExifTags.Base.BitsPerSample, (16,))
+    scale = 65535 / ((1 << depth) - 1)
+    if directory.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO:
+        return -scale, 65535
+    return (scale, 0) if depth < 16 else None
 
 
 def _exif_of_tiff(image: ImageFile.ImageFile) -> bytes:

@@ -11,7 +11,7 @@ from codec.errors import InputError
 from codec.limits import WINDOW
 from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.picture.metadata import KINDS
-from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
+from codec.tiles import Grid, check_tile_size
 
 DEFAULT_QUALITY = 50.0
 ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 32, 48)
@@ -77,9 +77,7 @@ class EncoderOptions:
             raise InputError(f"unknown metadata {sorted(unknown)}; known: {', '.join(KINDS)}")
         if self.effort not in range(len(ROUNDS)):
             raise InputError(f"efforts are whole numbers in 0..{len(ROUNDS) - 1}")
-        side = self.tile_size or 0
-        if side and (side % TILE_UNIT or not MIN_TILE <= side <= MAX_TILE):
-            raise InputError(f"tile sizes are multiples of {TILE_UNIT} in {MIN_TILE}..{MAX_TILE}")
+        check_tile_size(self.tile_size or 0)
 
     @property
     def rounds(self) -> int:

@@ -167,7 +167,7 @@ def _check_claims(weights: Weights) -> None:
 def _usable(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).cpu()  # devices without values, as meta, are none
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"device {name!r} cannot be used here; try cpu") from error
     return device

@@ -44,8 +44,8 @@ def _seed() -> None:
 
 @pytest.fixture(autouse=True)
 def _short_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests export often: with a quarter of the pictures and a short descent of the kernels."""
-    monkeypatch.setattr("codec.training.loop.EXPORT_CROPS", 100)
+    """Tests export often: with few pictures and a short descent of the kernels."""
+    monkeypatch.setattr("codec.training.loop.EXPORT_CROPS", 24)
     monkeypatch.setattr("codec.training.kernels.STEPS", 20)
 
 

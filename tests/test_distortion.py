@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from codec.evaluation.metrics import ms_ssim
 from codec.picture.pixels import pad_to_stride
-from codec.runtime.distortion import Distortion, Original
+from codec.runtime.distortion import Dissimilarity, Original, SquaredError
 from codec.runtime.torch_engine import TorchEngine
 from codec.runtime.weights import Weights, load_weights
 from codec.tiles import Box
@@ -43,7 +45,7 @@ def shown(engine: TorchEngine, y: np.ndarray, samples: np.ndarray) -> np.ndarray
 
 def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
     expected = np.square(shown(engine, y, samples) - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
     assert distortion.slopes(y)[0] == pytest.approx(expected, rel=1e-3)
@@ -53,12 +55,12 @@ def test_a_restoration_filter_counts(samples: np.ndarray) -> None:
     restoring = TorchEngine(load_weights(TINY_FULL))
     y, weights = latents_of(restoring, samples), (60, -50, 40)
     original = Original(samples, None, False)
-    distortion = Distortion(restoring, LEVEL, original, y, whole(y), HALO, weights)
+    distortion = SquaredError(restoring, LEVEL, original, y, whole(y), HALO, weights)
     planes = restoring.synthesise(y, LEVEL, weights)[:, : samples.shape[0], : samples.shape[1]]
     filtered = np.rint(planes.clip(0, 1) * 255).transpose(1, 2, 0)
     expected = np.square(filtered - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
-    plain = Distortion(restoring, LEVEL, original, y, whole(y), HALO)
+    plain = SquaredError(restoring, LEVEL, original, y, whole(y), HALO)
     assert plain.error(y) != pytest.approx(expected, rel=1e-2)
     assert not np.allclose(plain.slopes(y)[1].gradient, distortion.slopes(y)[1].gradient, rtol=0.1)
 
@@ -67,7 +69,7 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
     y = latents_of(engine, samples)
     visible = np.ones(samples.shape[:2], bool)
     visible[:48] = False
-    distortion = Distortion(engine, LEVEL, Original(samples, visible, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, LEVEL, Original(samples, visible, False), y, whole(y), HALO)
     difference = shown(engine, y, samples) - samples
     assert distortion.error(y) == pytest.approx(np.square(difference[48:]).sum(), rel=1e-3)
     gradient = distortion.slopes(y)[1].gradient
@@ -78,7 +80,7 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
 def test_grey_is_shown_as_the_mean_of_colours(engine: TorchEngine, samples: np.ndarray) -> None:
     grey = np.repeat(samples[:, :, 1:2], 3, axis=2)
     y = latents_of(engine, grey)
-    distortion = Distortion(engine, LEVEL, Original(grey, None, True), y, whole(y), HALO)
+    distortion = SquaredError(engine, LEVEL, Original(grey, None, True), y, whole(y), HALO)
     planes = engine.synthesise(y, LEVEL)[:, :90, :70]
     mean = np.rint(planes.mean(0).clip(0, 1) * 255)
     assert distortion.error(y) == pytest.approx(3 * np.square(mean - grey[..., 0]).sum(), rel=1e-3)
@@ -86,7 +88,7 @@ def test_grey_is_shown_as_the_mean_of_colours(engine: TorchEngine, samples: np.n
 
 def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
     _, slopes = distortion.slopes(y)
     # A step along the gradient is large beside the rounding to 8 bits, which it leaves out.
     direction = slopes.gradient / np.linalg.norm(slopes.gradient)
@@ -96,7 +98,7 @@ def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> 
 
 def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
     error, slopes = distortion.slopes(y)
     error_alone, alone = distortion.slopes(y, sampled=False)
     assert (error_alone, alone.curvature) == (error, None)
@@ -110,7 +112,7 @@ def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.n
 
 def test_the_curvature_is_that_of_the_error(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = Distortion(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
     samples_drawn = [distortion.slopes(y)[1].curvature for _ in range(60)]
     estimate = np.mean([sample for sample in samples_drawn if sample is not None], axis=0)
     channel = int(estimate.mean((1, 2)).argmax())
@@ -132,10 +134,98 @@ def test_surroundings_are_seen_and_the_tile_is_replaced(
     rows, columns = inner.slices
     spoilt = y.copy()
     spoilt[:, rows, columns] = 1e3
-    distortion = Distortion(engine, LEVEL, original, spoilt, inner, HALO)
+    distortion = SquaredError(engine, LEVEL, original, spoilt, inner, HALO)
     tile = np.ascontiguousarray(y[:, rows, columns])
     expected = np.square(shown(engine, y, samples)[32:80, 16:64] - part).sum()
     assert distortion.error(tile) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    """[202, 170, 3]: MS-SSIM needs 161 a side."""
+    crop = crops_of_flowers(1, 256)[0].permute(1, 2, 0).numpy()
+    return (crop[:202, :170] * 255).round().astype(np.uint8)
+
+
+def dissimilarity(
+    engine: TorchEngine, photo: np.ndarray, y: np.ndarray, visible: np.ndarray | None = None
+) -> Dissimilarity:
+    original = Original(photo, visible, False)
+    return Dissimilarity(engine, LEVEL, original, y, whole(y), HALO, np.arange(1.0, len(y) + 1))
+
+
+def test_dissimilarity_is_what_models_for_ms_ssim_minimise(
+    engine: TorchEngine, photo: np.ndarray
+) -> None:
+    y = latents_of(engine, photo)
+    decoded = shown(engine, y, photo)
+    similarity = ms_ssim(Image.fromarray(photo), Image.fromarray(decoded.astype(np.uint8)))
+    assert similarity is not None
+    expected = 1200 * (1 - similarity) + 0.05 * np.square(decoded - photo).mean()
+    expected *= photo.shape[0] * photo.shape[1]
+    distortion = dissimilarity(engine, photo, y)
+    assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
+    error, slopes = distortion.slopes(y, sampled=False)
+    assert error == pytest.approx(expected, rel=1e-3)
+    assert slopes.curvature is None
+    direction = slopes.gradient / np.linalg.norm(slopes.gradient)
+    rise = distortion.error(y + direction) - distortion.error(y - direction)
+    assert rise == pytest.approx(2 * np.linalg.norm(slopes.gradient), rel=0.1)
+
+
+def test_dissimilarity_of_hidden_pixels_and_of_grey(engine: TorchEngine, photo: np.ndarray) -> None:
+    y = latents_of(engine, photo)
+    hidden = np.zeros(photo.shape[:2], bool)
+    nothing = dissimilarity(engine, photo, y, hidden)
+    error, slopes = nothing.slopes(y)
+    assert error == pytest.approx(0, abs=0.1)  # 1 - MS-SSIM in float32, times 41 million
+    assert not slopes.gradient.any()
+    grey = np.repeat(photo[:, :, 1:2], 3, axis=2)
+    planes = engine.synthesise(y, LEVEL)[:, : grey.shape[0], : grey.shape[1]].mean(0).clip(0, 1)
+    decoded = np.rint(planes * 255).astype(np.uint8)
+    similarity = ms_ssim(Image.fromarray(grey), Image.fromarray(decoded).convert("RGB"))
+    assert similarity is not None
+    expected = (
+        1200 * (1 - similarity) + 0.05 * np.square(decoded - grey[..., 0].astype(float)).mean()
+    )
+    original = Original(grey, None, True)
+    distortion = Dissimilarity(engine, LEVEL, original, y, whole(y), HALO, np.ones(len(y)))
+    assert distortion.error(y) == pytest.approx(expected * planes.size, rel=1e-3)
+
+
+def test_dissimilarity_bends_most_where_it_is_smooth(
+    engine: TorchEngine, photo: np.ndarray
+) -> None:
+    smooth = photo.copy()
+    smooth[:, :96] = smooth[:, :96].mean((0, 1), keepdims=True).astype(np.uint8)
+    y = latents_of(engine, smooth)
+    _, slopes = dissimilarity(engine, smooth, y).slopes(y)
+    assert slopes.expected
+    assert slopes.curvature is not None
+    assert slopes.curvature.shape == y.shape
+    assert np.allclose(slopes.curvature[3], 4 * slopes.curvature[0])
+    assert slopes.curvature[:, :, 1:5].mean() > 2 * slopes.curvature[:, :, 7:10].mean()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_strips_of_dissimilarity_are_of_one_picture(
+    engine: TorchEngine, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, turned: bool
+) -> None:
+    photo = np.ascontiguousarray(photo.transpose(1, 0, 2)) if turned else photo
+    y = latents_of(engine, photo)
+    visible = np.arange(photo.shape[0] * photo.shape[1]).reshape(photo.shape[:2]) % 7 > 0
+    found = []
+    for pixels in (1 << 20, 9000):
+        monkeypatch.setattr("codec.runtime.distortion.STRIP_PIXELS", pixels)
+        distortion = dissimilarity(engine, photo, y, visible)
+        error, slopes = distortion.slopes(y)
+        assert distortion.error(y) == pytest.approx(error, rel=1e-5)
+        found.append((error, slopes.gradient, slopes.curvature))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
+    for one, other in zip(found[0][1:], found[1][1:], strict=True):
+        assert one is not None
+        assert other is not None
+        assert np.abs(one - other).max() < 1e-3 * np.abs(one).max()
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -154,7 +244,7 @@ def test_strips_add_up(
     found = []
     for pixels in (1 << 20, 9000):
         monkeypatch.setattr("codec.runtime.distortion.STRIP_PIXELS", pixels)
-        distortion = Distortion(engine, LEVEL, Original(part, visible, False), y, inner, HALO)
+        distortion = SquaredError(engine, LEVEL, Original(part, visible, False), y, inner, HALO)
         error, slopes = distortion.slopes(latents)
         assert distortion.error(latents) == pytest.approx(error, rel=1e-5)
         found.append((error, slopes.gradient))

@@ -16,7 +16,7 @@ from codec.errors import FileFormatError, InputError, WeightsError
 from codec.model.restoration import Kernels, restore
 from codec.pipeline import Codec
 from codec.pipeline.restoration import MOST, PLACES, LeastSquares
-from codec.runtime.distortion import Distortion
+from codec.runtime.distortion import SquaredError
 from codec.runtime.weights import Weights, load_weights
 from tests.conftest import TINY_FULL, TINY_VQ, Run, cost, flowers, squared_error_of
 
@@ -202,7 +202,7 @@ def test_the_search_reckons_with_the_filter(
 
     plain, filtered, searched = map(weighed, (0, 1, 5))
     monkeypatch.setattr(
-        "codec.pipeline.tile_coder.Distortion", lambda *arguments: Distortion(*arguments[:-1])
+        "codec.pipeline.tile_coder.SquaredError", lambda *arguments: SquaredError(*arguments[:-1])
     )
     assert searched < weighed(5) < filtered < plain
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from codec.pipeline.encoding import Progress
 
 DEFAULT_PEERS = "jpeg,webp,avif,jpeg2000,jxl"
-EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs", "pytorch_msssim")
+EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs")
 PAGE = "index.html"
 INCOMPLETE = 1
 

@@ -130,8 +130,8 @@ class ModelConfig:
         return self.latent // self.groups
 
     @property
-    def searchable(self) -> bool:
-        """Whether an encoder can search for better symbols than those of rounding."""
+    def restorable(self) -> bool:
+        """Whether the model may have a restoration filter, which is solved for by squared error."""
         return self.rounding == "integer" and self.distortion == "mse"
 
     @property

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from codec.errors import TrainingError
 from codec.model.autoencoder import Forward
 from codec.model.config import Distortion
 
@@ -40,9 +39,6 @@ def rate_distortion(x: Tensor, result: Forward, lmbda: Tensor, distortion: Disto
     Args:
         x: originals [B, 3, H, W] in 0..1.
         lmbda: slope of each picture, [B].
-
-    Raises:
-        TrainingError: MS-SSIM is asked for and its library is missing.
     """
     pixels = x.shape[-2] * x.shape[-1]
     bpp = (result.y_bits + result.z_bits) / pixels
@@ -57,9 +53,6 @@ def distortion_bits(x: Tensor, x_hat: Tensor, lmbda: float, distortion: Distorti
         x: as in `rate_distortion`, like `distortion`.
         x_hat: reconstructions.
         lmbda: slope of all pictures.
-
-    Raises:
-        TrainingError: as `rate_distortion`.
     """
     mse = (x_hat - x).square().mean((1, 2, 3))
     pixels = x.shape[-2] * x.shape[-1]
@@ -71,10 +64,8 @@ def _distortion(x: Tensor, x_hat: Tensor, mse: Tensor, distortion: Distortion) -
     squared_error = PEAK**2 * mse
     if distortion == "mse":
         return squared_error
-    try:
-        from pytorch_msssim import ms_ssim
-    except ImportError as error:
-        raise TrainingError("MS-SSIM needs: pip install 'vqcodec[train]'") from error
+    from pytorch_msssim import ms_ssim  # here: models for squared error train without it
+
     similarity: Tensor = ms_ssim(x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
     return MS_SSIM_LAMBDA * (1 - similarity) + SQUARED_ERROR_SHARE * squared_error
 

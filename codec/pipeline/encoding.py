@@ -153,6 +153,7 @@ class PictureEncoder:
                 this encoder does at all. What a search finds never has a greater true cost than
                 what it started from. It compares that itself where a tile is the whole picture;
                 elsewhere it does not know what becomes of the tiles around, and both are measured.
+                With models for MS-SSIM each tile is compared as if those around were not rounded.
         """
         rounds = self._rounds if refined else 0
         restores = refined and self._restores
@@ -170,11 +171,11 @@ class PictureEncoder:
 
     def _refined(self, level: int, wanted: Wanted, rounds: int, restores: bool) -> _Pass:
         """After a search, for what the filter of the rounded latents will make of its symbols."""
-        alone = len(self.grid) == 1
-        compared = wanted if alone else Wanted(psnr=True, image=wanted.image)
+        judged = len(self.grid) == 1 or not self._coder.by_error
+        compared = wanted if judged else Wanted(psnr=True, image=wanted.image)
         rounded: _Pass | None = None
-        if restores or not alone:
-            seen = Wanted() if alone else compared
+        if restores or not judged:
+            seen = Wanted() if judged else compared
             after = len(self.grid) * (rounds + 1)
             first = self._pass(level, 0, seen, restores, others=(0, after))
             rounded = self._restored(level, first, seen)
@@ -184,7 +185,7 @@ class PictureEncoder:
             level, rounds, compared, restores, restoration=weights, others=(before, 0)
         )
         found = self._restored(level, found, compared)
-        if alone or rounded is None:
+        if judged or rounded is None:
             return found
         weight = self._coder.error_weight(level)
         return min((rounded, found), key=lambda done: done.bits + weight * done.error)
@@ -276,7 +277,8 @@ class PictureEncoder:
                 *self._coder.restoration, self._samples // COLOURS, self._picture.grey
             )
         error, samples = math.nan, 1
-        if wanted.psnr and rounds and len(self.grid) == 1 and not (wanted.image or fit):
+        known = rounds and len(self.grid) == 1 and self._coder.by_error
+        if wanted.psnr and known and not (wanted.image or fit):
             code(0)
             error, samples = errors[0], self._samples
         elif wanted.psnr or wanted.image:

@@ -61,8 +61,8 @@ class EncoderOptions:
     effort: int = DEFAULT_EFFORT
     """How long to look for a file of less bits + lambda 255^2 MSE pixels: from 1 on with a
     restoration filter, from 2 to 9 with more and more rounds of a search for better symbols, which
-    never makes it more. Models that round to centres, and those for MS-SSIM, do not search, and
-    not all models have the filter."""
+    never makes it more. Models that round to centres do not search, and not all models have the
+    filter."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", tuple(self.keep))  # an iterator can be read only once

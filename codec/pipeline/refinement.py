@@ -5,7 +5,8 @@ costs. The search minimises
 
     bits + lambda 255^2 MSE pixels
 
-with the bits of the exact tables and the error of the picture that the decoder will show. A round
+(or what models for MS-SSIM minimise) with the bits of the exact tables and the error of the picture
+that the decoder will show. A round
 finds slope and curvature of the error at the present symbols, predicts from them and from the
 slopes of earlier rounds what each symbol's step by +-1 would change, and takes those steps that
 promise most at their place: latents of one place show the same pixels, so that steps which would
@@ -95,7 +96,7 @@ class Refined:
 
     rounded: RoundedLatents
     error: float
-    """Sum of squared differences of visible 8-bit samples."""
+    """The distortion of what it shows."""
 
 
 def refine(
@@ -114,7 +115,7 @@ def refine(
         latents: (y, z) before rounding.
         level: in units of 2^-12.
         distortion: of these latents.
-        weight: bits that a unit of squared error is worth.
+        weight: bits that a unit of distortion is worth.
         rounds: how many at most.
         progress: told the number of rounds done after each.
     """
@@ -227,7 +228,9 @@ class Curvature:
     def add(self, y_hat: NDArray[np.float32], slopes: Slopes) -> None:
         """What is known at latents [M, H, W]."""
         self._added += 1
-        if slopes.curvature is not None:
+        if slopes.curvature is not None and slopes.expected:
+            self._drawn = slopes.curvature
+        elif slopes.curvature is not None:
             sample = slopes.curvature
             if self._typical is not None:
                 sample = np.minimum(sample, SAMPLE_BOUND * self._typical)

@@ -11,6 +11,7 @@ tiles or windows changes no latent and no sample (but for the order of float add
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -25,7 +26,7 @@ from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.model.transforms import PictureFilter
 from codec.picture.pixels import Picture, pad_to_stride
 from codec.pipeline.refinement import Refined, refine
-from codec.runtime.distortion import Distortion, Original
+from codec.runtime.distortion import LEAST_SIDE, Dissimilarity, Distortion, Original, SquaredError
 from codec.runtime.torch_engine import Precision, TorchEngine
 from codec.runtime.weights import COLOURS, KERNEL_RADIUS, Weights
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box, latent_size
@@ -78,7 +79,10 @@ class TileCoder:
     def __init__(self, weights: Weights, device: str, precision: Precision) -> None:
         self._engine = TorchEngine(weights, device, precision)
         self.to_centres = weights.config.rounding == "vq"
-        self.searches = weights.config.searchable
+        self.by_error = weights.config.distortion == "mse"
+        """Whether the model minimises the squared error."""
+        self.searches = not self.to_centres and (self.by_error or weights.curvature is not None)
+        """Whether it can look for better symbols than those of rounding."""
         self._coder: LatentCoder | IndexCoder
         self._coder = IndexCoder(weights) if self.to_centres else LatentCoder(weights)
         self._config = weights.config
@@ -136,10 +140,10 @@ class TileCoder:
             progress: told the number of rounds done after each.
 
         Raises:
-            InputError: the model rounds to centres, or is one for MS-SSIM.
+            InputError: the model rounds to centres.
         """
-        if isinstance(self._coder, IndexCoder) or not self.searches:
-            raise InputError("only symbols of models for MSE that round to integers are refined")
+        if isinstance(self._coder, IndexCoder):
+            raise InputError("only symbols of models that round to integers are refined")
         all_latents = self._engine.latents(features, level)
         known = self._window(picture, box).shrunk(LATENT_STRIDE)
         tile = box.shrunk(LATENT_STRIDE)
@@ -149,13 +153,21 @@ class TileCoder:
         original = Original(samples, None if alpha is None else alpha > 0, picture.grey)
         surroundings = all_latents[0][:, rows, columns]
         inner = tile.relative_to(window)
-        distortion = Distortion(
-            self._engine, level, original, surroundings, inner, self.synthesis_halo, restoration
-        )
+        view = self._engine, level, original, surroundings, inner, self.synthesis_halo
         latents = self._of_tile(picture, box, all_latents)
-        return refine(
-            self._coder, latents, level, distortion, self.error_weight(level), rounds, progress
-        )
+        distortion: Distortion
+        if self.by_error:
+            weight = self.error_weight(level)
+            distortion = SquaredError(*view, restoration)
+        else:
+            if min(box.width, box.height) < LEAST_SIDE:
+                return Refined(self._coder.round(*latents, level), math.nan)
+            weight = self._lambda_of(level)
+            half = self._coder.curvature(level)
+            if half is None:
+                raise InputError("without curvature, symbols of models for MS-SSIM are not refined")
+            distortion = Dissimilarity(*view, 2 * half / weight)
+        return refine(self._coder, latents, level, distortion, weight, rounds, progress)
 
     def error_weight(self, level: int) -> float:
         """Bits that a unit of squared error is worth at a level.
@@ -163,7 +175,10 @@ class TileCoder:
         bits/pixel + lambda 255^2 MSE of samples in 0..1, times pixels, is
         bits + lambda / 3 times the sum of squares of samples in 0..255 of three colours.
         """
-        return self._config.lambda_of(level / (1 << LEVEL_BITS)) / COLOURS
+        return self._lambda_of(level) / COLOURS
+
+    def _lambda_of(self, level: int) -> float:
+        return self._config.lambda_of(level / (1 << LEVEL_BITS))
 
     def write(self, rounded: Rounded) -> tuple[bytes, int]:
         """Stream of what was rounded, and CRC-32 of its symbols."""

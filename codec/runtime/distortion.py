@@ -1,21 +1,29 @@
-"""The error of what latents show, and how it changes with each of them.
+"""How far what latents show is from a picture, and how that changes with each of them.
 
 With x^ = g_s(y^) and J its Jacobian, the squared error |x - x^|^2 has the slope -2 J^T (x - x^)
 and, where g_s bends little, the curvature 2 J^T J. Each takes one backward pass: E[(J^T v)^2] over
 noise v of unit variance is the diagonal of J^T J (Bekas, Kokiopoulou, Saad 2007).
+
+What models for MS-SSIM minimise has the slope J^T d, with d its slope by each sample of x^. Where
+it bends most, in smooth parts, differs so much from place to place, and so little within one, that
+the curvature along a latent is taken to be that of its channel in photographs, as many times as
+great as the curvature along each sample of the place is that of the picture's mean place.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.limits import SEARCH_PIXELS
+from codec.model.objective import distortion_bits
 from codec.runtime.torch_engine import TorchEngine
 from codec.tiles import LATENT_STRIDE, Box
 
@@ -23,6 +31,16 @@ STRIP_PIXELS = SEARCH_PIXELS
 """Of the tile that go through g_s at once, with what they depend on around them."""
 SEED = 1
 """Of the noise, so that the same picture gives the same file."""
+LEAST_SIDE = 161
+"""Pixels that MS-SSIM needs a side: windows of 11 at a sixteenth of the resolution."""
+EXCESS = 2.0
+"""Curvature of the distortion of MS-SSIM that is reckoned with, times what photographs have: steps
+are single, and it bends more along them than on average. With 1.5, 8 rounds saved 0.4 % of the bits
+less on four held-out tiles at two rates, and without regard to places 1.5 % less."""
+NUDGE = 2.0
+"""By which samples of 0..255 are moved to see how the slope changes."""
+PLACE_RANGE = 0.2, 8.0
+"""How much a place's curvature may differ from the mean."""
 
 
 @dataclass(frozen=True)
@@ -39,21 +57,22 @@ class Original:
 
 @dataclass(frozen=True)
 class Slopes:
-    """First and second derivatives of the squared error, [M, H, W] each."""
+    """First and second derivatives of the distortion, [M, H, W] each."""
 
     gradient: NDArray[np.float32]
     curvature: NDArray[np.float32] | None
-    """An unbiased estimate of the diagonal of the Hessian, from one sample of noise, if one was
-    drawn."""
+    """Of the diagonal of the Hessian, if asked for: an unbiased estimate from one sample of noise;
+    or, if `expected`, what it is on average where the picture is like this."""
+    expected: bool = False
 
     def times(self, weight: float) -> Slopes:
-        """Those of the error times a weight."""
+        """Those of the distortion times a weight."""
         curvature = None if self.curvature is None else self.curvature * weight
-        return Slopes(self.gradient * weight, curvature)
+        return Slopes(self.gradient * weight, curvature, self.expected)
 
 
-class Distortion:
-    """Squared error of 8-bit samples as a function of the latents of a tile.
+class Distortion(ABC):
+    """Of what is shown, as a function of the latents of a tile.
 
     Args:
         engine: that will show the latents.
@@ -88,42 +107,25 @@ class Distortion:
         self._grey = original.grey
         visible = original.visible
         counts = np.ones(planes.shape[1:], bool) if visible is None else visible
-        self._weight = engine.tensor(counts) * (3.0 / len(planes))
+        self._visible = engine.tensor(counts)
         self._noise = torch.Generator().manual_seed(SEED)
 
+    @abstractmethod
     def error(self, y_hat: NDArray[np.float32]) -> float:
-        """Sum of squared differences of visible 8-bit samples, of three colours.
+        """The distortion of visible 8-bit samples.
 
         Args:
             y_hat: latents of the tile, [M, H, W].
         """
-        with torch.inference_mode():
-            latents = self._engine.tensor(y_hat)
-            return sum(
-                self._rounded_error(self._show(latents, strip), strip) for strip in self._strips()
-            )
 
+    @abstractmethod
     def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
         """`error`, and the derivatives of it without the rounding to 8 bits.
 
         Args:
             y_hat: latents of the tile, [M, H, W].
-            sampled: whether to draw a sample of the curvature.
+            sampled: whether to tell the curvature.
         """
-        latents = self._engine.tensor(y_hat).requires_grad_()
-        error, gradient, sample = 0.0, torch.zeros_like(latents), torch.zeros_like(latents)
-        for strip in self._strips():
-            rows, columns = strip.slices
-            weight = self._weight[rows, columns]
-            shown = self._show(latents, strip)
-            slope = 2 * (shown - self._original[:, rows, columns]).detach() * weight
-            gradient += torch.autograd.grad(shown, latents, slope, retain_graph=sampled)[0]
-            if sampled:
-                noise = torch.randn(shown.shape, generator=self._noise).to(shown.device)
-                sample += torch.autograd.grad(shown, latents, noise * weight.sqrt())[0]
-            error += self._rounded_error(shown.detach(), strip)
-        curvature = 2 * sample.square().cpu().numpy() if sampled else None
-        return error, Slopes(gradient.cpu().numpy(), curvature)
 
     def _strips(self) -> Iterator[Box]:
         """Pixels of the tile in strips across its longer side, of about the same size."""
@@ -158,8 +160,127 @@ class Distortion:
             shown = shown.mean(0, keepdim=True)
         return (shown * 255).clamp(0, 255)
 
+
+class SquaredError(Distortion):
+    """Sum of squared differences of 8-bit samples, of three colours."""
+
+    def error(self, y_hat: NDArray[np.float32]) -> float:
+        with torch.inference_mode():
+            latents = self._engine.tensor(y_hat)
+            return sum(
+                self._rounded_error(self._show(latents, strip), strip) for strip in self._strips()
+            )
+
+    def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
+        latents = self._engine.tensor(y_hat).requires_grad_()
+        error, gradient, sample = 0.0, torch.zeros_like(latents), torch.zeros_like(latents)
+        for strip in self._strips():
+            rows, columns = strip.slices
+            weight = self._weight(strip)
+            shown = self._show(latents, strip)
+            slope = 2 * (shown - self._original[:, rows, columns]).detach() * weight
+            gradient += torch.autograd.grad(shown, latents, slope, retain_graph=sampled)[0]
+            if sampled:
+                noise = torch.randn(shown.shape, generator=self._noise).to(shown.device)
+                sample += torch.autograd.grad(shown, latents, noise * weight.sqrt())[0]
+            error += self._rounded_error(shown.detach(), strip)
+        curvature = 2 * sample.square().cpu().numpy() if sampled else None
+        return error, Slopes(gradient.cpu().numpy(), curvature)
+
+    def _weight(self, strip: Box) -> Tensor:
+        """Of each place, [h, w]: the mean of three colours stands for each."""
+        rows, columns = strip.slices
+        return self._visible[rows, columns] * (3.0 / len(self._original))
+
     def _rounded_error(self, shown: Tensor, strip: Box) -> float:
         rows, columns = strip.slices
         difference = shown.round() - self._original[:, rows, columns]
-        errors = difference.square() * self._weight[rows, columns]
+        errors = difference.square() * self._weight(strip)
         return float(errors.sum(dtype=torch.float64))
+
+
+class Dissimilarity(Distortion):
+    """What models for MS-SSIM minimise, times the pixels; see `codec.model.objective`.
+
+    Of tiles with sides of at least `LEAST_SIDE`. What is invisible counts as shown without error.
+
+    Args:
+        engine: as for `Distortion`, like those that follow.
+        typical: curvature along latents of each channel in photographs, in this unit, [M].
+    """
+
+    def __init__(
+        self,
+        engine: TorchEngine,
+        level: int,
+        original: Original,
+        surroundings: NDArray[np.float32],
+        inner: Box,
+        halo: int,
+        typical: NDArray[np.floating],
+    ) -> None:
+        super().__init__(engine, level, original, surroundings, inner, halo)
+        self._typical = typical.astype(np.float32)[:, None, None]
+        _, height, width = self._original.shape
+        self._bending = torch.zeros(-(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE))
+
+    def error(self, y_hat: NDArray[np.float32]) -> float:
+        with torch.inference_mode():
+            latents = self._engine.tensor(y_hat)
+            parts = [self._show(latents, strip) for strip in self._strips()]
+            return sum(float(value) for value in self._values(self._join(parts).round()))
+
+    def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
+        latents = self._engine.tensor(y_hat).requires_grad_()
+        strips = list(self._strips())
+        with torch.set_grad_enabled(len(strips) == 1):  # more would be kept in memory all at once
+            parts = [self._show(latents, strip) for strip in strips]
+        with torch.no_grad():
+            shown = self._join(parts)
+            error = sum(float(value) for value in self._values(shown.round()))
+        slope = self._slope(shown)
+        if sampled:
+            self._nudge(shown, slope)
+        gradient = torch.zeros_like(latents)
+        for strip in strips:
+            rows, columns = strip.slices
+            part = parts[0] if len(strips) == 1 else self._show(latents, strip)
+            gradient += torch.autograd.grad(part, latents, slope[:, rows, columns])[0]
+        curvature = self._curvature() if sampled else None
+        return error, Slopes(gradient.cpu().numpy(), curvature, expected=True)
+
+    def _join(self, parts: list[Tensor]) -> Tensor:
+        """Strips to the tile, [1 or 3, h, w]."""
+        _, height, width = self._original.shape
+        shown = torch.cat(parts, 1 if height >= width else 2)
+        return torch.where(self._visible, shown, self._original)
+
+    def _values(self, shown: Tensor) -> Iterator[Tensor]:
+        """Of each colour, whose mean it is: one by one they need less memory."""
+        for one, other in zip(self._original, shown, strict=True):
+            x, x_hat = one[None, None] / 255, other[None, None] / 255
+            yield distortion_bits(x, x_hat, 1.0, "ms-ssim").sum() / len(shown)
+
+    def _slope(self, shown: Tensor) -> Tensor:
+        """By each sample of what is shown, [1 or 3, h, w]."""
+        at = shown.detach().requires_grad_()
+        slope = torch.zeros_like(shown)
+        for value in self._values(at):
+            slope += torch.autograd.grad(value, at)[0]
+        return slope * self._visible
+
+    def _nudge(self, shown: Tensor, slope: Tensor) -> None:
+        """Add how the slope changes along each sample (Hutchinson 1990) to that of its place."""
+        signs = torch.randint(0, 2, shown.shape, generator=self._noise) * 2.0 - 1
+        nudge = NUDGE * signs.to(shown.device)
+        change = (self._slope(shown + nudge) - slope) / nudge
+        below, right = -shown.shape[1] % LATENT_STRIDE, -shown.shape[2] % LATENT_STRIDE
+        padded = F.pad(change.sum(0)[None], (0, right, 0, below))
+        self._bending += F.avg_pool2d(padded, LATENT_STRIDE)[0].cpu()
+
+    def _curvature(self) -> NDArray[np.float32]:
+        """Along each latent, [M, H, W]."""
+        around = F.pad(self._bending[None, None], (1, 1, 1, 1), mode="replicate")
+        places = F.avg_pool2d(around, 3, stride=1)[0, 0]
+        mean = places.mean().clamp(min=torch.finfo(torch.float32).tiny)
+        return EXCESS * self._typical * (places / mean).clamp(*PLACE_RANGE).numpy()

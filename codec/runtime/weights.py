@@ -201,7 +201,7 @@ class Weights:
         finite = all(p.dtype == np.float32 and np.isfinite(p).all() for p in parts.values())
         if parts and ({name: p.shape for name, p in parts.items()} != shapes or not finite):
             raise WeightsError("the restoration filter is unsound")
-        if parts and not self.config.searchable:
+        if parts and not self.config.restorable:
             raise WeightsError("only models for MSE that round to integers have a filter")
         if parts and not 1 <= count <= MAX_KERNELS:
             raise WeightsError(f"a restoration filter has 1 to {MAX_KERNELS} kernels")

@@ -124,9 +124,6 @@ def latent_curvature(model: RoundingAutoencoder, pictures: Tensor) -> Tensor | N
 
     Returns:
         float32 [anchors, M]; None if no picture is left.
-
-    Raises:
-        TrainingError: the library of MS-SSIM is missing.
     """
     generator = torch.Generator().manual_seed(0)
     rows = []

@@ -24,7 +24,7 @@ demo: $(READY) ## compress and decompress a photograph, print bytes, bpp and PSN
 	$(BIN)/python scripts/demo.py $(PICTURE)
 
 test: lint ## lint, types, layer contract, tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(READY) ## style, types and the layer contract alone
 	$(BIN)/ruff check .

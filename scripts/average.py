@@ -1,15 +1,17 @@
-"""The mean of two models of one shape, where one was trained on from the other.
+"""The mean of models of one shape, where one was trained on from the other.
 
-    python -m scripts.average BEFORE AFTER PHOTOS... OUT [--share 0.5] [--name NAME]
+    python -m scripts.average BEFORE AFTER PHOTOS... OUT [--share 0.5] [--also AFTER] [--name NAME]
 
 Fine-tuning on pictures of another kind costs a little of what a model was good at; the mean of its
-weights before and after keeps most of both (Wortsman et al. 2022, WiSE-FT). Tables and curvature
-are measured anew, on crops of PHOTOS less the 5 % that training holds out.
+weights before and after keeps most of both (Wortsman et al. 2022, WiSE-FT). So does the mean of
+several runs from one start, which differ in their noise (Wortsman et al. 2022, model soups). Tables
+and curvature are measured anew, on crops of PHOTOS less the 5 % that training holds out.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -28,18 +30,26 @@ from codec.training.schedule import TrainingConfig
 CACHE_BYTES = 1 << 30
 
 
-def average(before: str, after: str, share: float, name: str) -> Checkpoint:
-    """A checkpoint whose averaged weights are (1 - share) `before` + share `after`.
+def average(before: str, after: Sequence[str], share: float, name: str) -> Checkpoint:
+    """A checkpoint whose averaged weights are (1 - share) `before` + share the mean of `after`.
+
+    What it says of its training is that of the first of `after`.
 
     Raises:
         WeightsError: a model is missing or unsound, or their shapes differ.
     """
     config, start = initial_state(before)
-    other, end = initial_state(after)
-    if config != other:
-        raise WeightsError("models of different shapes have no mean")
-    tensors = {f"average.{key}": torch.lerp(start[key], end[key], share) for key in start}
-    done = load_weights(find_weights(after)).training
+    ends = []
+    for model in after:
+        other, end = initial_state(model)
+        if config != other:
+            raise WeightsError("models of different shapes have no mean")
+        ends.append(end)
+    tensors = {
+        f"average.{key}": torch.lerp(value, torch.stack([end[key] for end in ends]).mean(0), share)
+        for key, value in start.items()
+    }
+    done = load_weights(find_weights(after[0])).training
     fields = {field.name for field in dataclasses.fields(TrainingConfig)} - {"steps"}
     known = {field: done[field] for field in fields & set(done)}
     training = TrainingConfig.from_dict(known | {"name": name})
@@ -52,15 +62,22 @@ def average(before: str, after: str, share: float, name: str) -> Checkpoint:
 @click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.option("--also", multiple=True, metavar="AFTER", help="Another, of equal weight.")
 @click.option("--name", default="photo", show_default=True, help="Name inside the weights file.")
 def main(
-    before: str, after: str, photos: tuple[Path, ...], out: Path, share: float, name: str
+    before: str,
+    after: str,
+    photos: tuple[Path, ...],
+    out: Path,
+    share: float,
+    also: tuple[str, ...],
+    name: str,
 ) -> None:
     """Write (1 - share) of the model BEFORE plus share of the model AFTER to OUT."""
     try:
         if out.exists():
             raise WeightsError(f"{out} exists; name a new file")
-        checkpoint = average(before, after, share, name)
+        checkpoint = average(before, (after, *also), share, name)
         training, _ = hold_out(find_photos(photos), checkpoint.training.holdout)
         pool = TilePool(training, torch.device("cpu"), CACHE_BYTES)
         sample = export_sample(pool, torch.Generator().manual_seed(0))

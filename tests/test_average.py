@@ -25,12 +25,14 @@ def after(tiny_weights: Weights, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25])
-def test_the_mean_of_two_models(
-    tiny_weights: Weights, after: Path, tmp_path: Path, share: float
+@pytest.mark.parametrize(("share", "also"), [(0.0, []), (0.5, ["--also", str(TINY)])])
+def test_the_mean_of_models(
+    tiny_weights: Weights, after: Path, tmp_path: Path, share: float, also: list[str]
 ) -> None:
     out = tmp_path / "mean.safetensors"
     arguments = [str(TINY), str(after), *PHOTOS, str(out), "--share", str(share), "--name", "mean"]
+    arguments += also
+    share /= 1 + len(also) // 2
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     mean = load_weights(out)

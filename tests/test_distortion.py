@@ -193,6 +193,16 @@ def test_dissimilarity_of_hidden_pixels_and_of_grey(engine: TorchEngine, photo: 
     assert distortion.error(y) == pytest.approx(expected * planes.size, rel=1e-3)
 
 
+def test_inverted_structure_has_finite_slopes(engine: TorchEngine, photo: np.ndarray) -> None:
+    """MS-SSIM is cut to 0 there, and its powers have no slope."""
+    y = latents_of(engine, photo)
+    inverted = (255 - shown(engine, y, photo)).astype(np.uint8)
+    _, slopes = dissimilarity(engine, inverted, y).slopes(y)
+    assert np.isfinite(slopes.gradient).all()
+    assert slopes.curvature is not None
+    assert np.isfinite(slopes.curvature).all()
+
+
 def test_dissimilarity_bends_most_where_it_is_smooth(
     engine: TorchEngine, photo: np.ndarray
 ) -> None:

@@ -29,6 +29,9 @@ SEARCH_BYTES = 640
 """More, per pixel of a strip and its halo, while better symbols are searched for: derivatives need
 what the layers of the synthesis have computed. A picture of 1024x1024 took 9 % more memory than is
 reckoned, one of 1400x1400 4 % less, and 1 and 7 % less with the model for MS-SSIM."""
+SIMILARITY_BYTES = 350
+"""Per pixel of a tile while MS-SSIM is searched for, which is not of strips: at other times than
+what strips need."""
 SEARCH_PIXELS = 1 << 20
 """Of a strip."""
 HALO = 128
@@ -61,7 +64,14 @@ class Limits:
                 f"{self.max_pixels}; raise it with --max-pixels"
             )
 
-    def workers(self, grid: Grid, region: Box, wanted: int = 1, searching: bool = False) -> int:
+    def workers(
+        self,
+        grid: Grid,
+        region: Box,
+        wanted: int = 1,
+        searching: bool = False,
+        by_error: bool = True,
+    ) -> int:
         """Number of tiles, at most `wanted`, that may be in work at once.
 
         Args:
@@ -69,6 +79,7 @@ class Limits:
             region: what is to be shown of it.
             wanted: upper bound of the answer.
             searching: whether the encoder looks for better symbols.
+            by_error: whether that is for less squared error, not MS-SSIM.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
@@ -82,7 +93,8 @@ class Limits:
         if searching:
             across = min(grid.box(0).height, grid.box(0).width) + 2 * HALO
             strip = min(tile, SEARCH_PIXELS) + 2 * HALO * across
-            each += min(grid.whole.area, strip) * SEARCH_BYTES
+            derivatives = min(grid.whole.area, strip) * SEARCH_BYTES
+            each += derivatives if by_error else max(derivatives, tile * SIMILARITY_BYTES)
         if fixed + each > self.max_memory:
             raise LimitError(
                 f"needs about {(fixed + each) >> 20} MiB of memory, above the limit of "

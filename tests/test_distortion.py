@@ -203,6 +203,19 @@ def test_inverted_structure_has_finite_slopes(engine: TorchEngine, photo: np.nda
     assert np.isfinite(slopes.curvature).all()
 
 
+def test_hidden_pixels_do_not_change_the_curvature(engine: TorchEngine, photo: np.ndarray) -> None:
+    y = latents_of(engine, photo)
+    visible = np.zeros(photo.shape[:2], bool)
+    visible[:96] = True
+    (_, all_of_it), (_, part) = (
+        dissimilarity(engine, photo, y, shape).slopes(y) for shape in (None, visible)
+    )
+    assert all_of_it.curvature is not None
+    assert part.curvature is not None
+    ratio = part.curvature[0, :5] / all_of_it.curvature[0, :5]  # of the same photograph
+    assert 0.5 < np.median(ratio) < 2
+
+
 def test_dissimilarity_bends_most_where_it_is_smooth(
     engine: TorchEngine, photo: np.ndarray
 ) -> None:

@@ -138,6 +138,23 @@ def test_models_for_ms_ssim_search_for_that(quality: int) -> None:
     assert better.psnr == pytest.approx(10 * math.log10(255**2 / mse), abs=0.01)
 
 
+def test_targets_grey_and_alpha_of_models_for_ms_ssim() -> None:
+    codec, image = Codec("photo-ms-ssim"), flowers(176, 176)
+    reached = codec.encode_only(image, target_psnr=30, effort=2, measure=True)
+    assert reached.psnr >= 30
+    assert len(codec.compress(image, target_size=3000, effort=2)) <= 3000
+    grey = image.convert("L")
+    plain, better = (codec.encode_only(grey, 50, effort=effort) for effort in (0, 3))
+    assert dissimilarity_cost(codec, better, grey.convert("RGB")) < dissimilarity_cost(
+        codec, plain, grey.convert("RGB")
+    )
+    mask = Image.new("L", image.size, 255)
+    mask.paste(0, (0, 0, 90, 176))
+    image.putalpha(mask)
+    shown = codec.decompress(codec.compress(image, 50, effort=3))
+    assert np.array_equal(np.asarray(shown.getchannel("A")), np.asarray(mask))
+
+
 def test_tiles_too_small_for_ms_ssim_are_rounded() -> None:
     codec, small = Codec("photo-ms-ssim"), flowers(300, 160)
     assert codec.compress(small, 50, effort=9) == codec.compress(small, 50, effort=0)

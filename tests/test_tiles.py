@@ -64,6 +64,10 @@ def test_memory_limits() -> None:
     assert limits.workers(huge, huge.whole, 1) == 1
     assert limits.workers(Grid(100, 100), Box(0, 0, 100, 100), 4) == 4
     assert 1 <= limits.workers(huge, huge.whole, 100) < 100
+    one_tile = Grid(3000, 3000)
+    assert Limits(max_memory=2900 << 20).workers(one_tile, one_tile.whole, 1, searching=True) == 1
+    with pytest.raises(LimitError, match="--effort"):
+        Limits(max_memory=2900 << 20).workers(one_tile, one_tile.whole, 1, True, by_error=False)
     untiled = Grid(10_000, 10_000)
     with pytest.raises(LimitError, match="--max-memory"):
         limits.workers(untiled, untiled.whole)

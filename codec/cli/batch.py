@@ -184,7 +184,7 @@ def _end_with_parent() -> None:
     """A parent that is killed outright tells its workers nothing."""
     if parent := parent_process():
         parent.join()
-        signal.raise_signal(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # which wakes the main thread from what it waits for
 
 
 def _report(task: Task, outcome: Outcome, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-LIBRARIES = ("torch", "numpy", "pillow", "constriction")
+LIBRARIES = ("torch", "numpy", "pillow", "constriction", "pytorch-msssim")
 """Those whose versions decide what a machine computes."""
 
 
@@ -57,4 +57,4 @@ def describe_machine() -> str:
     except (OSError, StopIteration, IndexError):
         pass
     threads = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
-    return f"{processor}, {threads}, {versions((*LIBRARIES, 'pytorch-msssim'))}"
+    return f"{processor}, {threads}, {versions()}"

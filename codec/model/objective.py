@@ -64,7 +64,7 @@ def _distortion(x: Tensor, x_hat: Tensor, mse: Tensor, distortion: Distortion) -
     squared_error = PEAK**2 * mse
     if distortion == "mse":
         return squared_error
-    from pytorch_msssim import ms_ssim  # here: models for squared error train without it
+    from pytorch_msssim import ms_ssim  # here: models for squared error do without it
 
     similarity: Tensor = ms_ssim(x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
     return MS_SSIM_LAMBDA * (1 - similarity) + SQUARED_ERROR_SHARE * squared_error

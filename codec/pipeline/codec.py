@@ -174,7 +174,7 @@ class Codec:
         grid = options.grid(picture.height, picture.width)
         rounds = options.rounds if self._coder.searches else 0
         wanted = min(self._threads, len(grid))
-        count = self.limits.workers(grid, grid.whole, wanted, searching=rounds > 0)
+        count = self.limits.workers(grid, grid.whole, wanted, rounds > 0, self._coder.by_error)
         with workers(count) as mapper:
             yield PictureEncoder(
                 self._coder,

@@ -152,8 +152,9 @@ class PictureEncoder:
             refined: whether to search for better symbols and to solve for a restoration filter, if
                 this encoder does at all. What a search finds never has a greater true cost than
                 what it started from. It compares that itself where a tile is the whole picture;
-                elsewhere it does not know what becomes of the tiles around, and both are measured.
-                With models for MS-SSIM each tile is compared as if those around were not rounded.
+                elsewhere it does not know what becomes of the tiles around, and both are measured,
+                but for models for MS-SSIM: with these a tile is compared as if those around were
+                not rounded, and that of the picture is not known to be less.
         """
         rounds = self._rounds if refined else 0
         restores = refined and self._restores

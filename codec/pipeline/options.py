@@ -61,8 +61,9 @@ class EncoderOptions:
     effort: int = DEFAULT_EFFORT
     """How long to look for a file of less bits + lambda 255^2 MSE pixels: from 1 on with a
     restoration filter, from 2 to 9 with more and more rounds of a search for better symbols, which
-    never makes it more. Models that round to centres do not search, and not all models have the
-    filter."""
+    never makes it more. Models for MS-SSIM search for less of what they minimise, each tile by
+    itself if it has 161 pixels a side, and have no filter. Models that round to centres do not
+    search."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", tuple(self.keep))  # an iterator can be read only once

@@ -140,7 +140,7 @@ class TileCoder:
             progress: told the number of rounds done after each.
 
         Raises:
-            InputError: the model rounds to centres.
+            InputError: the model does not search.
         """
         if isinstance(self._coder, IndexCoder):
             raise InputError("only symbols of models that round to integers are refined")
@@ -165,7 +165,9 @@ class TileCoder:
             weight = self._lambda_of(level)
             half = self._coder.curvature(level)
             if half is None:
-                raise InputError("without curvature, symbols of models for MS-SSIM are not refined")
+                raise InputError(
+                    "models for MS-SSIM need curvature for their symbols to be refined"
+                )
             distortion = Dissimilarity(*view, 2 * half / weight)
         return refine(self._coder, latents, level, distortion, weight, rounds, progress)
 

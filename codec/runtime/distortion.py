@@ -221,8 +221,6 @@ class Dissimilarity(Distortion):
     ) -> None:
         super().__init__(engine, level, original, surroundings, inner, halo)
         self._typical = typical.astype(np.float32)[:, None, None]
-        _, height, width = self._original.shape
-        self._bending = torch.zeros(-(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE))
 
     def error(self, y_hat: NDArray[np.float32]) -> float:
         with torch.inference_mode():
@@ -239,14 +237,12 @@ class Dissimilarity(Distortion):
             shown = self._join(parts)
             error = sum(float(value) for value in self._values(shown.round()))
         slope = self._slope(shown)
-        if sampled:
-            self._nudge(shown, slope)
+        curvature = self._curvature(shown, slope) if sampled else None
         gradient = torch.zeros_like(latents)
         for strip in strips:
             rows, columns = strip.slices
             part = parts[0] if len(strips) == 1 else self._show(latents, strip)
             gradient += torch.autograd.grad(part, latents, slope[:, rows, columns])[0]
-        curvature = self._curvature() if sampled else None
         return error, Slopes(gradient.cpu().numpy(), curvature, expected=True)
 
     def _join(self, parts: list[Tensor]) -> Tensor:
@@ -269,18 +265,17 @@ class Dissimilarity(Distortion):
             slope += torch.autograd.grad(value, at)[0]
         return slope * self._visible
 
-    def _nudge(self, shown: Tensor, slope: Tensor) -> None:
-        """Add how the slope changes along each sample (Hutchinson 1990) to that of its place."""
+    def _curvature(self, shown: Tensor, slope: Tensor) -> NDArray[np.float32]:
+        """Along each latent, [M, H, W], by how the slope changes along each sample of its place and
+        of those around (Hutchinson 1990)."""
         signs = torch.randint(0, 2, shown.shape, generator=self._noise) * 2.0 - 1
         nudge = NUDGE * signs.to(shown.device)
-        change = (self._slope(shown + nudge) - slope) / nudge
-        below, right = -shown.shape[1] % LATENT_STRIDE, -shown.shape[2] % LATENT_STRIDE
-        padded = F.pad(change.sum(0)[None], (0, right, 0, below))
-        self._bending += F.avg_pool2d(padded, LATENT_STRIDE)[0].cpu()
-
-    def _curvature(self) -> NDArray[np.float32]:
-        """Along each latent, [M, H, W]."""
-        around = F.pad(self._bending[None, None], (1, 1, 1, 1), mode="replicate")
-        places = F.avg_pool2d(around, 3, stride=1)[0, 0]
-        mean = places.mean().clamp(min=torch.finfo(torch.float32).tiny)
-        return EXCESS * self._typical * (places / mean).clamp(*PLACE_RANGE).numpy()
+        change = ((self._slope(shown + nudge) - slope) / nudge).sum(0)
+        below, right = -change.shape[0] % LATENT_STRIDE, -change.shape[1] % LATENT_STRIDE
+        sums = torch.stack([change, self._visible.float()])
+        places = F.avg_pool2d(F.pad(sums, (0, right, 0, below)), LATENT_STRIDE)
+        places = F.avg_pool2d(F.pad(places, (1, 1, 1, 1)), 3, stride=1)
+        least = torch.finfo(torch.float32).tiny
+        bending, seen = places.clamp(min=least)
+        part = bending / seen / (bending.sum() / seen.sum())
+        return EXCESS * self._typical * part.clamp(*PLACE_RANGE).cpu().numpy()

@@ -6,12 +6,11 @@ costs. The search minimises
     bits + lambda 255^2 MSE pixels
 
 (or what models for MS-SSIM minimise) with the bits of the exact tables and the error of the picture
-that the decoder will show. A round
-finds slope and curvature of the error at the present symbols, predicts from them and from the
-slopes of earlier rounds what each symbol's step by +-1 would change, and takes those steps that
-promise most at their place: latents of one place show the same pixels, so that steps which would
-mend the same error together overshoot. What it found is judged by its true cost; the best is kept,
-and what rounding gives is the first candidate.
+that the decoder will show. A round finds slope and curvature of the error at the present symbols,
+predicts from them and from the slopes of earlier rounds what each symbol's step by +-1 would
+change, and takes those steps that promise most at their place: latents of one place show the same
+pixels, so that steps which would mend the same error together overshoot. What it found is judged by
+its true cost; the best is kept, and what rounding gives is the first candidate.
 
 What is expected of curvatures, and caution, were chosen by what 1 to 48 rounds saved on 4 to 16
 held-out tiles of 256x256 at four or five levels.

@@ -20,6 +20,7 @@ from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.config import ModelConfig
 from codec.pipeline import Codec
 from codec.pipeline.encoding import Encoded
+from codec.runtime.torch_engine import TorchEngine
 from codec.runtime.weights import Weights, load_weights
 from codec.training.initial import initial_state
 
@@ -64,6 +65,11 @@ def tiny_weights() -> Weights:
 @pytest.fixture(scope="session")
 def tiny_codec(tiny_weights: Weights) -> Codec:
     return Codec(tiny_weights)
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_weights: Weights) -> TorchEngine:
+    return TorchEngine(tiny_weights)
 
 
 @pytest.fixture(scope="session")

@@ -2,24 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from codec.evaluation.metrics import ms_ssim
 from codec.picture.pixels import pad_to_stride
-from codec.runtime.distortion import Dissimilarity, Original, SquaredError
+from codec.runtime.distortion import Original, SquaredError
 from codec.runtime.torch_engine import TorchEngine
-from codec.runtime.weights import Weights, load_weights
+from codec.runtime.weights import load_weights
 from codec.tiles import Box
 from tests.conftest import TINY_FULL, crops_of_flowers
 
 LEVEL = 5 << 12
 HALO = 2
 """Of the tiny model: a block at 1/16, and one at 1/8."""
-
-
-@pytest.fixture(scope="module")
-def engine(tiny_weights: Weights) -> TorchEngine:
-    return TorchEngine(tiny_weights)
 
 
 @pytest.fixture(scope="module")
@@ -138,117 +131,6 @@ def test_surroundings_are_seen_and_the_tile_is_replaced(
     tile = np.ascontiguousarray(y[:, rows, columns])
     expected = np.square(shown(engine, y, samples)[32:80, 16:64] - part).sum()
     assert distortion.error(tile) == pytest.approx(expected, rel=1e-3)
-
-
-@pytest.fixture(scope="module")
-def photo() -> np.ndarray:
-    """[202, 170, 3]: MS-SSIM needs 161 a side."""
-    crop = crops_of_flowers(1, 256)[0].permute(1, 2, 0).numpy()
-    return (crop[:202, :170] * 255).round().astype(np.uint8)
-
-
-def dissimilarity(
-    engine: TorchEngine, photo: np.ndarray, y: np.ndarray, visible: np.ndarray | None = None
-) -> Dissimilarity:
-    original = Original(photo, visible, False)
-    return Dissimilarity(engine, LEVEL, original, y, whole(y), HALO, np.arange(1.0, len(y) + 1))
-
-
-def test_dissimilarity_is_what_models_for_ms_ssim_minimise(
-    engine: TorchEngine, photo: np.ndarray
-) -> None:
-    y = latents_of(engine, photo)
-    decoded = shown(engine, y, photo)
-    similarity = ms_ssim(Image.fromarray(photo), Image.fromarray(decoded.astype(np.uint8)))
-    assert similarity is not None
-    expected = 1200 * (1 - similarity) + 0.05 * np.square(decoded - photo).mean()
-    expected *= photo.shape[0] * photo.shape[1]
-    distortion = dissimilarity(engine, photo, y)
-    assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
-    error, slopes = distortion.slopes(y, sampled=False)
-    assert error == pytest.approx(expected, rel=1e-3)
-    assert slopes.curvature is None
-    direction = slopes.gradient / np.linalg.norm(slopes.gradient)
-    rise = distortion.error(y + direction) - distortion.error(y - direction)
-    assert rise == pytest.approx(2 * np.linalg.norm(slopes.gradient), rel=0.1)
-
-
-def test_dissimilarity_of_hidden_pixels_and_of_grey(engine: TorchEngine, photo: np.ndarray) -> None:
-    y = latents_of(engine, photo)
-    hidden = np.zeros(photo.shape[:2], bool)
-    nothing = dissimilarity(engine, photo, y, hidden)
-    error, slopes = nothing.slopes(y)
-    assert error == pytest.approx(0, abs=0.1)  # 1 - MS-SSIM in float32, times 41 million
-    assert not slopes.gradient.any()
-    grey = np.repeat(photo[:, :, 1:2], 3, axis=2)
-    planes = engine.synthesise(y, LEVEL)[:, : grey.shape[0], : grey.shape[1]].mean(0).clip(0, 1)
-    decoded = np.rint(planes * 255).astype(np.uint8)
-    similarity = ms_ssim(Image.fromarray(grey), Image.fromarray(decoded).convert("RGB"))
-    assert similarity is not None
-    expected = (
-        1200 * (1 - similarity) + 0.05 * np.square(decoded - grey[..., 0].astype(float)).mean()
-    )
-    original = Original(grey, None, True)
-    distortion = Dissimilarity(engine, LEVEL, original, y, whole(y), HALO, np.ones(len(y)))
-    assert distortion.error(y) == pytest.approx(expected * planes.size, rel=1e-3)
-
-
-def test_inverted_structure_has_finite_slopes(engine: TorchEngine, photo: np.ndarray) -> None:
-    """MS-SSIM is cut to 0 there, and its powers have no slope."""
-    y = latents_of(engine, photo)
-    inverted = (255 - shown(engine, y, photo)).astype(np.uint8)
-    _, slopes = dissimilarity(engine, inverted, y).slopes(y)
-    assert np.isfinite(slopes.gradient).all()
-    assert slopes.curvature is not None
-    assert np.isfinite(slopes.curvature).all()
-
-
-def test_hidden_pixels_do_not_change_the_curvature(engine: TorchEngine, photo: np.ndarray) -> None:
-    y = latents_of(engine, photo)
-    visible = np.zeros(photo.shape[:2], bool)
-    visible[:96] = True
-    (_, all_of_it), (_, part) = (
-        dissimilarity(engine, photo, y, shape).slopes(y) for shape in (None, visible)
-    )
-    assert all_of_it.curvature is not None
-    assert part.curvature is not None
-    ratio = part.curvature[0, :5] / all_of_it.curvature[0, :5]  # of the same photograph
-    assert 0.5 < np.median(ratio) < 2
-
-
-def test_dissimilarity_bends_most_where_it_is_smooth(
-    engine: TorchEngine, photo: np.ndarray
-) -> None:
-    smooth = photo.copy()
-    smooth[:, :96] = smooth[:, :96].mean((0, 1), keepdims=True).astype(np.uint8)
-    y = latents_of(engine, smooth)
-    _, slopes = dissimilarity(engine, smooth, y).slopes(y)
-    assert slopes.expected
-    assert slopes.curvature is not None
-    assert slopes.curvature.shape == y.shape
-    assert np.allclose(slopes.curvature[3], 4 * slopes.curvature[0])
-    assert slopes.curvature[:, :, 1:5].mean() > 2 * slopes.curvature[:, :, 7:10].mean()
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_strips_of_dissimilarity_are_of_one_picture(
-    engine: TorchEngine, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, turned: bool
-) -> None:
-    photo = np.ascontiguousarray(photo.transpose(1, 0, 2)) if turned else photo
-    y = latents_of(engine, photo)
-    visible = np.arange(photo.shape[0] * photo.shape[1]).reshape(photo.shape[:2]) % 7 > 0
-    found = []
-    for pixels in (1 << 20, 9000):
-        monkeypatch.setattr("codec.runtime.distortion.STRIP_PIXELS", pixels)
-        distortion = dissimilarity(engine, photo, y, visible)
-        error, slopes = distortion.slopes(y)
-        assert distortion.error(y) == pytest.approx(error, rel=1e-5)
-        found.append((error, slopes.gradient, slopes.curvature))
-    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
-    for one, other in zip(found[0][1:], found[1][1:], strict=True):
-        assert one is not None
-        assert other is not None
-        assert np.abs(one - other).max() < 1e-3 * np.abs(one).max()
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -14,12 +14,11 @@ from PIL import Image
 import codec.pillow_plugin  # noqa: F401
 from codec.bitstream.latents import LatentCoder, Symbols
 from codec.errors import InputError, LimitError
-from codec.evaluation.metrics import ms_ssim
 from codec.limits import Limits
 from codec.pipeline import Codec
-from codec.pipeline.encoding import Encoded
 from codec.pipeline.options import ROUNDS
 from codec.pipeline.refinement import (
+    EXCESS,
     PATIENCE,
     SETTLING,
     Caution,
@@ -32,7 +31,7 @@ from codec.pipeline.refinement import (
 from codec.runtime.distortion import Distortion, Slopes
 from codec.runtime.tables import TOTAL, FrequencyTables
 from codec.runtime.weights import Weights, load_weights
-from tests.conftest import TINY, TINY_FULL, TINY_VQ, Run, cost, flowers, squared_error_of
+from tests.conftest import TINY, TINY_FULL, TINY_VQ, Run, cost, flowers
 
 
 @pytest.mark.parametrize("quality", [0, 40, 100])
@@ -115,72 +114,13 @@ def test_models_that_round_to_centres_do_not_search() -> None:
     assert codec.compress(flowers(), 50, effort=9) == codec.compress(flowers(), 50)
 
 
-def dissimilarity_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
-    """bits + pixels lambda (1200 (1 - MS-SSIM) + 0.05 255^2 MSE), by what the decoder shows."""
-    similarity = ms_ssim(image, codec.decompress(encoded.data))
-    assert similarity is not None
-    pixels = image.width * image.height
-    distortion = 1200 * (1 - similarity) * pixels
-    distortion += 0.05 * squared_error_of(codec, encoded, image) / 3
-    return encoded.bits + codec.weights.config.lambda_of(encoded.header.level / 4096) * distortion
-
-
-@pytest.mark.parametrize("quality", [10, 70])
-def test_models_for_ms_ssim_search_for_that(quality: int) -> None:
-    codec, image = Codec("photo-ms-ssim"), flowers(256, 192)
-    plain, once, better = (
-        codec.encode_only(image, quality, effort=effort, measure=True) for effort in (0, 2, 5)
-    )
-    costs = [dissimilarity_cost(codec, encoded, image) for encoded in (plain, once, better)]
-    assert costs[1] <= costs[0]
-    assert costs[0] - costs[2] > 0.015 * plain.bits
-    mse = squared_error_of(codec, better, image) / (3 * image.width * image.height)
-    assert better.psnr == pytest.approx(10 * math.log10(255**2 / mse), abs=0.01)
-
-
-def test_targets_grey_and_alpha_of_models_for_ms_ssim() -> None:
-    codec, image = Codec("photo-ms-ssim"), flowers(176, 176)
-    reached = codec.encode_only(image, target_psnr=30, effort=2, measure=True)
-    assert reached.psnr >= 30
-    assert len(codec.compress(image, target_size=3000, effort=2)) <= 3000
-    grey = image.convert("L")
-    plain, better = (codec.encode_only(grey, 50, effort=effort) for effort in (0, 3))
-    assert dissimilarity_cost(codec, better, grey.convert("RGB")) < dissimilarity_cost(
-        codec, plain, grey.convert("RGB")
-    )
-    mask = Image.new("L", image.size, 255)
-    mask.paste(0, (0, 0, 90, 176))
-    image.putalpha(mask)
-    shown = codec.decompress(codec.compress(image, 50, effort=3))
-    assert np.array_equal(np.asarray(shown.getchannel("A")), np.asarray(mask))
-
-
-def test_tiles_too_small_for_ms_ssim_are_rounded() -> None:
-    codec, small = Codec("photo-ms-ssim"), flowers(300, 160)
-    assert codec.compress(small, 50, effort=9) == codec.compress(small, 50, effort=0)
-    image = flowers(400, 270)  # a tile of 256x256, one of 144x256, and two of 14 rows
-    plain, better = (codec.encode_only(image, 50, effort=e, tile_size=256) for e in (0, 4))
-    assert dissimilarity_cost(codec, better, image) < dissimilarity_cost(codec, plain, image)
-
-
-def test_models_for_ms_ssim_without_curvature_do_not_search(tiny_weights: Weights) -> None:
-    assert tiny_weights.curvature is None
-    config = dataclasses.replace(tiny_weights.config, distortion="ms-ssim")
-    text = json.dumps(config.to_dict(), sort_keys=True)
-    blind, image = Codec(dataclasses.replace(tiny_weights, config_text=text)), flowers(200, 180)
-    assert blind.compress(image, 50, effort=9) == blind.compress(image, 50, effort=0)
-
-
-def test_expected_curvature_is_taken_as_it_is() -> None:
-    curvature = Curvature((2, 3, 3), np.full(2, 5.0))
-    expected = np.arange(18, dtype=np.float32).reshape(2, 3, 3) + 1
+def test_curvature_of_places_is_that_of_photographs_so_many_times() -> None:
+    curvature = Curvature((2, 3, 3), np.array([5.0, 7.0]))
+    places = np.arange(9, dtype=np.float32).reshape(3, 3) + 1
     gradient = np.zeros((2, 3, 3), np.float32)
-    curvature.add(np.zeros((2, 3, 3), np.float32), Slopes(gradient, expected, expected=True))
-    assert np.allclose(curvature.estimate(), expected)
-    doubled = Slopes(gradient, expected, expected=True).times(2.0)
-    assert doubled.expected
-    assert doubled.curvature is not None
-    assert np.array_equal(doubled.curvature, 2 * expected)
+    curvature.add(np.zeros((2, 3, 3), np.float32), Slopes(gradient, None, places).times(3.0))
+    typical = 2 * np.array([5.0, 7.0])[:, None, None]
+    assert np.allclose(curvature.estimate(), EXCESS * typical * places)
 
 
 def test_efforts_are_checked(tiny_codec: Codec) -> None:

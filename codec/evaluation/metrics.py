@@ -8,13 +8,12 @@ import numpy as np
 from PIL import Image
 
 from codec.errors import InputError
+from codec.model.config import MS_SSIM_SIDE
 from codec.picture.pixels import Samples, psnr_of, squared_error
 from codec.tiles import Box, Grid
 
 STRIP = 1024
 """Rows that are compared at once."""
-MIN_SIDE = 161
-"""Pixels: five scales, each half of the one before, and a window of 11."""
 WINDOW = 1024
 WHOLE_PIXELS = 1 << 22
 """Pictures of more pixels get the mean MS-SSIM of windows of 1024x1024, to bound the memory."""
@@ -49,11 +48,11 @@ def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
         None if a side is shorter than 161 pixels.
     """
     _check_sizes(original, decoded)
-    if min(original.size) < MIN_SIDE:
+    if min(original.size) < MS_SSIM_SIDE:
         return None
     large = original.width * original.height > WHOLE_PIXELS
     windows = Grid(original.height, original.width, WINDOW if large else 0).boxes()
-    boxes = [box for box in windows if min(box.width, box.height) >= MIN_SIDE]
+    boxes = [box for box in windows if min(box.width, box.height) >= MS_SSIM_SIDE]
     values = [_ms_ssim_of(original, decoded, box) for box in boxes]
     return fmean(values, [box.area for box in boxes])
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from codec.evaluation.bd_rate import Gap, Points, bd_rate, decibels
-from codec.evaluation.metrics import MIN_SIDE
 from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
+from codec.model.config import MS_SSIM_SIDE
 
 NAMED = 5
 """Pictures that a remark names."""
@@ -35,9 +35,9 @@ def remarks(evaluation: Evaluation) -> list[str]:
             "left out of all means, since a codec kept them without loss: "
             + _named(evaluation.lossless)
         )
-    small = [name for name in counted if min(evaluation.pictures[name]) < MIN_SIDE]
+    small = [name for name in counted if min(evaluation.pictures[name]) < MS_SSIM_SIDE]
     if small:
-        found.append(f"no MS-SSIM, which needs {MIN_SIDE} pixels a side: {_named(small)}")
+        found.append(f"no MS-SSIM, which needs {MS_SSIM_SIDE} pixels a side: {_named(small)}")
     return found
 
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from codec.errors import WeightsError
 
 Distortion = Literal["mse", "ms-ssim"]
+MS_SSIM_SIDE = 161
+"""Pixels that MS-SSIM needs a side: five scales, each half of the last, and a window of 11."""
 
 MAX_WIDTH = 4096
 MAX_DEPTH = 64

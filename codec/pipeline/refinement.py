@@ -39,6 +39,10 @@ slopes met 2 to 4 times the curvature of their channel in photographs."""
 EXPECTED_SAMPLES = 8
 """Samples of a latent's own curvature that weigh as much as what is expected of it: one of them has
 a deviation of 1.4 times what it stands for."""
+EXCESS = 2.0
+"""Where no samples are drawn, curvature that is expected, times what photographs have: steps are
+single, and MS-SSIM bends more along them than on average. With 1.5, 8 rounds saved 0.4 % of the
+bits less on four held-out tiles at two rates, and without regard to places 1.5 % less."""
 SECANT_SAMPLES = 8
 """Samples that weigh as much as what a step of the latent did to its slope."""
 SECANT_BOUND = 10.0
@@ -227,9 +231,9 @@ class Curvature:
     def add(self, y_hat: NDArray[np.float32], slopes: Slopes) -> None:
         """What is known at latents [M, H, W]."""
         self._added += 1
-        if slopes.curvature is not None and slopes.expected:
-            self._drawn = slopes.curvature
-        elif slopes.curvature is not None:
+        if slopes.places is not None and self._typical is not None:
+            self._drawn = EXCESS * self._typical * slopes.places
+        if slopes.curvature is not None:
             sample = slopes.curvature
             if self._typical is not None:
                 sample = np.minimum(sample, SAMPLE_BOUND * self._typical)

@@ -22,11 +22,12 @@ from codec.bitstream.container import Tile
 from codec.bitstream.indices import CodedIndices, IndexCoder
 from codec.bitstream.latents import LatentCoder, RoundedLatents
 from codec.errors import DamagedFileError, InputError
-from codec.model.config import LEVEL_BITS, ModelConfig
+from codec.model.config import LEVEL_BITS, MS_SSIM_SIDE, ModelConfig
 from codec.model.transforms import PictureFilter
 from codec.picture.pixels import Picture, pad_to_stride
 from codec.pipeline.refinement import Refined, refine
-from codec.runtime.distortion import LEAST_SIDE, Dissimilarity, Distortion, Original, SquaredError
+from codec.runtime.dissimilarity import Dissimilarity
+from codec.runtime.distortion import Distortion, Original, SquaredError
 from codec.runtime.torch_engine import Precision, TorchEngine
 from codec.runtime.weights import COLOURS, KERNEL_RADIUS, Weights
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box, latent_size
@@ -142,8 +143,8 @@ class TileCoder:
         Raises:
             InputError: the model does not search.
         """
-        if isinstance(self._coder, IndexCoder):
-            raise InputError("only symbols of models that round to integers are refined")
+        if isinstance(self._coder, IndexCoder) or not self.searches:
+            raise InputError("symbols of this model are not refined")
         all_latents = self._engine.latents(features, level)
         known = self._window(picture, box).shrunk(LATENT_STRIDE)
         tile = box.shrunk(LATENT_STRIDE)
@@ -160,15 +161,10 @@ class TileCoder:
             weight = self.error_weight(level)
             distortion = SquaredError(*view, restoration)
         else:
-            if min(box.width, box.height) < LEAST_SIDE:
+            if min(box.width, box.height) < MS_SSIM_SIDE:
                 return Refined(self._coder.round(*latents, level), math.nan)
             weight = self._lambda_of(level)
-            half = self._coder.curvature(level)
-            if half is None:
-                raise InputError(
-                    "models for MS-SSIM need curvature for their symbols to be refined"
-                )
-            distortion = Dissimilarity(*view, 2 * half / weight)
+            distortion = Dissimilarity(*view)
         return refine(self._coder, latents, level, distortion, weight, rounds, progress)
 
     def error_weight(self, level: int) -> float:

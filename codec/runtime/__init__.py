@@ -11,4 +11,5 @@ weights        the weights file: load and verify
 released       weights files by name or id, from their metadata alone
 torch_engine   g_a, h_a, g_s and the restoration filter on torch; inexact, and allowed to be
 distortion     the error that latents show, and its derivatives, for the search
+dissimilarity  the same of what models for MS-SSIM minimise
 """

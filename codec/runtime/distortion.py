@@ -3,11 +3,6 @@
 With x^ = g_s(y^) and J its Jacobian, the squared error |x - x^|^2 has the slope -2 J^T (x - x^)
 and, where g_s bends little, the curvature 2 J^T J. Each takes one backward pass: E[(J^T v)^2] over
 noise v of unit variance is the diagonal of J^T J (Bekas, Kokiopoulou, Saad 2007).
-
-What models for MS-SSIM minimise has the slope J^T d, with d its slope by each sample of x^. Where
-it bends most, in smooth parts, differs so much from place to place, and so little within one, that
-the curvature along a latent is taken to be that of its channel in photographs, as many times as
-great as the curvature along each sample of the place is that of the picture's mean place.
 """
 
 from __future__ import annotations
@@ -18,12 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.limits import SEARCH_PIXELS
-from codec.model.objective import distortion_bits
 from codec.runtime.torch_engine import TorchEngine
 from codec.tiles import LATENT_STRIDE, Box
 
@@ -31,16 +24,6 @@ STRIP_PIXELS = SEARCH_PIXELS
 """Of the tile that go through g_s at once, with what they depend on around them."""
 SEED = 1
 """Of the noise, so that the same picture gives the same file."""
-LEAST_SIDE = 161
-"""Pixels that MS-SSIM needs a side: windows of 11 at a sixteenth of the resolution."""
-EXCESS = 2.0
-"""Curvature of the distortion of MS-SSIM that is reckoned with, times what photographs have: steps
-are single, and it bends more along them than on average. With 1.5, 8 rounds saved 0.4 % of the bits
-less on four held-out tiles at two rates, and without regard to places 1.5 % less."""
-NUDGE = 2.0
-"""By which samples of 0..255 are moved to see how the slope changes."""
-PLACE_RANGE = 0.2, 8.0
-"""How much a place's curvature may differ from the mean."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +44,16 @@ class Slopes:
 
     gradient: NDArray[np.float32]
     curvature: NDArray[np.float32] | None
-    """Of the diagonal of the Hessian, if asked for: an unbiased estimate from one sample of noise;
-    or, if `expected`, what it is on average where the picture is like this."""
-    expected: bool = False
+    """An unbiased estimate of the diagonal of the Hessian, from one sample of noise, if one was
+    drawn."""
+    places: NDArray[np.float32] | None = None
+    """How many times as great the curvature is at each place as at the picture's mean place, if
+    that was asked for where no sample tells it, [H, W]."""
 
     def times(self, weight: float) -> Slopes:
         """Those of the distortion times a weight."""
         curvature = None if self.curvature is None else self.curvature * weight
-        return Slopes(self.gradient * weight, curvature, self.expected)
+        return Slopes(self.gradient * weight, curvature, self.places)
 
 
 class Distortion(ABC):
@@ -197,85 +182,3 @@ class SquaredError(Distortion):
         difference = shown.round() - self._original[:, rows, columns]
         errors = difference.square() * self._weight(strip)
         return float(errors.sum(dtype=torch.float64))
-
-
-class Dissimilarity(Distortion):
-    """What models for MS-SSIM minimise, times the pixels; see `codec.model.objective`.
-
-    Of tiles with sides of at least `LEAST_SIDE`. What is invisible counts as shown without error.
-
-    Args:
-        engine: as for `Distortion`, like those that follow.
-        typical: curvature along latents of each channel in photographs, in this unit, [M].
-    """
-
-    def __init__(
-        self,
-        engine: TorchEngine,
-        level: int,
-        original: Original,
-        surroundings: NDArray[np.float32],
-        inner: Box,
-        halo: int,
-        typical: NDArray[np.floating],
-    ) -> None:
-        super().__init__(engine, level, original, surroundings, inner, halo)
-        self._typical = typical.astype(np.float32)[:, None, None]
-
-    def error(self, y_hat: NDArray[np.float32]) -> float:
-        with torch.inference_mode():
-            latents = self._engine.tensor(y_hat)
-            parts = [self._show(latents, strip) for strip in self._strips()]
-            return sum(float(value) for value in self._values(self._join(parts).round()))
-
-    def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
-        latents = self._engine.tensor(y_hat).requires_grad_()
-        strips = list(self._strips())
-        with torch.set_grad_enabled(len(strips) == 1):  # more would be kept in memory all at once
-            parts = [self._show(latents, strip) for strip in strips]
-        with torch.no_grad():
-            shown = self._join(parts)
-            error = sum(float(value) for value in self._values(shown.round()))
-        slope = self._slope(shown)
-        curvature = self._curvature(shown, slope) if sampled else None
-        gradient = torch.zeros_like(latents)
-        for strip in strips:
-            rows, columns = strip.slices
-            part = parts[0] if len(strips) == 1 else self._show(latents, strip)
-            gradient += torch.autograd.grad(part, latents, slope[:, rows, columns])[0]
-        return error, Slopes(gradient.cpu().numpy(), curvature, expected=True)
-
-    def _join(self, parts: list[Tensor]) -> Tensor:
-        """Strips to the tile, [1 or 3, h, w]."""
-        _, height, width = self._original.shape
-        shown = torch.cat(parts, 1 if height >= width else 2)
-        return torch.where(self._visible, shown, self._original)
-
-    def _values(self, shown: Tensor) -> Iterator[Tensor]:
-        """Of each colour, whose mean it is: one by one they need less memory."""
-        for one, other in zip(self._original, shown, strict=True):
-            x, x_hat = one[None, None] / 255, other[None, None] / 255
-            yield distortion_bits(x, x_hat, 1.0, "ms-ssim").sum() / len(shown)
-
-    def _slope(self, shown: Tensor) -> Tensor:
-        """By each sample of what is shown, [1 or 3, h, w]."""
-        at = shown.detach().requires_grad_()
-        slope = torch.zeros_like(shown)
-        for value in self._values(at):
-            slope += torch.autograd.grad(value, at)[0]
-        return slope * self._visible
-
-    def _curvature(self, shown: Tensor, slope: Tensor) -> NDArray[np.float32]:
-        """Along each latent, [M, H, W], by how the slope changes along each sample of its place and
-        of those around (Hutchinson 1990)."""
-        signs = torch.randint(0, 2, shown.shape, generator=self._noise) * 2.0 - 1
-        nudge = NUDGE * signs.to(shown.device)
-        change = ((self._slope(shown + nudge) - slope) / nudge).sum(0)
-        below, right = -change.shape[0] % LATENT_STRIDE, -change.shape[1] % LATENT_STRIDE
-        sums = torch.stack([change, self._visible.float()])
-        places = F.avg_pool2d(F.pad(sums, (0, right, 0, below)), LATENT_STRIDE)
-        places = F.avg_pool2d(F.pad(places, (1, 1, 1, 1)), 3, stride=1)
-        least = torch.finfo(torch.float32).tiny
-        bending, seen = places.clamp(min=least)
-        part = bending / seen / (bending.sum() / seen.sum())
-        return EXCESS * self._typical * part.clamp(*PLACE_RANGE).cpu().numpy()

@@ -1,4 +1,4 @@
-"""What runs at inference. All but the last two is numpy, and exact where it must be.
+"""What runs at inference. All but the last three is numpy, and exact where it must be.
 
 dyadic         layers whose float64 arithmetic is exact on every machine
 exact_prior    h_s, heads and context built of them: symbols in, means and table numbers out

@@ -117,6 +117,24 @@ def test_jobs_end_with_a_killed_parent(large: Path) -> None:
     assert [path.name for path in out.iterdir()] == ["city.vqc"]
 
 
+def test_jobs_end_even_if_a_signal_is_lost() -> None:
+    """As one is that arrives just before a wait begins; here the job drops the first itself."""
+    job = (
+        "import os, signal, time\n"
+        "try:\n    os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)\n"
+        "except SystemExit:\n    time.sleep(60)"
+    )
+    code = (
+        "import sys\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        "from multiprocessing import get_context\nfrom codec.cli.batch import _start_worker\n"
+        "pool = ProcessPoolExecutor(1, get_context('spawn'), _start_worker)\n"
+        "pool.submit(exec, sys.argv[1]).result()"
+    )
+    command = [sys.executable, "-c", code, job]
+    killed = subprocess.run(command, stderr=subprocess.PIPE, timeout=30, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+
 def test_full_disk(tmp_path: Path) -> None:
     source, target = tmp_path / "flowers.png", tmp_path / "a.vqc"
     source.write_bytes((DATA / "flowers.png").read_bytes())

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -181,10 +182,16 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed outright tells its workers nothing."""
+    """A parent that is killed outright tells its workers nothing.
+
+    Once is not enough: a signal that arrives just before the main thread begins to wait does not
+    wake it, and what the handler raises is dropped where Python ignores exceptions.
+    """
     if parent := parent_process():
         parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)  # which wakes the main thread from what it waits for
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)  # far more than removing what is half written takes
 
 
 def _report(task: Task, outcome: Outcome, settings: Settings) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from codec.errors import InputError
+from codec.model.config import ModelConfig
 from codec.pipeline import Codec
+from codec.pipeline.encoding import Estimate, Wanted
+from codec.pipeline.options import EncoderOptions
 from codec.pipeline.rate_target import MAX_TRIALS, Search
+from codec.pipeline.targets import meet
 from tests.conftest import DATA
 
 CURVES: list[Callable[[float], float]] = [
@@ -83,6 +88,8 @@ def test_sizes(released_codec: Codec, photo: Image.Image) -> None:
     for size in (least, 1200, 2500):
         assert 0.99 * size <= len(released_codec.compress(photo, target_size=size)) <= size
     assert len(released_codec.compress(photo, target_size=10 * most)) == most
+    least = len(released_codec.compress(photo, 0, effort=0))  # the last resort
+    assert len(released_codec.compress(photo, target_size=least)) == least
     with pytest.raises(InputError, match=f"the smallest has {least}$"):
         released_codec.compress(photo, target_size=least - 1)
     data = released_codec.compress(photo, target_bpp=1.0)
@@ -145,3 +152,31 @@ def test_impossible_requests(
 ) -> None:
     with pytest.raises(InputError):
         released_codec.compress(photo, **options)  # type: ignore[arg-type]
+
+
+class _Drifting:
+    """An encoder whose files exceed their estimates more, the higher the level."""
+
+    tries = True
+
+    def estimate(self, level: int, wanted: Wanted) -> Estimate:
+        return Estimate(1000 * 10 ** (level / 28672), 30 + level / 2867.2)
+
+    def encode(self, level: int, wanted: Wanted, refined: bool = True) -> SimpleNamespace:
+        drift = 0.15 * (level / 28672) ** 8 if refined else 0.0
+        size = round(self.estimate(level, wanted).size * (1 + drift))
+        return SimpleNamespace(data=bytes(size), psnr=30 + level / 2867.2 - 10 * drift)
+
+
+@pytest.mark.parametrize("size", [5000, 9000, 9990, 10100, 11000])
+def test_files_that_drift_from_their_estimates(size: int) -> None:
+    options = EncoderOptions(target_size=size)
+    encoded = meet(_Drifting(), options, ModelConfig(), Wanted())  # type: ignore[arg-type]
+    assert 0.98 * size <= len(encoded.data) <= size
+
+
+@pytest.mark.parametrize("psnr", [34.0, 38.0, 38.5])
+def test_qualities_that_drift_from_their_estimates(psnr: float) -> None:
+    options = EncoderOptions(target_psnr=psnr)
+    encoded = meet(_Drifting(), options, ModelConfig(), Wanted())  # type: ignore[arg-type]
+    assert psnr <= encoded.psnr <= psnr + 0.2

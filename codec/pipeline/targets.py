@@ -129,21 +129,38 @@ def _try(
     top = len(levels) - 1
     search = Search(trial, 0, top, target.span / max(top, 1), target.tolerance)
     best: Encoded | None = None
-    moved, tried = 0.0, set[int]()
+    moved, tried = 0.0, dict[int, bool]()
     for _ in range(ATTEMPTS):
         aim = target.value - moved
         number = search.greatest_below(aim) if target.sign > 0 else search.least_above(aim)
         if number is None:
             number = 0 if target.sign > 0 else top
+        number = _between(tried, number, target.sign)
         if number in tried:
             break
-        tried.add(number)
         encoded = encoder.encode(levels[number], wanted, refined)
         gap = target.gap(encoded)
+        tried[number] = gap >= 0
         if gap >= 0 and (best is None or gap < target.gap(best)):
             best = encoded
         if 0 <= gap <= target.tolerance:
             break
         difference = target.measure(encoded) - target.expect(levels[number])
-        moved = difference + target.sign * max(0.0, -gap)
+        moved = difference + target.sign * min(max(0.0, -gap), target.tolerance / 2)
     return best
+
+
+def _between(tried: dict[int, bool], number: int, sign: int) -> int:
+    """A number, or half way between those on the right side of the target and those on the wrong
+    side if it is not there: files may differ from their estimates by more at one than at another.
+
+    Args:
+        tried: whether the files of some numbers were on the right side.
+        number: to try next.
+        sign: 1 if the right side is below, -1 if it is above.
+    """
+    right = [sign * tried_number for tried_number, is_right in tried.items() if is_right]
+    wrong = [sign * tried_number for tried_number, is_right in tried.items() if not is_right]
+    if not (right and wrong) or max(right) < sign * number < min(wrong):
+        return number
+    return sign * ((max(right) + min(wrong)) // 2)

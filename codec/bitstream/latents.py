@@ -53,6 +53,8 @@ class RoundedLatents:
 
     grid: LatentGrid
     z: Symbols
+    outlook: tuple[Exact, Prediction]
+    """What z alone says: features for later passes, packed, and the prediction of the first."""
     passes: tuple[Symbols, ...]
     """Of y."""
     y_hat: NDArray[np.float32]
@@ -162,6 +164,7 @@ class LatentCoder:
         z: NDArray[np.floating],
         level: int,
         dead_zone: bool = True,
+        same_z: RoundedLatents | None = None,
     ) -> RoundedLatents:
         """Round, so that the exact cost is known before anything is coded.
 
@@ -170,6 +173,7 @@ class LatentCoder:
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)].
             level: position on the ladder of lambdas in units of 2^-12.
             dead_zone: False for the nearest integers everywhere, as for a model without curvature.
+            same_z: what was rounded before with this `z` at this level, which saves time.
         """
         grid = self._grid(*y.shape[1:])
         zone = self._dead_zone if dead_zone else None
@@ -190,9 +194,11 @@ class LatentCoder:
 
             return choose
 
-        z_group = self._rounded_hyper(z, grid, level)
+        z_group = same_z.z if same_z else self._rounded_hyper(z, grid, level)
+        outlook = same_z.outlook if same_z else self._outlook(grid, level, z_group)
         passes = grid.pack(np.nan_to_num(y))
-        return self._walk(grid, level, z_group, itertools.starmap(rounding, enumerate(passes)))
+        choices = itertools.starmap(rounding, enumerate(passes))
+        return self._walk(grid, level, z_group, outlook, choices)
 
     def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: int) -> Symbols:
         tables = self._weights.z_tables
@@ -208,25 +214,36 @@ class LatentCoder:
     def _grid(self, height: int, width: int) -> LatentGrid:
         return LatentGrid(height, width, self._weights.config.passes)
 
+    def _outlook(self, grid: LatentGrid, level: int, z: Symbols) -> tuple[Exact, Prediction]:
+        prior = self._weights.prior
+        features = prior.features(z.values.reshape(-1, *grid.hyper_shape), level, grid)
+        return prior.predict(features, [], level, grid)
+
     def _walk(
-        self, grid: LatentGrid, level: int, z: Symbols, choices: Iterable[Choose]
+        self,
+        grid: LatentGrid,
+        level: int,
+        z: Symbols,
+        outlook: tuple[Exact, Prediction],
+        choices: Iterable[Choose],
     ) -> RoundedLatents:
         """Walk the exact prior, which encoder and decoder do alike.
 
         Args:
+            outlook: of z.
             choices: give the symbols of each pass, once their prediction is known.
         """
-        prior = self._weights.prior
-        features = prior.features(z.values.reshape(-1, *grid.hyper_shape), level, grid)
+        features, prediction = outlook
         passes: list[Symbols] = []
         known: list[Exact] = []
         for choose in choices:
-            features, prediction = prior.predict(features, known, level, grid)
+            if known:
+                features, prediction = self._weights.prior.predict(features, known, level, grid)
             symbols = choose(prediction)
             passes.append(symbols)
             known.append(prediction.reconstruct(symbols.values.reshape(prediction.table.shape)))
         y_hat = (grid.unpack(known) / UNIT).astype(np.float32)
-        return RoundedLatents(grid, z, tuple(passes), y_hat)
+        return RoundedLatents(grid, z, outlook, tuple(passes), y_hat)
 
     def write(self, rounded: RoundedLatents) -> CodedLatents:
         """Code what `round` gave."""
@@ -261,7 +278,8 @@ class LatentCoder:
             numbers[:, *places] = table
             z[:, *places] = decode(table.reshape(-1), self._z_coder).values.reshape(table.shape)
         z_group = Symbols(z.reshape(-1), numbers.reshape(-1), self._weights.z_tables)
-        rounded = self._walk(grid, level, z_group, repeat(choose, grid.passes))
+        outlook = self._outlook(grid, level, z_group)
+        rounded = self._walk(grid, level, z_group, outlook, repeat(choose, grid.passes))
         decoder.finish()
         return rounded
 

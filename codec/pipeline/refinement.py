@@ -148,7 +148,7 @@ def refine(
         estimate = curvature.estimate()
         slope = steady.add(rounded.y_hat, slopes.gradient, estimate)
         y = y + steps(rounded, slope, estimate, Caution.before(left))
-        rounded = coder.round(y, z, level, dead_zone=False)
+        rounded = coder.round(y, z, level, dead_zone=False, same_z=rounded)
         progress(number)
     error = distortion.error(rounded.y_hat)
     if best is None or rounded.bits + weight * error < best_cost - WORTH:

@@ -32,6 +32,9 @@ reckoned, one of 1400x1400 4 % less, and 1 and 7 % less with the model for MS-SS
 SIMILARITY_BYTES = 350
 """Per pixel of a tile while MS-SSIM is searched for, which is not of strips: at other times than
 what strips need."""
+LOOP_BYTES = 75
+"""More, per pixel of a tile, while its latents make up for rounding, at other times than a search
+wants the above: what is shown, and what was rounded first."""
 SEARCH_PIXELS = 1 << 20
 """Of a strip."""
 HALO = 128
@@ -71,6 +74,7 @@ class Limits:
         wanted: int = 1,
         searching: bool = False,
         by_error: bool = True,
+        closes_loop: bool = False,
     ) -> int:
         """Number of tiles, at most `wanted`, that may be in work at once.
 
@@ -80,6 +84,7 @@ class Limits:
             wanted: upper bound of the answer.
             searching: whether the encoder looks for better symbols.
             by_error: whether that is for less squared error, not MS-SSIM.
+            closes_loop: whether latents make up for rounding.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
@@ -90,11 +95,13 @@ class Limits:
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
         fixed = BASE_BYTES + region.area * PICTURE_BYTES + held * HELD_BYTES
         each = tile * CODING_BYTES + window * TRANSFORM_BYTES
+        more = tile * LOOP_BYTES if closes_loop else 0
         if searching:
             across = min(grid.box(0).height, grid.box(0).width) + 2 * HALO
             strip = min(tile, SEARCH_PIXELS) + 2 * HALO * across
             derivatives = min(grid.whole.area, strip) * SEARCH_BYTES
-            each += derivatives if by_error else max(derivatives, tile * SIMILARITY_BYTES)
+            more = max(more, derivatives, 0 if by_error else tile * SIMILARITY_BYTES)
+        each += more
         if fixed + each > self.max_memory:
             raise LimitError(
                 f"needs about {(fixed + each) >> 20} MiB of memory, above the limit of "

@@ -137,6 +137,12 @@ class ModelConfig:
         return self.rounding == "integer" and self.distortion == "mse"
 
     @property
+    def compensable(self) -> bool:
+        """Whether latents can make up for what rounding did to a picture, which is for less squared
+        error, and asks g_a for its skip path."""
+        return self.restorable and self.transform == "lowres"
+
+    @property
     def level_step(self) -> int:
         """Distance of the levels a file may have, in units of 2^-12: whole levels with "vq"."""
         return 1 << LEVEL_BITS if self.rounding == "vq" else 1

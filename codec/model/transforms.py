@@ -148,6 +148,13 @@ class LowResAnalysis(nn.Module):
         h = self.scale(h, level)
         return cast(Tensor, self.head(self.blocks16(self.down(F.pixel_unshuffle(h, 2)))))
 
+    def change(self, dx: Tensor, level: Tensor) -> Tensor:
+        """About what y changes by, [B, M, H/16, W/16], if x does by dx: by the skip path, which is
+        linear, as if no block noticed."""
+        h = F.conv2d(F.pixel_unshuffle(dx, 8), self.stem.weight[:, :, None, None])
+        h = F.pixel_unshuffle(self.scale(h, level), 2)
+        return F.conv2d(h, (self.head.weight @ self.down.weight)[:, :, None, None])
+
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         return self.latents(self.features(x), level)
 

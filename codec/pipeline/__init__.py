@@ -7,6 +7,7 @@ codec         what users call: `Codec`, `compress`, `decompress`
 options       what a caller may ask of the encoder
 encoding      one picture's tiles at any rate      decoding   windows of a picture from its tiles
 tile_coder    one tile: the one place where pixels become a stream and the other way round
+compensation  latents that make up for what rounding did
 refinement    the search for better symbols than those of rounding
 restoration   least squares for the weights of the restoration filter
 targets       a size or a PSNR met        rate_target   the search for a level over any quantity

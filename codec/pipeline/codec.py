@@ -174,7 +174,10 @@ class Codec:
         grid = options.grid(picture.height, picture.width)
         rounds = options.rounds if self._coder.searches else 0
         wanted = min(self._threads, len(grid))
-        count = self.limits.workers(grid, grid.whole, wanted, rounds > 0, self._coder.by_error)
+        closes_loop = options.closes_loop and self._coder.closes_loop
+        count = self.limits.workers(
+            grid, grid.whole, wanted, rounds > 0, self._coder.by_error, closes_loop
+        )
         with workers(count) as mapper:
             yield PictureEncoder(
                 self._coder,
@@ -183,7 +186,7 @@ class Codec:
                 mapper,
                 self.weights.short_id,
                 rounds,
-                options.restores,
+                closes_loop,
                 options.has_target,
                 progress,
             )

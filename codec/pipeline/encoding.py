@@ -101,7 +101,9 @@ class PictureEncoder:
         mapper: runs the work on tiles.
         model_id: short id of the model.
         rounds: of the search for better symbols, see `codec.pipeline.refinement`; 0 for none.
-        restores: whether to solve for a restoration filter, see `codec.pipeline.restoration`.
+        closes_loop: whether to look at what will be shown, so that latents make up for rounding and
+            a restoration filter can be solved for (`codec.pipeline.compensation`, `restoration`),
+            of a model for which that helps.
         trials: whether several levels will be tried, so that work on them is shared.
         progress: told after each round of each tile.
     """
@@ -114,7 +116,7 @@ class PictureEncoder:
         mapper: Mapper,
         model_id: bytes,
         rounds: int,
-        restores: bool,
+        closes_loop: bool,
         trials: bool,
         progress: Progress | None = None,
     ) -> None:
@@ -124,7 +126,8 @@ class PictureEncoder:
         self._mapper = mapper
         self._model_id = model_id
         self._rounds = rounds
-        self._restores = restores and coder.kernels > 0
+        self._closes_loop = closes_loop
+        self._restores = closes_loop and coder.kernels > 0
         self._keeps = (trials or self._rounds > 0) and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
         self._features: dict[int, Tensor] = {}
@@ -133,7 +136,7 @@ class PictureEncoder:
     @property
     def tries(self) -> bool:
         """Whether more is done than to round."""
-        return self._rounds > 0 or self._restores
+        return self._rounds > 0 or self._closes_loop
 
     def estimate(self, level: int, wanted: Wanted) -> Estimate:
         """What the file of a level would be by rounding alone, with all weights that a filter may
@@ -149,19 +152,20 @@ class PictureEncoder:
         Args:
             level: position on the ladder of lambdas in units of 2^-12.
             wanted: what else to find.
-            refined: whether to search for better symbols and to solve for a restoration filter, if
-                this encoder does at all. What a search finds never has a greater true cost than
-                what it started from. It compares that itself where a tile is the whole picture;
-                elsewhere it does not know what becomes of the tiles around, and both are measured,
-                but for models for MS-SSIM: with these a tile is compared as if those around were
-                not rounded, and that of the picture is not known to be less.
+            refined: whether to do more than to round, if this encoder does at all. What a search
+                finds never has a greater true cost than what it started from. It compares that
+                itself where a tile is the whole picture; elsewhere it does not know what becomes of
+                the tiles around, and both are measured, but for models for MS-SSIM: with these a
+                tile is compared as if those around were not rounded, and that of the picture is not
+                known to be less.
         """
         rounds = self._rounds if refined else 0
-        restores = refined and self._restores
-        if not rounds:
-            best = self._restored(level, self._pass(level, 0, wanted, restores), wanted)
+        if rounds:
+            best = self._refined(level, wanted, rounds)
+        elif refined and self._closes_loop:
+            best = self._restored(level, self._pass(level, 0, Wanted(), closed=True), wanted)
         else:
-            best = self._refined(level, wanted, rounds, restores)
+            best = self._pass(level, 0, wanted)
         return Encoded(
             self._file(level, best),
             self._header(level, best.restoration),
@@ -170,15 +174,17 @@ class PictureEncoder:
             best.image,
         )
 
-    def _refined(self, level: int, wanted: Wanted, rounds: int, restores: bool) -> _Pass:
+    def _refined(self, level: int, wanted: Wanted, rounds: int) -> _Pass:
         """After a search, for what the filter of the rounded latents will make of its symbols."""
+        restores = self._restores
         judged = len(self.grid) == 1 or not self._coder.by_error
         compared = wanted if judged else Wanted(psnr=True, image=wanted.image)
         rounded: _Pass | None = None
         if restores or not judged:
             seen = Wanted() if judged else compared
             after = len(self.grid) * (rounds + 1)
-            first = self._pass(level, 0, seen, restores, others=(0, after))
+            closed = self._closes_loop
+            first = self._pass(level, 0, Wanted() if closed else seen, closed, others=(0, after))
             rounded = self._restored(level, first, seen)
         weights = rounded.restoration if rounded else ()
         before = len(self.grid) if rounded else 0
@@ -192,9 +198,10 @@ class PictureEncoder:
         return min((rounded, found), key=lambda done: done.bits + weight * done.error)
 
     def _restored(self, level: int, done: _Pass, wanted: Wanted) -> _Pass:
-        """The same with the restoration filter that it asks for, if it does."""
+        """The same with the restoration filter that it asks for, if it does, and measured."""
         restoration = done.fit.solve(self._coder.error_weight(level)) if done.fit else ()
-        if not restoration:
+        measured = done.image is not None if wanted.image else math.isfinite(done.error)
+        if not restoration and measured:
             return done
         bits = done.bits + 8 * self._header(level, restoration).restoration_bytes
         done = replace(done, restoration=restoration, bits=bits, error=math.nan, image=None)
@@ -215,7 +222,7 @@ class PictureEncoder:
         level: int,
         rounds: int,
         wanted: Wanted,
-        restores: bool = False,
+        closed: bool = False,
         coded: bool = True,
         restoration: tuple[int, ...] = (),
         others: tuple[int, int] = (0, 0),
@@ -225,8 +232,10 @@ class PictureEncoder:
         Args:
             level: in units of 2^-12.
             rounds: of the search, at most.
-            wanted: what to find, without a restoration filter.
-            restores: whether to find what one can be solved for from.
+            wanted: what to find, without a restoration filter; nothing if the loop is closed and
+                there is no search.
+            closed: whether to look at what will be shown: for latents that make up for rounding,
+                without a search, and to find what a restoration filter can be solved for from.
             coded: whether to write the streams.
             restoration: weights of the filter that the search shall reckon with.
             others: steps of progress before this pass and after it.
@@ -235,6 +244,7 @@ class PictureEncoder:
         tiles: dict[int, Tile] = {}
         bits: dict[int, float] = {}
         errors: dict[int, float] = {}
+        fits: dict[int, LeastSquares] = {}
         finished = dict.fromkeys(range(len(self.grid)), 0)
 
         def report(number: int, count: int) -> None:
@@ -259,6 +269,11 @@ class PictureEncoder:
                     lambda n: report(number, n),
                 )
                 rounded, errors[number] = found.rounded, found.error
+            elif closed:
+                pixels = self._samples // COLOURS
+                rounded, part = self._coder.closed_loop(self._picture, box, features, level, pixels)
+                if part:
+                    fits[number] = part
             else:
                 latents = self._coder.latents(self._picture, box, features, level)
                 rounded = self._coder.round(latents, level)
@@ -273,7 +288,7 @@ class PictureEncoder:
 
         image = self._blank(level) if wanted.image else None
         fit: LeastSquares | None = None
-        if restores and self._coder.restoration:
+        if closed and self._coder.restoration:
             fit = LeastSquares(
                 *self._coder.restoration, self._samples // COLOURS, self._picture.grey
             )
@@ -284,12 +299,15 @@ class PictureEncoder:
             error, samples = errors[0], self._samples
         elif wanted.psnr or wanted.image:
             error, samples = self._measure(level, code, image, fit=fit)
-        elif fit:
+        elif fit and rounds:
             for _, shown, original, alpha in self._shown(level, code):
                 fit.add(shown, original, alpha)
         else:
             for _ in self._mapper(code, range(len(self.grid))):
                 pass
+        if fit:
+            for _, part in sorted(fits.items()):
+                fit.merge(part)
         ordered = [tiles[number] for number in range(len(self.grid))]
         return _Pass(ordered, sum(bits.values()), error, samples, image, y_hat, fit=fit)
 
@@ -300,7 +318,7 @@ class PictureEncoder:
     @cached_property
     def _samples(self) -> int:
         """Number of visible samples, of three colours."""
-        _, alpha = self._picture.crop(self._picture.whole)
+        alpha = self._picture.crop(self._picture.whole)[1] if self._picture.alpha else None
         return COLOURS * (self.grid.whole.area if alpha is None else int(np.count_nonzero(alpha)))
 
     def _measure(

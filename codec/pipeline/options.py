@@ -59,11 +59,11 @@ class EncoderOptions:
     to_8bit: bool = False
     """Accept pictures of 16 bits."""
     effort: int = DEFAULT_EFFORT
-    """How long to look for a file of less bits + lambda 255^2 MSE pixels: from 1 on with a
-    restoration filter, from 2 to 9 with more and more rounds of a search for better symbols, which
-    never makes it more. Models for MS-SSIM search for less of what they minimise, each tile by
-    itself if it has 161 pixels a side, and have no filter. Models that round to centres do not
-    search."""
+    """How long to look for a file of less bits + lambda 255^2 MSE pixels: from 1 on with latents
+    that make up for what rounding did to the picture and with a restoration filter, from 2 to 9
+    with more and more rounds of a search for better symbols, which never makes it more. Models for
+    MS-SSIM search for less of what they minimise, each tile by itself if it has 161 pixels a side,
+    and have nothing else. Models that round to centres do nothing of this."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", tuple(self.keep))  # an iterator can be read only once
@@ -86,8 +86,8 @@ class EncoderOptions:
         return ROUNDS[self.effort]
 
     @property
-    def restores(self) -> bool:
-        """Whether to solve for a restoration filter."""
+    def closes_loop(self) -> bool:
+        """Whether to look at what the decoder will show."""
         return self.effort > 0
 
     @property

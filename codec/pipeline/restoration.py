@@ -54,7 +54,7 @@ class LeastSquares:
     Args:
         kernels: B [K, 3, 3, 5, 5] of `codec.model.restoration`.
         offsets: b [K, 3].
-        pixels: visible ones of the picture.
+        pixels: visible ones of the picture, of which these may be a part.
         grey: whether the mean of the three colours is shown in place of each.
     """
 
@@ -71,7 +71,7 @@ class LeastSquares:
         self._grey = grey
         stride = max(1, pixels // PLACES)
         self._stride = stride - (stride % 2 == 0)
-        self._pixels = pixels
+        self._pixels = 0
         size = filters.shape[2]
         self._samples = np.zeros((size, size))
         self._missing = np.zeros((size, self._filters.shape[1]))
@@ -97,6 +97,7 @@ class LeastSquares:
         if alpha is not None:
             visible = alpha[rows, columns] > 0
             rows, columns = rows[visible], columns[visible]
+        self._pixels += shown[0].size if alpha is None else int(np.count_nonzero(alpha))
         missing = original[rows, columns] - 255.0 * shown[:, rows, columns].T
         missing = missing.mean(1, keepdims=True) if self._grey else missing
         self._error += float(np.square(missing).sum())
@@ -109,6 +110,14 @@ class LeastSquares:
                 read[number] = flat[colour, corner[part] + step]
             self._samples += read @ read.T
             self._missing += read @ missing[part]
+
+    def merge(self, other: LeastSquares) -> None:
+        """Add what another was told of, of the same picture."""
+        self._samples += other._samples
+        self._missing += other._missing
+        self._error += other._error
+        self._places += other._places
+        self._pixels += other._pixels
 
     def solve(self, error_weight: float) -> tuple[int, ...]:
         """Weights of least cost, in -127..127; none where no filter pays.

@@ -25,9 +25,11 @@ from codec.errors import DamagedFileError, InputError
 from codec.model.config import LEVEL_BITS, MS_SSIM_SIDE, ModelConfig
 from codec.model.transforms import PictureFilter
 from codec.picture.pixels import Picture, pad_to_stride
+from codec.pipeline.compensation import Compensation, Scene
 from codec.pipeline.refinement import Refined, refine
+from codec.pipeline.restoration import LeastSquares
 from codec.runtime.dissimilarity import Dissimilarity
-from codec.runtime.distortion import Distortion, Original, SquaredError
+from codec.runtime.distortion import Original, SquaredError
 from codec.runtime.torch_engine import Precision, TorchEngine
 from codec.runtime.weights import COLOURS, KERNEL_RADIUS, Weights
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box, latent_size
@@ -38,6 +40,9 @@ GDN_SYNTHESIS_RADIUS = 3
 """Latents: four transposed 5x5 convolutions see less than 1 + 1/2 + 1/4 + 1/8 and one more."""
 HYPER_RADIUS = 3
 """Latents that h_a sees around those of its own z: one 3x3 at 1/16, one at 1/32."""
+
+COMPENSATIONS = 2
+"""Before a search, which starts better where latents have made up for rounding already."""
 
 Latents = tuple[NDArray[np.float32], NDArray[np.float32]]
 """(y, z) before rounding."""
@@ -87,6 +92,8 @@ class TileCoder:
         self._coder: LatentCoder | IndexCoder
         self._coder = IndexCoder(weights) if self.to_centres else LatentCoder(weights)
         self._config = weights.config
+        self.closes_loop = weights.config.compensable or weights.kernels > 0
+        """Whether looking at what will be shown helps."""
         self._analysis_halo = analysis_halo(weights.config)
         self.restoration = weights.restoration
         """Kernels and offsets of the restoration filter, if the model has one."""
@@ -115,6 +122,34 @@ class TileCoder:
         if isinstance(self._coder, IndexCoder):
             return self._coder.encode(*latents, level)
         return self._coder.round(*latents, level)
+
+    def closed_loop(
+        self, picture: Picture, box: Box, features: Tensor, level: int, pixels: int
+    ) -> tuple[RoundedLatents, LeastSquares | None]:
+        """Rounded latents that make up for what rounding did to the picture, and what weights of a
+        restoration filter can be found from; see `codec.pipeline.compensation`.
+
+        That filter is of what is shown before latents make up for anything, which would want it
+        anew: this saved 0.3 % of the bits of held-out tiles, for a third as much time again.
+
+        Args:
+            picture: of the tile.
+            box: where it lies.
+            features: as `features` gives them.
+            level: in units of 2^-12.
+            pixels: of the picture that are visible.
+        """
+        assert isinstance(self._coder, LatentCoder)
+        scene = self._scene(picture, box, features, level)
+        rounded = self._coder.round(scene.y, scene.z, level)
+        loop = Compensation(self._engine, level, scene, self.synthesis_halo)
+        fit = LeastSquares(*self.restoration, pixels, picture.grey) if self.restoration else None
+        shown = loop.show(rounded.y_hat, fit)
+        if self._config.compensable:
+            restoration = fit.solve(self.error_weight(level)) if fit else ()
+            loop.step(rounded.y_hat, shown, restoration)
+            rounded = self._coder.round(loop.y, scene.z, level, same_z=rounded)
+        return rounded, fit
 
     def refine(
         self,
@@ -145,27 +180,43 @@ class TileCoder:
         """
         if isinstance(self._coder, IndexCoder) or not self.searches:
             raise InputError("symbols of this model are not refined")
-        all_latents = self._engine.latents(features, level)
+        scene = self._scene(picture, box, features, level)
+        view = self._engine, level, scene.original, scene.surroundings, scene.inner
+        if not self.by_error:
+            latents = scene.y, scene.z
+            if min(box.width, box.height) < MS_SSIM_SIDE:
+                return Refined(self._coder.round(*latents, level), math.nan)
+            weight = self._lambda_of(level)
+            distortion = Dissimilarity(*view, self.synthesis_halo)
+            return refine(self._coder, latents, level, distortion, weight, rounds, progress)
+        weight = self.error_weight(level)
+        loop = Compensation(self._engine, level, scene, self.synthesis_halo)
+        seen = []
+        for _ in range(COMPENSATIONS * self._config.compensable):
+            rounded = self._coder.round(loop.y, scene.z, level)
+            shown = loop.show(rounded.y_hat, None)
+            seen.append(Refined(rounded, loop.error(shown, restoration)))
+            loop.step(rounded.y_hat, shown, restoration)
+        error = SquaredError(*view, self.synthesis_halo, restoration)
+        latents = loop.y, scene.z
+        seen.append(refine(self._coder, latents, level, error, weight, rounds, progress))
+        return min(seen, key=lambda one: one.rounded.bits + weight * one.error)
+
+    def _scene(self, picture: Picture, box: Box, features: Tensor, level: int) -> Scene:
+        """A tile among latents of its surroundings that are not rounded."""
+        latents = self._engine.latents(features, level)
         known = self._window(picture, box).shrunk(LATENT_STRIDE)
         tile = box.shrunk(LATENT_STRIDE)
         window = tile.grown(self.synthesis_halo, within=known)
         rows, columns = window.relative_to(known).slices
         samples, alpha = picture.crop(box)
         original = Original(samples, None if alpha is None else alpha > 0, picture.grey)
-        surroundings = all_latents[0][:, rows, columns]
-        inner = tile.relative_to(window)
-        view = self._engine, level, original, surroundings, inner, self.synthesis_halo
-        latents = self._of_tile(picture, box, all_latents)
-        distortion: Distortion
-        if self.by_error:
-            weight = self.error_weight(level)
-            distortion = SquaredError(*view, restoration)
-        else:
-            if min(box.width, box.height) < MS_SSIM_SIDE:
-                return Refined(self._coder.round(*latents, level), math.nan)
-            weight = self._lambda_of(level)
-            distortion = Dissimilarity(*view)
-        return refine(self._coder, latents, level, distortion, weight, rounds, progress)
+        return Scene(
+            original,
+            *self._of_tile(picture, box, latents),
+            latents[0][:, rows, columns],
+            tile.relative_to(window),
+        )
 
     def error_weight(self, level: int) -> float:
         """Bits that a unit of squared error is worth at a level.

@@ -20,7 +20,7 @@ from codec.model.config import LEVEL_BITS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.restoration import Kernels, restore
-from codec.model.transforms import MIDDLE_GREY, build_transforms
+from codec.model.transforms import MIDDLE_GREY, LowResAnalysis, build_transforms
 from codec.runtime.weights import Weights
 
 Precision = Literal["float32", "bfloat16"]
@@ -102,6 +102,20 @@ class TorchEngine:
             z = self._run(self._modules["h_a"], padded)
             return y[0].cpu().numpy(), z[0].float().cpu().numpy()
 
+    def change(self, missing: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+        """About what y changes by, [M, H/16, W/16], if a picture changes a little.
+
+        Args:
+            missing: samples [3, H, W] by which it does, in units of white, sides multiples of 16.
+            level: in units of 2^-12.
+        """
+        assert isinstance(self._g_a, LowResAnalysis)
+        with torch.inference_mode():
+            dx, position = self.tensor(missing)[None], self._position(level)
+            dy = self._modules["gain"](self._run(self._g_a.change, dx, position), position)
+            change: NDArray[np.float32] = dy[0].cpu().numpy()
+            return change
+
     def synthesise(
         self, y_hat: NDArray[np.float32], level: int, restoration: Sequence[int] = ()
     ) -> NDArray[np.float32]:
@@ -130,6 +144,18 @@ class TorchEngine:
             shown = self._run(self._modules["g_s"], y, position)[0].float()
         # What is unlike any of ours can overflow: grey then, not what a cast makes of it.
         shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
+        return self._restored(shown, restoration)
+
+    def restore(
+        self, shown: NDArray[np.float32], restoration: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """What `synthesise` gives with a restoration filter from what it gives without."""
+        with torch.inference_mode():
+            samples: NDArray[np.float32]
+            samples = self._restored(self.tensor(shown), restoration).cpu().numpy()
+            return samples
+
+    def _restored(self, shown: Tensor, restoration: Sequence[int]) -> Tensor:
         if restoration and self._kernels:
             weights = torch.tensor(restoration, dtype=shown.dtype, device=shown.device)
             shown = self._run(restore, shown.clamp(0, 1), self._kernels, weights)

@@ -1,9 +1,9 @@
 """Meeting a size or a PSNR: levels are tried by exact costs, and only what fits is coded.
 
 A file differs from its estimate: by a few bytes, since a stream is a whole number of words, and by
-what restoration filter and search for better symbols gain. So a level is looked for among
-estimates, the file of that level is made, and if it misses, the same is done with all estimates
-moved by the difference. Only a file on the right side of the target is given out.
+what is done beyond rounding, which makes it larger and better or smaller. So a level is looked for
+among estimates, the file of that level is made, and if it misses, the same is done with all
+estimates moved by the difference. Only a file on the right side of the target is given out.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def _between(tried: dict[int, bool], number: int, sign: int) -> int:
         number: to try next.
         sign: 1 if the right side is below, -1 if it is above.
     """
-    right = [sign * tried_number for tried_number, is_right in tried.items() if is_right]
-    wrong = [sign * tried_number for tried_number, is_right in tried.items() if not is_right]
+    right = [sign * one for one, is_right in tried.items() if is_right]
+    wrong = [sign * one for one, is_right in tried.items() if not is_right]
     if not (right and wrong) or max(right) < sign * number < min(wrong):
         return number
     return sign * ((max(right) + min(wrong)) // 2)

@@ -66,3 +66,8 @@ class ModelNotFoundError(WeightsError):
 
 class TrainingError(CodecError):
     """Training cannot start, or its numbers are no longer finite."""
+
+
+def one_line(message: str) -> str:
+    """A message without line breaks, whatever names in it hold."""
+    return " ".join(line.strip() for line in message.splitlines())

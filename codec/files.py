@@ -16,6 +16,8 @@ from codec.errors import InputError, OutputError, OutputExistsError
 STANDARD = Path("-")
 """Stands for standard input or output."""
 MAX_BYTES = 1 << 32
+MAX_LINKS = 40
+"""That are followed, as Linux does."""
 
 Times = tuple[int, int]
 """Access and modification time in nanoseconds."""
@@ -44,7 +46,7 @@ def open_file(path: Path, max_bytes: int = MAX_BYTES) -> BinaryIO:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder; name a file, or use -r") from error
+        raise InputError(f"{path}: is a folder; name a file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -74,19 +76,44 @@ def check_target(path: Path, force: bool) -> None:
 
     Raises:
         OutputExistsError: it exists and `force` is not set.
-        OutputError: it is a folder, a device or a pipe, or a link to one, or its folder does not
-            exist.
+        OutputError: it is a folder, a device, a pipe, an open file of a process, as /dev/stdout
+            is, or a link to one, or its folder does not exist.
     """
     if path == STANDARD:
         return
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file")
-    if path.exists() and not path.is_file():
+    if _is_descriptor(path) or (path.exists() and not path.is_file()):
         raise OutputError(f"{path}: is no regular file; name one, or - for standard output")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
     if not force and (path.exists() or path.is_symlink()):
         raise OutputExistsError(f"{path}: exists already; overwrite it with -f")
+
+
+def _is_descriptor(path: Path) -> bool:
+    """Whether it leads to what a process has open, whose name would be replaced instead."""
+    for _ in range(MAX_LINKS):
+        if path.parent.resolve().is_relative_to("/proc"):
+            return True
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return False
+
+
+def check_folder(path: Path) -> None:
+    """Fail early if a folder can neither be written to nor be made.
+
+    Raises:
+        OutputError: it or what it would lie in is no folder, or not to be written to.
+    """
+    while not os.path.lexists(path):
+        path = path.parent
+    if not path.is_dir():
+        raise OutputError(f"{path}: is no folder; name one")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: cannot be written to (permission denied)")
 
 
 def write_file(
@@ -115,7 +142,7 @@ def write_file(
         return
     check_target(path, force)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=".vqcodec.", dir=path.parent)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     try:

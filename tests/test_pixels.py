@@ -168,10 +168,26 @@ def test_boxes_are_parts_of_the_whole(city: Image.Image) -> None:
     assert np.array_equal(alpha, plane[20:90, 10:50])
 
 
+def test_visible_pixels_are_counted(city: Image.Image) -> None:
+    assert from_image(city).count_visible() == city.width * city.height
+    plane = np.full((1100, 3), 9, np.uint8)
+    plane[500:520] = 0
+    image = Image.new("RGB", (3, 1100))
+    image.putalpha(Image.fromarray(plane))
+    assert from_image(image).count_visible() == 3 * 1080
+
+
 def test_junk_exif_turns_nothing(city: Image.Image) -> None:
     for junk in (b"Exif\0\0junk", b"II*\0\xff\xff\xff\xff"):
         picture = from_image(reread(city, exif=junk))
         assert np.array_equal(picture.samples, np.asarray(city))
+
+
+def test_junk_exif_is_not_kept(city: Image.Image) -> None:
+    """Of a JPEG file neither, whose decoder has tried to read it already."""
+    for file_format in ("PNG", "JPEG", "WEBP"):
+        image = reread(city, file_format, exif=b"Exif\0\0junk")
+        assert not from_image(image).metadata.exif
 
 
 def swapped_srgb() -> tuple[bytes, bytes]:

@@ -15,8 +15,11 @@ from PIL import Image
 from codec.bitstream.container import ContainerFile
 from codec.errors import CodecError, LimitError
 from codec.limits import Limits
+from codec.picture.alpha import Plane
+from codec.picture.pixels import Picture, Samples
 from codec.pipeline import Codec
 from codec.runtime.weights import Weights
+from codec.tiles import Box
 from tests.conftest import DATA, check_damage_is_found
 from tests.test_pipeline import difference
 from tests.test_writing import METADATA
@@ -180,6 +183,25 @@ def test_mutations_raise_nothing_else(
     if bytes(mutated) != original:
         with pytest.raises(CodecError):
             tiny_codec.decompress(bytes(mutated))
+
+
+def test_pictures_with_alpha_are_never_converted_whole(
+    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.linear_gradient("L").resize((900, 600)).convert("RGB")
+    picture.putalpha(Image.radial_gradient("L").resize(picture.size))
+    largest = 0
+
+    def crop(self: Picture, box: Box) -> tuple[Samples, Plane | None]:
+        nonlocal largest
+        largest = max(largest, box.area)
+        return whole(self, box)
+
+    whole = Picture.crop
+    monkeypatch.setattr(Picture, "crop", crop)
+    data = tiny_codec.compress(picture, tile_size=256)
+    assert 0 < largest < 900 * 600
+    assert tiny_codec.decompress(data).mode == "RGBA"
 
 
 def test_memory_is_checked_before_the_model_is(tiny_codec: Codec) -> None:

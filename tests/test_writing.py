@@ -50,6 +50,23 @@ def test_formats_without_transparency_say_so(file_format: str) -> None:
         written(Image.new("RGBA", (4, 4)), file_format)
 
 
+@pytest.mark.parametrize("exif", [b"garbage", b"I"])
+@pytest.mark.parametrize("xmp", [b"", b"<x/>"])
+def test_exif_that_cannot_be_read_goes_into_no_tiff(
+    city: Image.Image, exif: bytes, xmp: bytes
+) -> None:
+    metadata = Metadata(b"", exif, xmp)
+    assert left_out(metadata, "TIFF") == ["exif"]
+    assert not left_out(METADATA, "TIFF")
+    again = read(written(city, "TIFF", metadata))
+    assert np.array_equal(np.asarray(again), np.asarray(city))
+
+
+def test_damaged_exif_tags_are_no_reason_to_fail(city: Image.Image) -> None:
+    metadata = Metadata(b"", b"II*\0\xff\xff\xff\xff", b"<x/>")
+    assert read(written(city, "TIFF", metadata)).size == city.size
+
+
 def test_jpeg_is_close(city: Image.Image) -> None:
     again = read(written(city, "JPEG"))
     difference = np.asarray(again).astype(int) - np.asarray(city)

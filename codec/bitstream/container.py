@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from codec.errors import DamagedFileError, FileFormatError, InputError, UnsupportedFileError
 from codec.limits import Limits
-from codec.model.config import LEVEL_BITS
+from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.picture.metadata import MAX_BYTES, Metadata
 from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
 
@@ -73,6 +73,17 @@ class Header:
     def levels(self) -> int | None:
         """Number of residual levels, if latents are rounded to centres."""
         return (self.level >> LEVEL_BITS) + 1 if self.vq else None
+
+    def check_fits(self, config: ModelConfig) -> None:
+        """Refuse what no file of a model of this shape says.
+
+        Raises:
+            DamagedFileError: the model rounds in another way, or has no such level.
+        """
+        if self.vq != (config.rounding == "vq"):
+            raise DamagedFileError("damaged: the file and its model round in different ways")
+        if not config.has_level(self.level):
+            raise DamagedFileError("damaged: the rate level is outside the model's range")
 
     @property
     def pixels(self) -> int:
@@ -220,8 +231,9 @@ class ContainerFile:
         self.grid = Grid(self.header.height, self.header.width)
         self.metadata_sections: dict[str, Section] = {}
         self._tiles: list[tuple[Section, int, int]] = []  # section, alpha length, symbol checksum
+        self._plain_stream = b""
         if self.plain:
-            self._parse_plain(len(head))
+            self._parse_plain(head)
         else:
             self._parse_directory(head)
 
@@ -233,7 +245,7 @@ class ContainerFile:
         """
         section, alpha_length, symbol_checksum = self._tiles[number]
         self.tiles_read.add(number)
-        data = self._read_verified(section)
+        data = self._plain_stream if self.plain else self._read_verified(section)
         end = len(data) - alpha_length
         return Tile(data[:end], symbol_checksum, data[end:])
 
@@ -273,14 +285,16 @@ class ContainerFile:
         self.header = replace(self.header, restoration=struct.unpack(f"{count[0]}b", weights))
         return count + weights
 
-    def _parse_plain(self, start: int) -> None:
+    def _parse_plain(self, head: bytes) -> None:
+        start = len(head)
         if self.size < start + _TRAILER.size:
             raise DamagedFileError(TRUNCATED)
-        data = self._read(0, self.size)
-        symbol_checksum, checksum = _TRAILER.unpack(data[-_TRAILER.size :])
-        if zlib.crc32(data[: -_CHECKSUM.size]) != checksum:
+        rest = self._read(start, self.size - start)
+        stream = rest[: -_TRAILER.size]
+        symbol_checksum, checksum = _TRAILER.unpack(rest[len(stream) :])
+        if zlib.crc32(rest[: -_CHECKSUM.size], zlib.crc32(head)) != checksum:
             raise DamagedFileError(MISMATCH)
-        stream = data[start : -_TRAILER.size]
+        self._plain_stream = stream
         section = Section("tile 0", start, len(stream), zlib.crc32(stream))
         self._tiles.append((section, 0, symbol_checksum))
 

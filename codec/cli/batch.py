@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import click
 
 from codec.cli.plan import Job
-from codec.errors import CodecError, InputError
-from codec.files import STANDARD, check_target
+from codec.errors import CodecError, InputError, one_line
+from codec.files import STANDARD, check_folder, check_target
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SOME_FAILED = 1
@@ -94,7 +94,8 @@ def _outcomes(task: Task, jobs: Sequence[Job], settings: Settings) -> Iterator[O
             early[job] = outcome
         else:
             due.append(job)
-    late = _in_processes(task, due, settings.jobs) if settings.jobs > 1 else _here(task, due)
+    count = min(settings.jobs, len(due))
+    late = _in_processes(task, due, count) if count > 1 else _here(task, due)
     for job in jobs:
         yield early[job] if job in early else next(late)
 
@@ -103,18 +104,22 @@ def _foresee(job: Job, settings: Settings) -> Outcome | None:
     """What can be told without opening the input."""
     source, target = job.source, job.target
     try:
+        if job.problem:
+            raise InputError(f"{source}: {job.problem}")
         if source != STANDARD and not source.exists():
             raise InputError(f"{source}: no such file")
         if target != STANDARD and target.exists() and source.exists() and target.samefile(source):
             raise InputError(f"{target}: input and output are the same file")
-        if settings.skip_existing and target != STANDARD and target.exists():
+        if settings.skip_existing and target != STANDARD and target.is_file():
             return Outcome(job, "skipped")
+        if settings.make_folders:
+            check_folder(target.parent)
         if target.parent.is_dir() or not settings.make_folders:
             check_target(target, settings.force)
     except CodecError as error:
         return _failed(job, str(error), error.exit_code)
     except OSError as error:
-        return _failed(job, f"{source}: {error.strerror}", SOME_FAILED)
+        return _failed(job, f"{error.filename or source}: {error.strerror}", SOME_FAILED)
     return Outcome(job, "planned") if settings.dry_run else None
 
 
@@ -133,7 +138,7 @@ def attempt(task: Task, job: Job) -> Outcome:
 
 
 def _failed(job: Job, message: str, exit_code: int) -> Outcome:
-    return Outcome(job, "failed", {"error": " ".join(message.split())}, exit_code)
+    return Outcome(job, "failed", {"error": one_line(message)}, exit_code)
 
 
 def _here(task: Task, jobs: Iterable[Job]) -> Iterator[Outcome]:
@@ -149,7 +154,7 @@ def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outco
     share = str(max(1, (os.cpu_count() or 1) // count))
     for name in THREAD_VARIABLES:  # read by the libraries when the processes start
         os.environ.setdefault(name, share)
-    pool = ProcessPoolExecutor(min(count, max(len(jobs), 1)), get_context("spawn"), _start_worker)
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _start_worker)
     try:
         futures = [pool.submit(_attempt_elsewhere, task, job) for job in jobs]
         for job, future in zip(jobs, futures, strict=True):

@@ -16,6 +16,7 @@ from codec.cli.options import (
     Kinds,
     Region,
     TileSize,
+    only_one,
     with_shared_options,
 )
 from codec.cli.plan import Rename, plan
@@ -25,21 +26,20 @@ from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES, OUTPUT_NAMES, OUTPUT_SUFFIXES
 from codec.picture.metadata import KINDS
 
-RATES = {
-    "quality": "-q",
-    "lmbda": "--lambda",
+TARGETS = {
     "target_bpp": "--target-bpp",
     "target_size": "--target-size",
     "target_psnr": "--target-psnr",
 }
+RATES = {"quality": "-q", "lambda": "--lambda"} | TARGETS
+METADATA = {"strip": "--strip", "keep": "--keep"}
+EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
 
 
 @click.command()
 @click.argument("inputs", metavar="IN... [OUT]", type=PATH, nargs=-1, required=True)
 @click.option("-q", "--quality", type=QUALITY, help="0 to 100; default 50.")
-@click.option(
-    "--lambda", "lmbda", type=float, help="Slope of the model's objective, instead of -q."
-)
+@click.option("--lambda", type=POSITIVE, help="Slope of the model's objective, instead of -q.")
 @click.option("--target-bpp", type=POSITIVE, help="Bits per pixel of the file, never exceeded.")
 @click.option("--target-size", type=Bytes(minimum=1), help="Bytes of the file, never exceeded.")
 @click.option("--target-psnr", type=POSITIVE, help="dB, reached or exceeded.")
@@ -65,25 +65,23 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
     or output. Without transparency and metadata nothing but the pixels is stored; EXIF
     orientation is always applied to them.
     """
-    given = [flag for name, flag in RATES.items() if options[name] is not None]
-    if len(given) > 1:
-        raise click.UsageError(f"give {' or '.join(given)}, not both")
-    if options["strip"] and options["keep"] is not None:
-        raise click.UsageError("give --strip or --keep, not both")
+    for flags in (RATES, METADATA, EXISTING):
+        options = only_one(options, flags)
     jobs = plan(inputs, to_compressed, INPUT_SUFFIXES, options["output_dir"], options["recursive"])
     for job in jobs:
-        if job.target.suffix.lower() in INPUT_SUFFIXES:
+        if not job.problem and job.target.suffix.lower() in INPUT_SUFFIXES:
             raise click.UsageError(
                 f"{job.target} looks like a picture; OUT must not, and several IN need -d DIR"
             )
     task = CompressTask(
         machine=_machine(options),
         writing=_writing(options),
-        options={name: options[name] for name in (*RATES, "tile_size", "to_8bit")}
+        options={name: options[name] for name in (*TARGETS, "quality", "tile_size", "to_8bit")}
+        | {"lmbda": options["lambda"]}
         | {"keep": () if options["strip"] else options["keep"] or KINDS}
         | ({} if options["effort"] is None else {"effort": options["effort"]}),
         frame=options["frame"],
-        measure=options["as_json"] or not options["quiet"],
+        measure=options["json"] or not options["quiet"],
         bar=len(jobs) == 1 and not options["quiet"],
     )
     return run_batch(task, jobs, _settings(options))
@@ -102,9 +100,7 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
     metavar="N",
     help="Show the first N residual levels of a vector-quantised file.",
 )
-@click.option(
-    "--format", "format_name", type=click.Choice(list(OUTPUT_NAMES)), help="Of the pictures."
-)
+@click.option("--format", type=click.Choice(list(OUTPUT_NAMES)), help="Of the pictures.")
 @with_shared_options
 def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
     """Decompress IN to the picture OUT (default: IN with the suffix .png).
@@ -113,12 +109,14 @@ def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
     or jpeg (quality 95). With -d, any number of files; with -r, folders of them. `-` stands
     for standard input or output.
     """
-    name = options["format_name"]
+    options = only_one(options, EXISTING)
+    name = options["format"]
     suffix = OUTPUT_NAMES[name or "png"]
     jobs = plan(inputs, to_picture(suffix), {SUFFIX}, options["output_dir"], options["recursive"])
     if name is None:
         for job in jobs:
-            if job.target != STANDARD and job.target.suffix.lower() not in OUTPUT_SUFFIXES:
+            named = job.target != STANDARD and not job.problem
+            if named and job.target.suffix.lower() not in OUTPUT_SUFFIXES:
                 known = ", ".join(OUTPUT_SUFFIXES)
                 raise click.UsageError(f"OUT must end in one of {known}; or give --format")
     only_standard = all(job.target == STANDARD for job in jobs)
@@ -160,9 +158,8 @@ def _writing(options: dict[str, Any]) -> Writing:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
-    if options["force"] and options["skip_existing"]:
-        raise click.UsageError("give -f or --skip-existing, not both")
-    names = ("force", "skip_existing", "dry_run", "jobs", "as_json", "quiet")
     return Settings(
-        **{name: options[name] for name in names}, make_folders=options["output_dir"] is not None
+        **{name: options[name] for name in ("force", "skip_existing", "dry_run", "jobs", "quiet")},
+        as_json=options["json"],
+        make_folders=options["output_dir"] is not None,
     )

@@ -42,14 +42,12 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 @click.option(
     "-q",
     "--quality",
-    "qualities",
     type=QUALITY,
     multiple=True,
     help="Of ours; may be given several times.  [default: 8 over the range]",
 )
 @click.option(
     "--model",
-    "models",
     multiple=True,
     default=("photo",),
     show_default=True,
@@ -58,14 +56,12 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 )
 @click.option(
     "--effort",
-    "efforts",
     type=click.IntRange(0, 9),
     multiple=True,
     help="Of our encoder; may be given several times.  [default: that of compress]",
 )
 @click.option(
     "--against",
-    "peers",
     default=DEFAULT_PEERS,
     show_default=True,
     callback=_names,
@@ -108,7 +104,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 @click.option("--to-8bit", is_flag=True, help="Accept pictures of 16 bits, cut to 8.")
 @with_machine_options
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing page or figure.")
-@click.option("--json", "as_json", is_flag=True, help="All measurements as JSON on stdout.")
+@click.option("--json", is_flag=True, help="All measurements as JSON on stdout.")
 @click.option("-Q", "--quiet", is_flag=True, help="No progress.")
 def evaluate(**options: Any) -> int:
     """Measure rate and distortion on PHOTOS (files and folders of pictures).
@@ -145,7 +141,7 @@ def evaluate(**options: Any) -> int:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
         raise InputError(f"nothing could be measured ({reasons})")
     evaluation = dataclasses.replace(evaluation, published=curves_beside(evaluation, published))
-    _print(evaluation, options["as_json"])
+    _print(evaluation, options["json"])
     if report:
         from codec.evaluation.report import gallery_of, write_report
 
@@ -183,13 +179,13 @@ def _plan(options: dict[str, Any]) -> Plan:
     from codec.pipeline.options import DEFAULT_EFFORT
 
     limits = Limits(options["max_pixels"], options["max_memory"])
-    peers, missing = find_peers(options["peers"])
+    peers, missing = find_peers(options["against"])
     loaded = [
         Codec(model, options["device"], options["precision"], limits)
-        for model in dict.fromkeys(options["models"])
+        for model in dict.fromkeys(options["model"])
     ]
     codecs = list({codec.weights.short_id: codec for codec in loaded}.values())
-    efforts = dict.fromkeys(options["efforts"] or (DEFAULT_EFFORT,))
+    efforts = dict.fromkeys(options["effort"] or (DEFAULT_EFFORT,))
     ours = [ModelCoder(codec, effort) for codec in codecs for effort in efforts]
     if len({coder.name for coder in ours}) < len(ours):
         ours = [
@@ -197,7 +193,7 @@ def _plan(options: dict[str, Any]) -> Plan:
             for codec in codecs
             for effort in efforts
         ]
-    qualities = tuple(sorted(set(options["qualities"])))
+    qualities = tuple(sorted(set(options["quality"])))
     reading = Reading(limits, options["frame"], options["to_8bit"])
     return Plan(find_pictures(options["photos"]), reading, ours, peers, missing, qualities)
 

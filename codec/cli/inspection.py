@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from codec.bitstream.container import ContainerFile
+from codec.cli.batch import SOME_FAILED
 from codec.cli.options import PATH
 from codec.cli.tasks import naming
-from codec.errors import CodecError, ModelNotFoundError
+from codec.errors import CodecError, ModelNotFoundError, one_line
 from codec.files import open_file
 from codec.model.config import LEVEL_BITS
 from codec.runtime.released import (
@@ -28,8 +29,8 @@ ROUNDINGS = {"integer": "rounded to integers", "vq": "rounded to centres (vector
 @click.command()
 @click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
 @click.option("--check", is_flag=True, help="Verify every checksum.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON line per file.")
-def info(files: tuple[Path, ...], check: bool, as_json: bool) -> int:
+@click.option("--json", is_flag=True, help="A JSON line per file.")
+def info(files: tuple[Path, ...], check: bool, **options: bool) -> int:
     """Tell what compressed FILEs hold, without decoding them.
 
     What is told is verified. --check reads all the rest too and verifies every byte; the
@@ -44,18 +45,20 @@ def info(files: tuple[Path, ...], check: bool, as_json: bool) -> int:
                     file.verify()
                 facts = {"file": str(path)} | _facts(file) | ({"checked": True} if check else {})
         except CodecError as error:
-            if len(files) == 1:
-                raise
-            click.echo(f"vqcodec: {error}", err=True)
-            status = 1
+            status = error.exit_code if len(files) == 1 else SOME_FAILED
+            message = one_line(str(error))
+            click.echo(f"vqcodec: {message}", err=True)
+            facts = {"file": str(path), "error": message, "exit_code": error.exit_code}
+            if options["json"]:
+                click.echo(json.dumps(facts))
             continue
-        click.echo(json.dumps(facts) if as_json else _text(facts))
+        click.echo(json.dumps(facts) if options["json"] else _text(facts))
     return status
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="A JSON line per model.")
-def models(as_json: bool) -> None:
+@click.option("--json", is_flag=True, help="A JSON line per model.")
+def models(**options: bool) -> None:
     """List the models that ship with this program."""
     for path in released_models():
         metadata = read_metadata(path)
@@ -70,7 +73,7 @@ def models(as_json: bool) -> None:
             "bytes": path.stat().st_size,
             "file": str(path),
         }
-        if as_json:
+        if options["json"]:
             click.echo(json.dumps(facts))
         else:
             click.echo(
@@ -113,6 +116,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
     except ModelNotFoundError:
         return facts
     config = read_config(read_metadata(path))
+    header.check_fits(config)
     position = header.level / (1 << LEVEL_BITS)
     return facts | {
         "model": path.stem,

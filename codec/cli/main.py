@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from codec.errors import CodecError
+from codec.errors import CodecError, one_line
 
 COMMANDS = {
     "compress": ("codec.cli.coding", "compress"),
@@ -74,6 +74,7 @@ def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
     is_flag=True,
     is_eager=True,
     expose_value=False,
+    allow_from_autoenv=False,
     callback=_print_versions,
     help="Versions of this program, its models and the libraries that matter.",
 )
@@ -125,5 +126,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    click.echo(f"vqcodec: {' '.join(message.split())}", err=True)
+    click.echo(f"vqcodec: {one_line(message)}", err=True)
     return status

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from codec.errors import InputError
 from codec.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
@@ -153,9 +154,31 @@ _SHARED = [
     model_option,
     *_DEVICE,
     *_LIMITS,
-    click.option("--json", "as_json", is_flag=True, help="A JSON line per file on stdout."),
+    click.option("--json", is_flag=True, help="A JSON line per file on stdout."),
     click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors."),
 ]
+
+
+def only_one(options: dict[str, Any], flags: Mapping[str, str]) -> dict[str, Any]:
+    """Options without those that gave way to another.
+
+    One of the command line goes before what an environment variable prefers.
+
+    Args:
+        options: of the present command.
+        flags: by their names those that exclude each other, as they are typed.
+
+    Raises:
+        click.UsageError: several were typed, or several are preferred and none was typed.
+    """
+    context = click.get_current_context()
+    given = [name for name in flags if options[name] is not None and options[name] is not False]
+    typed = [n for n in given if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    chosen = typed or given
+    if len(chosen) > 1:
+        raise click.UsageError(f"give {' or '.join(flags[name] for name in chosen)}, not both")
+    dropped = set(given) - set(chosen)
+    return options | {name: False if options[name] is True else None for name in dropped}
 
 
 def with_shared_options(command: F) -> F:

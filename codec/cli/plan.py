@@ -14,6 +14,7 @@ from codec.files import STANDARD
 
 Rename = Callable[[str], str]
 """Name of the output that goes with the name of an input."""
+FOLDER = "is a folder; name a file, or use -r"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Job:
 
     source: Path
     target: Path
+    problem: str = ""
+    """Why it cannot be done, if that is known already."""
 
 
 def plan(
@@ -43,22 +46,23 @@ def plan(
 
     Raises:
         click.UsageError: outputs would collide or leave `output_dir`, or are not told.
-        InputError: an input is a folder and `recursive` is not set, or holds no input.
+        InputError: the only input is a folder, and there is no folder to write to.
     """
     if output_dir is None and not recursive:
         if len(inputs) > 2:
             raise click.UsageError("several inputs need -d DIR to write to")
         source = inputs[0]
         if source.is_dir():
-            raise InputError(f"{source}: is a folder; name a file, or use -r")
+            raise InputError(f"{source}: {FOLDER}")
         beside = STANDARD if source == STANDARD else source.with_name(rename(source.name))
         return [Job(source, inputs[1] if len(inputs) == 2 else beside)]
     if STANDARD in inputs:
         raise click.UsageError("standard input goes with neither -d nor -r")
     jobs = [job for path in inputs for job in _jobs(path, rename, searched, output_dir, recursive)]
-    _check_collisions(jobs)
+    possible = [job for job in jobs if not job.problem]
+    _check_collisions(possible)
     if output_dir is not None:
-        _check_inside(jobs, output_dir)
+        _check_inside(possible, output_dir)
     return jobs
 
 
@@ -73,9 +77,11 @@ def _jobs(
         yield Job(path, (output_dir or path.parent) / rename(path.name))
         return
     if not recursive:
-        raise InputError(f"{path}: is a folder; name a file, or use -r")
+        yield Job(path, path, FOLDER)
+        return
     found = False
-    for folder, folders, names in os.walk(path):  # links to folders are not followed
+    unread: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=unread.append):  # follows no links
         folders.sort()
         for name in sorted(names):
             source = Path(folder, name)
@@ -83,8 +89,12 @@ def _jobs(
                 found = True
                 parent = output_dir / source.parent.relative_to(path) if output_dir else None
                 yield Job(source, (parent or source.parent) / rename(name))
-    if not found:
-        raise InputError(f"{path}: holds no file with a suffix of {', '.join(sorted(searched))}")
+    for error in unread:
+        closed = Path(error.filename)
+        yield Job(closed, closed, f"cannot be read ({error.strerror})")
+    if not (found or unread):
+        suffixes = ", ".join(sorted(searched))
+        yield Job(path, path, f"holds no file with a suffix of {suffixes}")
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:

@@ -20,7 +20,7 @@ from codec.errors import CodecError, OutputError
 from codec.files import STANDARD, open_file, times_of, write_file
 from codec.limits import Limits
 from codec.model.config import LEVEL_BITS
-from codec.picture.formats import OUTPUT_SUFFIXES
+from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.runtime.released import DEFAULT_MODEL, find_by_id
 from codec.tiles import region_box
 
@@ -143,7 +143,10 @@ class DecompressTask:
             with percentage(self.bar) as progress:
                 codec = machine.load(model)
                 image = codec.decompress(file, self.region, progress, self.levels)
-        file_format = self.file_format or OUTPUT_SUFFIXES[job.target.suffix.lower()]
+        suffix = job.target.suffix.lower()
+        file_format = self.file_format or OUTPUT_SUFFIXES[suffix]
+        if suffix == GREY_SUFFIX and file_format == OUTPUT_SUFFIXES[suffix] and image.mode != "L":
+            raise OutputError(f"{job.target}: is for grey pictures; name a .ppm")
         metadata = metadata_of(image)
 
         def save(target: BinaryIO) -> None:

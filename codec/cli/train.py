@@ -47,7 +47,6 @@ def parse_lambdas(
 @click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--lambda",
-    "lambdas",
     callback=parse_lambdas,
     metavar="L|LOW:HIGH",
     help="Slope of the objective bits/pixel + lambda 255^2 MSE (or of what --distortion says): "
@@ -56,7 +55,6 @@ def parse_lambdas(
 )
 @click.option(
     "--out",
-    "run",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("runs/photo"),
     show_default=True,
@@ -178,7 +176,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     from codec.training.loop import train as run_training
     from codec.training.run_folder import LAST, clear_run, resume_run
 
-    run: Path = options["run"]
+    run: Path = options["out"]
     given = {
         name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
@@ -265,7 +263,7 @@ SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks", "gates16", "
 CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4", "distortion"}
 """What --init may give another value than its model has."""
 VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
-MODEL_OPTIONS = {"lambdas", "prior", "rounding", "distortion"} | SHAPE_OPTIONS | VQ_OPTIONS
+MODEL_OPTIONS = {"lambda", "prior", "rounding", "distortion"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {
     "batch",
     "name",
@@ -305,7 +303,7 @@ def _depths(options: dict[str, Any]) -> tuple[int, int]:
 def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
     from codec.model.config import ModelConfig
 
-    low, high = options["lambdas"] or LAMBDAS[options["rounding"]]
+    low, high = options["lambda"] or LAMBDAS[options["rounding"]]
     if low == high and "levels" in given:
         raise click.UsageError("one lambda makes one residual level; give LOW:HIGH for --levels")
     blocks8, blocks16 = _depths(options)

@@ -60,13 +60,12 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     that was given, without suffix where that is unambiguous.
 
     Raises:
-        InputError: a source does not exist, or there is no picture.
+        InputError: a source does not exist, a folder cannot be read, or there is no picture.
     """
     found: dict[Path, Path] = {}
     for source in sources:
         if source.is_dir():
-            inside = (p for p in source.rglob("*") if p.suffix.lower() in INPUT_SUFFIXES)
-            for path in sorted(inside):
+            for path in sorted(_inside(source)):
                 found.setdefault(path.resolve(), path.relative_to(source))
         elif source.exists():
             found.setdefault(source.resolve(), Path(source.name))
@@ -79,6 +78,17 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
         if len(names) == len(found):
             break
     return names
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    for place, _, names in os.walk(folder, onerror=refuse):  # follows no links
+        for name in names:
+            path = Path(place, name)
+            if path.suffix.lower() in INPUT_SUFFIXES and path.is_file():
+                yield path
 
 
 def _printable(name: str) -> str:

@@ -37,6 +37,9 @@ OUTPUT_SUFFIXES = {
 }
 """What `decompress` writes, by suffix; all but JPEG are lossless."""
 
+GREY_SUFFIX = ".pgm"
+"""Of `OUTPUT_SUFFIXES`, the one that says what kind of picture it holds."""
+
 OUTPUT_NAMES = {
     "png": ".png",
     "webp": ".webp",

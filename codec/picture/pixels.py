@@ -6,7 +6,7 @@ A `Picture` hands out boxes, so that a huge picture is never converted as a whol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps
 from codec.errors import InputError
 from codec.picture.alpha import OPAQUE, Plane, fill_hidden
 from codec.picture.colour import GREY_MODES, Convert, colours_of
+from codec.picture.exif import PREFIX, is_readable
 from codec.picture.metadata import KINDS, Metadata
 from codec.tiles import LATENT_STRIDE, Box
 
@@ -65,6 +66,12 @@ class Picture:
         if self.grey:
             samples = np.repeat(samples[:, :, None], 3, axis=2)
         return (samples if alpha is None else fill_hidden(samples, alpha)), alpha
+
+    def count_visible(self) -> int:
+        """Number of pixels that are not fully transparent."""
+        if not self.alpha:
+            return self.whole.area
+        return sum(int(np.count_nonzero(strip)) for strip in _alpha_strips(self.image))
 
     @property
     def samples(self) -> Samples:
@@ -167,12 +174,14 @@ def _upright(image: Image.Image) -> tuple[Image.Image, Metadata]:
 
 
 def _exif_of(image: Image.Image) -> bytes:
-    """EXIF data as it was stored, or as Pillow understands it where it has another form."""
+    """EXIF data as it was stored, or as Pillow understands it where it has another form; nothing
+    if it cannot be read."""
     raw = image.info.get("exif")
     if raw is None:
         stored = image.getexif()
         raw = stored.tobytes() if len(stored) else b""
-    return bytes(raw).removeprefix(b"Exif\0\0")
+    exif = bytes(raw).removeprefix(PREFIX)
+    return exif if is_readable(exif) else b""
 
 
 def _to_8bit(image: Image.Image) -> Image.Image:
@@ -198,11 +207,13 @@ def _alpha_of(part: Image.Image) -> Plane:
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    """Whether a pixel is not opaque; looked at in strips."""
+    """Whether a pixel is not opaque."""
     if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
         return False
+    return any((strip < OPAQUE).any() for strip in _alpha_strips(image))
+
+
+def _alpha_strips(image: Image.Image) -> Iterator[Plane]:
     for top in range(0, image.height, STRIP_ROWS):
         bottom = min(top + STRIP_ROWS, image.height)
-        if (_alpha_of(image.crop((0, top, image.width, bottom))) < OPAQUE).any():
-            return True
-    return False
+        yield _alpha_of(image.crop((0, top, image.width, bottom)))

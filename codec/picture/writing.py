@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from typing import Any, BinaryIO, cast
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from codec.errors import OutputError
+from codec.picture.exif import PREFIX, is_readable
 from codec.picture.metadata import KINDS, Metadata
 
 JPEG_QUALITY = 95
@@ -24,6 +26,8 @@ def left_out(metadata: Metadata, file_format: str) -> list[str]:
         return [kind for kind, _ in metadata]
     if file_format == "JPEG":
         return [k for k, content in metadata if k != "icc" and len(content) > JPEG_SEGMENT]
+    if file_format == "TIFF" and not is_readable(metadata.exif):  # it has all tags in a directory
+        return ["exif"]
     return []
 
 
@@ -42,7 +46,9 @@ def write_picture(
     metadata = metadata or Metadata()
     kept = metadata.only(set(KINDS) - set(left_out(metadata, file_format)))
     try:
-        image.save(cast(BinaryIO, _Plain(file)), file_format, **_options(kept, file_format))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of EXIF tags that are damaged
+            image.save(cast(BinaryIO, _Plain(file)), file_format, **_options(kept, file_format))
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the encoder
             raise
@@ -71,12 +77,12 @@ def _options(metadata: Metadata, file_format: str) -> dict[str, Any]:
     if metadata.icc:
         options["icc_profile"] = metadata.icc
     if metadata.exif:
-        options["exif"] = b"Exif\0\0" + metadata.exif
+        options["exif"] = PREFIX + metadata.exif
     if metadata.xmp and file_format == "PNG":
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
     elif metadata.xmp and file_format == "TIFF":
-        options["exif"] = Image.Exif()  # a TIFF file has all tags in one directory
+        options["exif"] = Image.Exif()
         options["exif"].load(metadata.exif)
         options["exif"][_XMP_TAG] = metadata.xmp
     elif metadata.xmp:

@@ -20,6 +20,7 @@ from codec.errors import DamagedFileError, InputError, WeightsError
 from codec.limits import Limits
 from codec.model.config import LEVEL_BITS
 from codec.picture.alpha import Plane, decode_alpha
+from codec.picture.exif import PREFIX
 from codec.picture.metadata import Metadata
 from codec.picture.pixels import Picture, from_image, to_image
 from codec.pipeline.decoding import windows
@@ -34,9 +35,6 @@ from codec.runtime.weights import Weights, load_weights
 from codec.tiles import Box, region_box
 
 __all__ = ["DEFAULT_QUALITY", "Codec", "Compressed", "Encoded", "compress", "decompress"]
-
-EXIF_PREFIX = b"Exif\0\0"
-"""How Pillow and the JPEG standard begin EXIF data."""
 
 Source = Image.Image | NDArray[Any]
 """A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
@@ -228,8 +226,7 @@ class Codec:
                 f"made with model {header.model_id.hex()}, but {self.weights.name} "
                 f"({self.weights.short_id.hex()}) was given; name the right one with --model"
             )
-        if header.vq != self._coder.to_centres:
-            raise DamagedFileError("damaged: the file and its model round in different ways")
+        header.check_fits(self.weights.config)
         if len(header.restoration) > self._coder.kernels:
             raise DamagedFileError("damaged: more weights of a filter than its model has kernels")
         shown = header.level if levels is None else _level_of(levels, header)
@@ -275,13 +272,13 @@ class Codec:
         region: tuple[int, int, int, int] | None = None,
     ) -> NDArray[np.uint8]:
         """As `decompress`, as samples [H, W] of a grey picture, else [H, W, 2..4]."""
-        return np.asarray(self.decompress(data, region))
+        return np.array(self.decompress(data, region))
 
 
 def metadata_of(image: Image.Image) -> Metadata:
     """What `decompress` has put into an image's `info`."""
     info = image.info
-    exif = info.get("exif", b"").removeprefix(EXIF_PREFIX)
+    exif = info.get("exif", b"").removeprefix(PREFIX)
     return Metadata(info.get("icc_profile", b""), exif, info.get("xmp", b""))
 
 
@@ -295,7 +292,7 @@ def _level_of(levels: int, header: Header) -> int:
 
 
 def _info(metadata: Metadata) -> dict[str, bytes]:
-    exif = EXIF_PREFIX + metadata.exif if metadata.exif else b""
+    exif = PREFIX + metadata.exif if metadata.exif else b""
     info = {"icc_profile": metadata.icc, "exif": exif, "xmp": metadata.xmp}
     return {name: content for name, content in info.items() if content}
 

@@ -318,8 +318,7 @@ class PictureEncoder:
     @cached_property
     def _samples(self) -> int:
         """Number of visible samples, of three colours."""
-        alpha = self._picture.crop(self._picture.whole)[1] if self._picture.alpha else None
-        return COLOURS * (self.grid.whole.area if alpha is None else int(np.count_nonzero(alpha)))
+        return COLOURS * self._picture.count_visible()
 
     def _measure(
         self,

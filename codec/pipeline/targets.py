@@ -71,14 +71,16 @@ def meet(
         encoded = _closest(encoder, _size_target(encoder, size), levels, wanted)
         if len(encoded.data) > size:
             least = len(encoded.data)
-            raise InputError(f"no file of {size} bytes found; the smallest has {least}")
+            raise InputError(
+                f"no file of {size} bytes found; the smallest that was tried has {least}"
+            )
         return encoded
     if psnr is not None:
         wanted = Wanted(psnr=True, image=wanted.image)
         encoded = _closest(encoder, _psnr_target(encoder, psnr), levels, wanted)
         if encoded.psnr < psnr:
             most = encoded.psnr
-            raise InputError(f"no file of {psnr} dB found; the best has {most:.2f}")
+            raise InputError(f"no file of {psnr} dB found; the best that was tried has {most:.2f}")
         return encoded
     return encoder.encode(options.level(config), wanted)
 

@@ -250,8 +250,6 @@ class TileCoder:
         Raises:
             DamagedFileError: the stream is impossible, or its symbols fail their checksum.
         """
-        if level > (self._config.anchors - 1) << LEVEL_BITS or level % self._config.level_step:
-            raise DamagedFileError("damaged: the rate level is outside the model's range")
         rows, columns = latent_size(box.height, box.width)
         if isinstance(self._coder, IndexCoder):
             levels = None if shown is None else (shown >> LEVEL_BITS) + 1

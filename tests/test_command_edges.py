@@ -1,0 +1,242 @@
+"""What a user's folders, links, names and preferences can hold beside the ordinary."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import DATA, TINY, Run
+from tests.test_cli import MODEL, fails
+
+CITY = DATA / "city.png"
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "a.png"
+    with Image.open(CITY) as image:
+        image.convert("RGB").crop((0, 0, 48, 32)).save(path)
+    return path
+
+
+@pytest.fixture
+def coded(picture: Path, run: Run) -> Path:
+    assert run("compress", picture, *MODEL)[0] == 0
+    return picture.with_suffix(".vqc")
+
+
+def test_standard_streams_with_many_jobs(picture: Path) -> None:
+    """A process of its own would have no standard input."""
+    command = [sys.executable, "-m", "codec", "compress", "-", "-", "-j", "2", *MODEL]
+    done = subprocess.run(command, input=picture.read_bytes(), capture_output=True, check=True)
+    assert done.stdout.startswith(b"\x89VQC")
+
+
+def test_a_bad_folder_does_not_stop_the_rest(picture: Path, run: Run) -> None:
+    empty, out = picture.with_name("empty"), picture.with_name("out")
+    empty.mkdir()
+    for options, reason in ((["-r"], "holds no file"), ([], "use -r")):
+        status, stdout, err = run(
+            "compress", *options, empty, picture, "-d", out, "-f", "--json", *MODEL
+        )
+        assert status == 1
+        assert [json.loads(line)["status"] for line in stdout.splitlines()] == ["failed", "done"]
+        assert reason in err
+        assert (out / "a.vqc").is_file()
+
+
+@pytest.fixture
+def _closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders named "closed" cannot be read, not even by root."""
+    scandir = os.scandir
+
+    def refuse(path: object = ".") -> Iterator[os.DirEntry[str]]:
+        if os.path.basename(os.fspath(str(path))) == "closed":  # noqa: PTH119
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+@pytest.mark.usefixtures("_closed")
+def test_folders_that_cannot_be_read_are_told(picture: Path, run: Run) -> None:
+    folder, out = picture.parent, picture.with_name("out")
+    (folder / "closed").mkdir()
+    status, _, err = run("compress", "-r", folder, "-d", out, *MODEL)
+    assert status == 1
+    assert (out / "a.vqc").is_file()
+    assert f"{folder / 'closed'}: cannot be read (Permission denied)" in err
+    assert "1 done, 0 skipped, 1 failed" in err
+    status, _, err = run("evaluate", folder, "--against", "none", *MODEL)
+    assert status == 1
+    assert "closed: cannot be read" in err
+
+
+def test_folders_to_write_to_are_checked_first(picture: Path, run: Run) -> None:
+    for options in ([], ["-n"]):
+        fails(run("compress", picture, "-d", picture, *options, *MODEL), 1, "is no folder")
+        fails(run("compress", picture, "-d", picture / "b", *options, *MODEL), 1, "is no folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folders_that_are_read_only_are_told_first(picture: Path, run: Run) -> None:
+    locked = picture.with_name("locked")
+    locked.mkdir(mode=0o555)
+    fails(run("compress", picture, "-d", locked / "b", "-n", *MODEL), 1, "permission denied")
+
+
+def test_a_folder_is_no_existing_output(picture: Path, run: Run) -> None:
+    out = picture.with_name("out")
+    (out / "a.vqc").mkdir(parents=True)
+    fails(run("compress", picture, "-d", out, "--skip-existing", *MODEL), 1, "is a folder")
+
+
+def test_names_keep_their_spaces(picture: Path, run: Run) -> None:
+    fails(run("compress", picture.with_name("two  spaces.png"), *MODEL), 1, "two  spaces.png")
+    fails(run("compress", picture.with_name("line\nbreak.png"), *MODEL), 1, "line break.png")
+
+
+def test_names_as_long_as_there_can_be(picture: Path, run: Run) -> None:
+    long = picture.with_name("\N{GRINNING FACE}" * 62 + "abc.vqc")
+    assert len(os.fsencode(long.name)) == 255
+    assert run("compress", picture, long, *MODEL)[0] == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files have no names here")
+def test_names_of_open_files_are_refused(picture: Path) -> None:
+    """With standard output in a file /dev/stdout leads to a regular file, and is a link itself."""
+    link, result = picture.with_name("stdout"), picture.with_name("result")
+    link.symlink_to("/proc/self/fd/1")
+    for target in (link, Path("/dev/stdout")):
+        with result.open("wb") as file:
+            command = [sys.executable, "-m", "codec", "compress", str(picture), str(target), "-f"]
+            command += MODEL
+            done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 1
+        assert b"no regular file" in done.stderr
+    assert link.is_symlink()
+    assert result.read_bytes() == b""
+
+
+def test_garbage_for_exif_is_left_out(picture: Path, run: Run) -> None:
+    photo, coded = picture.with_name("b.jpg"), picture.with_name("b.vqc")
+    with Image.open(picture) as image:
+        image.save(photo, exif=b"Exif\0\0garbage")
+    assert run("compress", photo, coded, *MODEL)[0] == 0
+    assert json.loads(run("info", coded, "--json")[1])["metadata_bytes"] == {}
+
+
+def test_pgm_is_for_grey_pictures(coded: Path, run: Run) -> None:
+    target = coded.with_suffix(".pgm")
+    fails(run("decompress", coded, target, *MODEL), 1, "grey", ".ppm")
+    assert not target.exists()
+    with Image.open(CITY) as image:
+        image.convert("L").crop((0, 0, 16, 16)).save(coded.with_name("g.png"))
+    assert run("compress", coded.with_name("g.png"), *MODEL)[0] == 0
+    assert run("decompress", coded.with_name("g.vqc"), target, *MODEL)[0] == 0
+    assert target.read_bytes().startswith(b"P5")
+
+
+def test_no_more_is_read_than_there_is(coded: Path, run: Run) -> None:
+    target = coded.with_name("part.png")
+    out = run("decompress", coded, target, "--region", "40,3,8,8", "--json", *MODEL)[1]
+    facts = json.loads(out)
+    assert facts["bytes_read"] == facts["bytes"] == coded.stat().st_size
+
+
+def resealed(coded: Path, at: int, content: bytes) -> Path:
+    """A plain file with other bytes and a checksum to match."""
+    data = bytearray(coded.read_bytes())
+    data[at : at + len(content)] = content
+    altered = coded.with_name("altered.vqc")
+    altered.write_bytes(data[:-4] + struct.pack("<I", zlib.crc32(data[:-4])))
+    return altered
+
+
+@pytest.mark.parametrize(("at", "content"), [(12, b"\xff\xff"), (7, b"\x02")], ids=["level", "vq"])
+def test_info_knows_what_a_model_cannot_say(
+    picture: Path, run: Run, at: int, content: bytes
+) -> None:
+    coded = picture.with_suffix(".vqc")
+    assert run("compress", picture, coded, "--effort", 0)[0] == 0
+    altered = resealed(coded, at, content)
+    fails(run("info", "--check", altered), 4, "damaged")
+    fails(run("decompress", altered, picture.with_name("b.png")), 4, "damaged")
+
+
+def test_info_tells_of_every_file_in_json(coded: Path, run: Run) -> None:
+    missing = coded.with_name("none.vqc")
+    status, out, err = run("info", "--json", missing, coded)
+    first, second = map(json.loads, out.splitlines())
+    assert (status, err.count("\n")) == (1, 1)
+    assert (first["file"], first["exit_code"]) == (str(missing), 1)
+    assert "no such file" in first["error"]
+    assert second["bytes"] == coded.stat().st_size
+
+
+def preferring(
+    monkeypatch: pytest.MonkeyPatch, run: Run, *arguments: object, **preferences: str
+) -> tuple[int, str, str]:
+    with monkeypatch.context() as patch:
+        for name, value in preferences.items():
+            patch.setenv(f"VQCODEC_{name}", value)
+        return run(*arguments)
+
+
+def test_preferences_are_named_like_options(
+    picture: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bytes_with(**preferences: str) -> int:
+        command = ("compress", picture, "-f", *MODEL)
+        status, out, _ = preferring(monkeypatch, run, *command, COMPRESS_JSON="1", **preferences)
+        assert status == 0
+        return int(json.loads(out)["bytes"])
+
+    assert bytes_with(COMPRESS_LAMBDA="0.0018") == bytes_with(COMPRESS_QUALITY="0")
+    assert bytes_with(COMPRESS_LAMBDA="0.0018") < bytes_with()
+    target = picture.with_name("b")
+    command = ("decompress", picture.with_suffix(".vqc"), target, *MODEL)
+    assert preferring(monkeypatch, run, *command, DECOMPRESS_FORMAT="webp")[0] == 0
+    with Image.open(io.BytesIO(target.read_bytes())) as image:
+        assert image.format == "WEBP"
+
+
+def test_what_is_typed_goes_before_preferences(
+    picture: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coded = picture.with_suffix(".vqc")
+    target = ("--target-size", 400)
+    command = ("compress", picture, coded, *MODEL)
+    assert preferring(monkeypatch, run, *command, *target, COMPRESS_QUALITY="30")[0] == 0
+    assert coded.stat().st_size <= 400
+    assert preferring(monkeypatch, run, *command, "-f", COMPRESS_SKIP_EXISTING="1")[0] == 0
+    both = {"COMPRESS_QUALITY": "30", "COMPRESS_TARGET_SIZE": "400"}
+    status, _, err = preferring(monkeypatch, run, *command, "-f", **both)
+    assert status == 2
+    assert "not both" in err
+
+
+def test_no_preference_asks_for_the_version(
+    coded: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, _ = preferring(monkeypatch, run, "info", coded, VERSION="1")
+    assert status == 0
+    assert str(coded) in out
+
+
+def test_pictures_are_no_folders(picture: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "d.png").mkdir()
+    cache = ("--cache", tmp_path / "cache", "--against", "none", "-q", 0, "-Q")
+    status, out, _ = run("evaluate", tmp_path, *cache, "--model", TINY)
+    assert status == 0
+    assert out.count("1 pictures") == 1

@@ -72,7 +72,7 @@ def meet(
         if len(encoded.data) > size:
             least = len(encoded.data)
             raise InputError(
-                f"no file of {size} bytes found; the smallest that was tried has {least}"
+                f"no file of {size} bytes found; of those tried the smallest has {least}"
             )
         return encoded
     if psnr is not None:
@@ -80,7 +80,7 @@ def meet(
         encoded = _closest(encoder, _psnr_target(encoder, psnr), levels, wanted)
         if encoded.psnr < psnr:
             most = encoded.psnr
-            raise InputError(f"no file of {psnr} dB found; the best that was tried has {most:.2f}")
+            raise InputError(f"no file of {psnr} dB found; of those tried the best has {most:.2f}")
         return encoded
     return encoder.encode(options.level(config), wanted)
 

@@ -138,7 +138,7 @@ def test_garbage_for_exif_is_left_out(picture: Path, run: Run) -> None:
 
 def test_pgm_is_for_grey_pictures(coded: Path, run: Run) -> None:
     target = coded.with_suffix(".pgm")
-    fails(run("decompress", coded, target, *MODEL), 1, "grey", ".ppm")
+    fails(run("decompress", coded, target, *MODEL), 1, "colour", ".ppm")
     assert not target.exists()
     with Image.open(CITY) as image:
         image.convert("L").crop((0, 0, 16, 16)).save(coded.with_name("g.png"))

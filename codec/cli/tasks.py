@@ -136,6 +136,7 @@ class DecompressTask:
             file = ContainerFile(data, machine.limits)
             area = region_box(file.grid.whole, self.region)
             machine.limits.workers(file.grid, area)
+            file_format = self._format(job, file.header)
             model = machine.model or str(find_by_id(file.header.model_id))
             from codec.picture.writing import left_out, write_picture
             from codec.pipeline.codec import metadata_of
@@ -143,10 +144,6 @@ class DecompressTask:
             with percentage(self.bar) as progress:
                 codec = machine.load(model)
                 image = codec.decompress(file, self.region, progress, self.levels)
-        suffix = job.target.suffix.lower()
-        file_format = self.file_format or OUTPUT_SUFFIXES[suffix]
-        if suffix == GREY_SUFFIX and file_format == OUTPUT_SUFFIXES[suffix] and image.mode != "L":
-            raise OutputError(f"{job.target}: is for grey pictures; name a .ppm")
         metadata = metadata_of(image)
 
         def save(target: BinaryIO) -> None:
@@ -162,6 +159,13 @@ class DecompressTask:
         if left := left_out(metadata, file_format):
             facts["left_out"] = left
         return facts | {"seconds": time.perf_counter() - began}
+
+    def _format(self, job: Job, header: Header) -> str:
+        suffix = job.target.suffix.lower()
+        file_format = self.file_format or OUTPUT_SUFFIXES[suffix]
+        if suffix == GREY_SUFFIX and file_format == OUTPUT_SUFFIXES[suffix] and not header.grey:
+            raise OutputError(f"is a colour picture, which {suffix} does not hold; name a .ppm")
+        return file_format
 
     def line(self, facts: dict[str, Any]) -> str:
         return _line(facts)

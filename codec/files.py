@@ -71,6 +71,11 @@ def times_of(path: Path) -> Times:
     return status.st_atime_ns, status.st_mtime_ns
 
 
+def real(path: Path) -> Path:
+    """Where a path leads through all links; `Path.resolve` raises if they go in circles."""
+    return Path(os.path.realpath(path))
+
+
 def check_target(path: Path, force: bool) -> None:
     """Fail early if a target cannot be written, before any work is done.
 
@@ -94,7 +99,7 @@ def check_target(path: Path, force: bool) -> None:
 def _is_descriptor(path: Path) -> bool:
     """Whether it leads to what a process has open, whose name would be replaced instead."""
     for _ in range(MAX_LINKS):
-        if path.parent.resolve().is_relative_to("/proc"):
+        if real(path.parent).is_relative_to("/proc"):
             return True
         if not path.is_symlink():
             break

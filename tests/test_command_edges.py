@@ -88,6 +88,16 @@ def test_folders_to_write_to_are_checked_first(picture: Path, run: Run) -> None:
         fails(run("compress", picture, "-d", picture / "b", *options, *MODEL), 1, "is no folder")
 
 
+def test_links_that_go_in_circles(picture: Path, run: Run) -> None:
+    loop = picture.with_name("loop")
+    loop.symlink_to("loop")
+    fails(run("compress", picture, loop, *MODEL), 3, "exists already")
+    fails(run("compress", picture, loop / "a.vqc", *MODEL), 1, "does not exist")
+    for folder in (loop, loop / "b"):
+        fails(run("compress", picture, "-d", folder, *MODEL), 1, "loop: is no folder")
+    fails(run("compress", loop, *MODEL), 1, "loop")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_folders_that_are_read_only_are_told_first(picture: Path, run: Run) -> None:
     locked = picture.with_name("locked")

@@ -17,7 +17,7 @@ import click
 
 from codec.cli.options import QUALITY, with_machine_options
 from codec.errors import InputError
-from codec.files import check_target
+from codec.files import check_target, real
 from codec.limits import Limits
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def evaluate(**options: Any) -> int:
 
 def _will_be_made(folder: Path, report: Path | None) -> bool:
     """Whether a folder is that of the report, which is made when it is written."""
-    return report is not None and not folder.exists() and folder.resolve() == report.resolve()
+    return report is not None and not folder.exists() and real(folder) == real(report)
 
 
 def _check_extra() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from codec.errors import InputError
-from codec.files import STANDARD
+from codec.files import STANDARD, real
 
 Rename = Callable[[str], str]
 """Name of the output that goes with the name of an input."""
@@ -108,7 +108,7 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
 
 def _check_inside(jobs: Sequence[Job], output_dir: Path) -> None:
     """Links inside the folder must not lead out of it, nor names with dots."""
-    top = output_dir.resolve()
+    top = real(output_dir)
     for job in jobs:
-        if not job.target.parent.resolve().is_relative_to(top):
+        if not real(job.target.parent).is_relative_to(top):
             raise click.UsageError(f"{job.target} lies outside {output_dir}")

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -48,7 +48,7 @@ def open_file(path: Path, max_bytes: int = MAX_BYTES) -> BinaryIO:
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder; name a file") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: {not_read(error)}") from error
 
 
 def _slurp(file: BinaryIO, path: Path, max_bytes: int) -> BytesIO:
@@ -56,6 +56,39 @@ def _slurp(file: BinaryIO, path: Path, max_bytes: int) -> BytesIO:
     if len(data) > max_bytes:
         raise InputError(f"{path}: longer than {max_bytes} bytes")
     return BytesIO(data)
+
+
+def not_read(error: OSError) -> str:
+    """Why something is left out."""
+    return f"cannot be read ({error.strerror})"
+
+
+def files_in(
+    folder: Path, suffixes: Collection[str], unread: list[OSError] | None = None
+) -> Iterator[Path]:
+    """Files below a folder, folder by folder in order; links to folders are not followed.
+
+    Args:
+        folder: to search.
+        suffixes: that count, in lower case.
+        unread: gets an error for each folder that cannot be read, instead of the first being
+            raised.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+
+    def failed(error: OSError) -> None:
+        if unread is None:
+            raise InputError(f"{error.filename}: {not_read(error)}") from error
+        unread.append(error)
+
+    for place, folders, names in os.walk(folder, onerror=failed):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.suffix.lower() in suffixes and path.is_file():
+                yield path
 
 
 def times_of(path: Path) -> Times:
@@ -67,7 +100,7 @@ def times_of(path: Path) -> Times:
     try:
         status = path.stat()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: {not_read(error)}") from error
     return status.st_atime_ns, status.st_mtime_ns
 
 

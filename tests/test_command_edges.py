@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from codec.runtime.released import find_weights, short_id_of
 from tests.conftest import DATA, TINY, Run
 from tests.test_cli import MODEL, fails
+from tests.test_pipeline import resealed
 
 CITY = DATA / "city.png"
 
@@ -164,24 +164,15 @@ def test_no_more_is_read_than_there_is(coded: Path, run: Run) -> None:
     assert facts["bytes_read"] == facts["bytes"] == coded.stat().st_size
 
 
-def resealed(coded: Path, at: int, content: bytes) -> Path:
-    """A plain file with other bytes and a checksum to match."""
-    data = bytearray(coded.read_bytes())
-    data[at : at + len(content)] = content
-    altered = coded.with_name("altered.vqc")
-    altered.write_bytes(data[:-4] + struct.pack("<I", zlib.crc32(data[:-4])))
-    return altered
-
-
-@pytest.mark.parametrize(("at", "content"), [(12, b"\xff\xff"), (7, b"\x02")], ids=["level", "vq"])
+@pytest.mark.parametrize("changes", [{"level": 65535}, {"vq": True}], ids=["level", "vq"])
 def test_info_knows_what_a_model_cannot_say(
-    picture: Path, run: Run, at: int, content: bytes
+    tmp_path: Path, run: Run, changes: dict[str, int]
 ) -> None:
-    coded = picture.with_suffix(".vqc")
-    assert run("compress", picture, coded, "--effort", 0)[0] == 0
-    altered = resealed(coded, at, content)
+    altered = tmp_path / "altered.vqc"
+    released = short_id_of(find_weights("photo"))
+    altered.write_bytes(resealed("city-q20", model_id=released, **changes))
     fails(run("info", "--check", altered), 4, "damaged")
-    fails(run("decompress", altered, picture.with_name("b.png")), 4, "damaged")
+    fails(run("decompress", altered, tmp_path / "b.png"), 4, "damaged")
 
 
 def test_info_tells_of_every_file_in_json(coded: Path, run: Run) -> None:

@@ -82,7 +82,7 @@ class Header:
         """
         if self.vq != (config.rounding == "vq"):
             raise DamagedFileError("damaged: the file and its model round in different ways")
-        if not config.has_level(self.level):
+        if self.level not in config.levels:
             raise DamagedFileError("damaged: the rate level is outside the model's range")
 
     @property

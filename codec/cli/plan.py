@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 
 from codec.errors import InputError
-from codec.files import STANDARD, real
+from codec.files import STANDARD, files_in, not_read, real
 
 Rename = Callable[[str], str]
 """Name of the output that goes with the name of an input."""
@@ -81,17 +80,13 @@ def _jobs(
         return
     found = False
     unread: list[OSError] = []
-    for folder, folders, names in os.walk(path, onerror=unread.append):  # follows no links
-        folders.sort()
-        for name in sorted(names):
-            source = Path(folder, name)
-            if source.suffix.lower() in searched and source.is_file():
-                found = True
-                parent = output_dir / source.parent.relative_to(path) if output_dir else None
-                yield Job(source, (parent or source.parent) / rename(name))
+    for source in files_in(path, searched, unread):
+        found = True
+        parent = output_dir / source.parent.relative_to(path) if output_dir else source.parent
+        yield Job(source, parent / rename(source.name))
     for error in unread:
         closed = Path(error.filename)
-        yield Job(closed, closed, f"cannot be read ({error.strerror})")
+        yield Job(closed, closed, not_read(error))
     if not (found or unread):
         suffixes = ", ".join(sorted(searched))
         yield Job(path, path, f"holds no file with a suffix of {suffixes}")

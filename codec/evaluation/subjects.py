@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from codec.errors import InputError
-from codec.files import open_file
+from codec.files import files_in, open_file
 from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES
 from codec.picture.pixels import Picture, from_image
@@ -65,7 +65,7 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     found: dict[Path, Path] = {}
     for source in sources:
         if source.is_dir():
-            for path in sorted(_inside(source)):
+            for path in sorted(files_in(source, INPUT_SUFFIXES)):
                 found.setdefault(path.resolve(), path.relative_to(source))
         elif source.exists():
             found.setdefault(source.resolve(), Path(source.name))
@@ -78,17 +78,6 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
         if len(names) == len(found):
             break
     return names
-
-
-def _inside(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
-
-    for place, _, names in os.walk(folder, onerror=refuse):  # follows no links
-        for name in names:
-            path = Path(place, name)
-            if path.suffix.lower() in INPUT_SUFFIXES and path.is_file():
-                yield path
 
 
 def _printable(name: str) -> str:

@@ -147,9 +147,10 @@ class ModelConfig:
         """Distance of the levels a file may have, in units of 2^-12: whole levels with "vq"."""
         return 1 << LEVEL_BITS if self.rounding == "vq" else 1
 
-    def has_level(self, level: int) -> bool:
-        """Whether a file may have a level, in units of 2^-12."""
-        return level in range(0, ((self.anchors - 1) << LEVEL_BITS) + 1, self.level_step)
+    @property
+    def levels(self) -> range:
+        """The levels that a file may have, in units of 2^-12."""
+        return range(0, ((self.anchors - 1) << LEVEL_BITS) + 1, self.level_step)
 
     def level_of(self, lmbda: float) -> float:
         """Position of a lambda on the ladder of anchors, in [0, anchors - 1], log-linear."""

@@ -270,8 +270,9 @@ class PictureEncoder:
                 )
                 rounded, errors[number] = found.rounded, found.error
             elif closed:
-                pixels = self._samples // COLOURS
-                rounded, part = self._coder.closed_loop(self._picture, box, features, level, pixels)
+                rounded, part = self._coder.closed_loop(
+                    self._picture, box, features, level, self._visible
+                )
                 if part:
                     fits[number] = part
             else:
@@ -289,14 +290,12 @@ class PictureEncoder:
         image = self._blank(level) if wanted.image else None
         fit: LeastSquares | None = None
         if closed and self._coder.restoration:
-            fit = LeastSquares(
-                *self._coder.restoration, self._samples // COLOURS, self._picture.grey
-            )
+            fit = LeastSquares(*self._coder.restoration, self._visible, self._picture.grey)
         error, samples = math.nan, 1
         known = rounds and len(self.grid) == 1 and self._coder.by_error
         if wanted.psnr and known and not (wanted.image or fit):
             code(0)
-            error, samples = errors[0], self._samples
+            error, samples = errors[0], COLOURS * self._visible
         elif wanted.psnr or wanted.image:
             error, samples = self._measure(level, code, image, fit=fit)
         elif fit and rounds:
@@ -316,9 +315,9 @@ class PictureEncoder:
         return Image.new(self._header(level).mode, self._picture.image.size)
 
     @cached_property
-    def _samples(self) -> int:
-        """Number of visible samples, of three colours."""
-        return COLOURS * self._picture.count_visible()
+    def _visible(self) -> int:
+        """Number of visible pixels."""
+        return self._picture.count_visible()
 
     def _measure(
         self,

@@ -63,7 +63,7 @@ def meet(
     Raises:
         InputError: the model cannot meet the target, or a value is out of its range.
     """
-    levels = range(0, ((config.anchors - 1) << LEVEL_BITS) + 1, config.level_step)
+    levels = config.levels
     size, psnr = options.target_size, options.target_psnr
     if options.target_bpp is not None:
         size = math.floor(min(options.target_bpp * encoder.grid.whole.area / 8, LARGEST_SIZE))

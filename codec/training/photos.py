@@ -22,6 +22,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from codec.errors import TrainingError
+from codec.files import files_in
 from codec.training.variation import source_side, varied
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif"}
@@ -35,12 +36,13 @@ def find_photos(sources: Sequence[Path]) -> list[Path]:
     """All PNG, JPEG, WebP and AVIF files in files and folders, sorted, without duplicates.
 
     Raises:
+        InputError: a folder cannot be read.
         TrainingError: a source does not exist, or nothing was found.
     """
     found: set[Path] = set()
     for source in sources:
         if source.is_dir():
-            found.update(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
+            found.update(files_in(source, SUFFIXES))
         elif source.is_file():
             found.add(source)
         else:

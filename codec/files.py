@@ -59,7 +59,7 @@ def _slurp(file: BinaryIO, path: Path, max_bytes: int) -> BytesIO:
 
 
 def not_read(error: OSError) -> str:
-    """Why something is left out."""
+    """What to say of a file or folder that could not be read."""
     return f"cannot be read ({error.strerror})"
 
 

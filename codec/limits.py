@@ -67,6 +67,18 @@ class Limits:
                 f"{self.max_pixels}; raise it with --max-pixels"
             )
 
+    def check_file(self, size: int) -> None:
+        """Refuse files that alone, of whatever picture, need more memory than there may be.
+
+        Raises:
+            LimitError: they have more bytes than `max_memory`.
+        """
+        if size > self.max_memory:
+            raise LimitError(
+                f"the file has {size} bytes, above the limit of {self.max_memory >> 20} MiB; "
+                "raise it with --max-memory"
+            )
+
     def workers(
         self,
         grid: Grid,

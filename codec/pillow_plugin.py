@@ -6,14 +6,15 @@
     Image.open("photo.png").save("photo.vqc", quality=40)
     Image.open("photo.vqc").show()
 
-`Image.open` reads the header only: size, mode and metadata (`info["icc_profile"]`,
+`Image.open` decodes nothing: it reads size, mode and metadata (`info["icc_profile"]`,
 `info["exif"]`, `info["xmp"]`), and Pillow's guard against decompression bombs sees the size
 before anything is decoded. The pixels come with `load()`.
 
 `save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`;
-`effort` (0..9); `tile_size`; `icc_profile`, `exif` and `xmp` (kept from `info` unless given; b""
-drops one); and `model`. As with every format, Pillow empties an existing file before it asks the
-encoder: what cannot be encoded, such as a target out of reach, is lost.
+`effort` (0..9); `tile_size`; `to_8bit`, for grey pictures of 16 bits; `icc_profile`, `exif` and
+`xmp` (kept from `info` unless given; b"" drops one); and `model`. As with every format, Pillow
+empties an existing file before it asks the encoder: what cannot be encoded, such as a target out of
+reach, is lost.
 
 >>> from io import BytesIO
 >>> import codec.pillow_plugin
@@ -47,7 +48,7 @@ LIMITS = Limits()
 """On the pictures that are decoded and encoded."""
 
 _RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
-_OPTIONS = (*_RATES, "effort", "tile_size")
+_OPTIONS = (*_RATES, "effort", "tile_size", "to_8bit")
 
 
 class VqcImageFile(ImageFile.ImageFile):

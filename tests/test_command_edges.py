@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from codec.runtime.released import find_weights, short_id_of
-from tests.conftest import DATA, TINY, Run
+from tests.conftest import DATA, TINY, TINY_FULL, Run
 from tests.test_cli import MODEL, fails
 from tests.test_pipeline import resealed
 
@@ -241,3 +241,58 @@ def test_pictures_are_no_folders(picture: Path, run: Run, tmp_path: Path) -> Non
     status, out, _ = run("evaluate", tmp_path, *cache, "--model", TINY)
     assert status == 0
     assert out.count("1 pictures") == 1
+
+
+def test_files_longer_than_the_memory_there_may_be(coded: Path, run: Run, tmp_path: Path) -> None:
+    """A header of few pixels is no excuse; nothing but it is read."""
+    huge = tmp_path / "huge.vqc"
+    with huge.open("wb") as file:
+        file.write(coded.read_bytes()[:18])
+        file.truncate(600 << 20)
+    options = ["--max-memory", "500Mi", *MODEL]
+    fails(run("decompress", huge, tmp_path / "out.png", *options), 1, "--max-memory")
+    assert run("decompress", coded, tmp_path / "out.png", *options)[0] == 0
+
+
+def test_reports_that_could_not_be_written(picture: Path, run: Run, tmp_path: Path) -> None:
+    """Told before anything is measured; a figure is never in the page's place."""
+    options = ["-q", 20, "--against", "none", "--cache", tmp_path / "cache", *MODEL]
+    fails(run("evaluate", picture, *options, "--report", picture / "x"), 1, "no folder")
+    page = ["--report", tmp_path / "r", "--figure", tmp_path / "r" / "index.html"]
+    status, _, err = run("evaluate", picture, *options, *page)
+    assert (status, "name another file" in err) == (2, True)
+    nested = tmp_path / "nested.json"
+    nested.write_text("[" * 100_000)
+    fails(run("evaluate", picture, *options, "--published", nested), 1, "not a list of curves")
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_command_of_any_bytes_is_reported(
+    picture: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / os.fsdecode(b"dir\xfe")
+    folder.mkdir()
+    monkeypatch.setattr(sys, "argv", ["vqcodec", "evaluate", str(folder)])
+    picture.rename(folder / "a.png")
+    options = ["-q", 20, "--against", "none", "--cache", tmp_path / "cache", *MODEL]
+    status, _, err = run("evaluate", folder, *options, "-Q", "--report", tmp_path / "r")
+    assert (status, err) == (0, "")
+    assert "vqcodec evaluate" in (tmp_path / "r" / "index.html").read_text("utf-8")
+
+
+def test_another_model_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models stay loaded, but not those of another folder, or of before."""
+    import codec
+
+    picture = Image.new("RGB", (32, 32), "teal")
+    ids = []
+    for name, model in (("first", TINY), ("second", TINY_FULL)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "m.safetensors").write_bytes(model.read_bytes())
+        monkeypatch.chdir(folder)
+        ids.append(codec.compress(picture, model="m.safetensors")[14:18])
+    (tmp_path / "second" / "m.safetensors").write_bytes(TINY.read_bytes())
+    ids.append(codec.compress(picture, model="m.safetensors")[14:18])
+    assert ids == [short_id_of(TINY), short_id_of(TINY_FULL), short_id_of(TINY)]

@@ -145,3 +145,10 @@ def test_registering_twice_changes_nothing() -> None:
     plugin.register()
     assert before == Image.EXTENSION
     assert Image.EXTENSION[".vqc"] == "VQC"
+
+
+def test_grey_of_16_bits() -> None:
+    deep = Image.fromarray(np.full((30, 40), 128 * 257, np.uint16))
+    with pytest.raises(OSError, match="8 bits"):
+        saved(deep)
+    assert Image.open(BytesIO(saved(deep, to_8bit=True))).mode == "L"

@@ -208,11 +208,11 @@ class ContainerFile:
 
     Args:
         file: seekable, from its first byte on.
-        limits: on the number of pixels; None checks none.
+        limits: on the number of pixels and the memory; None checks none.
 
     Raises:
         FileFormatError: not a vqcodec file, damaged, or of a newer version.
-        LimitError: more pixels than `limits` allow.
+        LimitError: more pixels, or bytes, than `limits` allow.
     """
 
     def __init__(self, file: BinaryIO, limits: Limits | None = None) -> None:
@@ -225,6 +225,7 @@ class ContainerFile:
         self.header, flags = parse_header(head)
         if limits:
             limits.check_pixels(self.header.width, self.header.height)
+            limits.check_file(self.size)
         if flags & RESTORATION_FLAG:
             head += self._parse_restoration()
         self.plain = not flags & DIRECTORY_FLAG
@@ -289,10 +290,11 @@ class ContainerFile:
         start = len(head)
         if self.size < start + _TRAILER.size:
             raise DamagedFileError(TRUNCATED)
-        rest = self._read(start, self.size - start)
-        stream = rest[: -_TRAILER.size]
-        symbol_checksum, checksum = _TRAILER.unpack(rest[len(stream) :])
-        if zlib.crc32(rest[: -_CHECKSUM.size], zlib.crc32(head)) != checksum:
+        stream = self._read(start, self.size - start - _TRAILER.size)
+        trailer = self._read(self.size - _TRAILER.size, _TRAILER.size)
+        symbol_checksum, checksum = _TRAILER.unpack(trailer)
+        computed = zlib.crc32(stream, zlib.crc32(head))
+        if zlib.crc32(trailer[: -_CHECKSUM.size], computed) != checksum:
             raise DamagedFileError(MISMATCH)
         self._plain_stream = stream
         section = Section("tile 0", start, len(stream), zlib.crc32(stream))

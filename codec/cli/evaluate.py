@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import click
 
 from codec.cli.options import QUALITY, with_machine_options
 from codec.errors import InputError
-from codec.files import check_target, real
+from codec.files import check_folder, check_target, real
 from codec.limits import Limits
 
 if TYPE_CHECKING:
@@ -124,15 +125,20 @@ def evaluate(**options: Any) -> int:
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels is the limit here
     report: Path | None = options["report"]
     figure: Path | None = options["figure"]
-    if report and report.is_dir():
-        check_target(report / PAGE, options["force"])
+    if report:
+        check_folder(report)
+        if figure and real(figure) == real(report / PAGE):
+            raise click.UsageError(f"--figure {figure} would be the page; name another file")
+        if report.is_dir():
+            check_target(report / PAGE, options["force"])
     if figure and not _will_be_made(figure.parent, report):
         check_target(figure, options["force"])
     file: Path | None = options["published"]
     published = published_curves(file) if file else None
     plan = _plan(options)
     measurer = Measurer(options["cache"] or _user_cache(), options["fresh"])
-    command = shlex.join(["vqcodec", *sys.argv[1:]])
+    typed = shlex.join(["vqcodec", *sys.argv[1:]])
+    command = os.fsencode(typed).decode("utf-8", "replace")
     with _progress(options["quiet"]) as progress:
         evaluation = run(plan, measurer, command, progress)
     if measurer.problem:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from codec.cli.options import POSITIVE
-from codec.errors import OutputError, OutputExistsError, TrainingError
+from codec.cli.options import POSITIVE, FiniteRange, only_one
+from codec.errors import OutputError, OutputExistsError, TrainingError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,12 +138,18 @@ def parse_lambdas(
 @click.option("--crop", default=128, show_default=True, help="Side of the first crops.")
 @click.option(
     "--variety",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Share of the crops that are resized, developed anew or made grainy at random.",
 )
-@click.option("--holdout", default=0.05, show_default=True, help="Share kept for validation.")
+@click.option(
+    "--holdout",
+    type=FiniteRange(0, 1, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Share kept for validation.",
+)
 @click.option(
     "--validation",
     type=click.Path(exists=True, path_type=Path),
@@ -157,7 +163,7 @@ def parse_lambdas(
     show_default=True,
     help="Memory for decoded tiles.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing run.")
 @click.pass_context
 def train(ctx: click.Context, /, **options: Any) -> None:
@@ -166,7 +172,8 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     Without --minutes and --steps a run lasts 30 minutes. Its learning rate falls to zero at
     the end whatever the length, so every budget gives a usable model: model.safetensors in
     the run folder, to be used as `vqcodec compress --model RUN/model.safetensors`. A resumed
-    run keeps its settings, except for those given anew.
+    run keeps its settings, except for those given anew; PHOTOS and --validation are not among
+    them, and are given again.
     """
     progress = _Progress()
 
@@ -174,28 +181,26 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     from codec.training.export import export_weights
     from codec.training.loop import Trainer
     from codec.training.loop import train as run_training
-    from codec.training.run_folder import LAST, clear_run, resume_run
+    from codec.training.run_folder import LAST, MODEL, clear_run, holds_run, resume_run
 
     run: Path = options["out"]
     given = {
         name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    if {"minutes", "steps"} <= given:
-        raise click.UsageError("give --minutes or --steps, not both")
-    has_state = (run / LAST).is_file()
+    options = only_one(options, {"minutes": "--minutes", "steps": "--steps"})
     resume = initial = None
     if options["resume"]:
         fixed = given & (MODEL_OPTIONS | {"optimiser", "init"})
         if fixed:
             raise click.UsageError(f"a resumed run keeps its {', '.join(sorted(fixed))}")
-        if not has_state:
+        if not (run / LAST).is_file():
             raise TrainingError(f"{run}: no run to resume; leave out --resume to start one")
         resume, training = resume_run(
             run, {name: options[name] for name in TRAINING_OPTIONS & given}
         )
         model = resume.model
     else:
-        if has_state and not options["force"]:
+        if holds_run(run) and not options["force"]:
             raise OutputExistsError(
                 f"{run} holds a run already; continue it with --resume, or replace it with -f"
             )
@@ -215,14 +220,14 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     if not resume and trainer.rank == 0:
         clear_run(run)  # now that nothing is left that could be refused
     if trainer.pool.skipped:
-        click.echo(f"{trainer.pool.skipped} unreadable photographs are left out", err=True)
+        click.echo(f"{trainer.pool.skipped} photographs that cannot be read are left out", err=True)
     try:
         with progress.shown(trainer.rank == 0):
             run_training(trainer, progress.show)
     finally:
         trainer.close()
     if trainer.rank == 0:
-        target = run / "model.safetensors"
+        target = run / MODEL
         photographs = trainer.sample_for_export()
         export_weights(load_checkpoint(run / LAST), target, photographs)
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
@@ -288,7 +293,10 @@ def _training_config(options: dict[str, Any]) -> TrainingConfig:
     from codec.training.schedule import TrainingConfig
 
     chosen = {name: options[name] for name in TRAINING_OPTIONS if options[name] is not None}
-    return TrainingConfig(minutes=DEFAULT_MINUTES).changed(chosen)
+    try:
+        return TrainingConfig(minutes=DEFAULT_MINUTES).changed(chosen)
+    except TrainingError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _depths(options: dict[str, Any]) -> tuple[int, int]:
@@ -308,22 +316,28 @@ def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
         raise click.UsageError("one lambda makes one residual level; give LOW:HIGH for --levels")
     blocks8, blocks16 = _depths(options)
     rates = options["levels"] if options["rounding"] == "vq" else 8
-    return ModelConfig(
-        transform=options["transform"],
-        channels8=options["width"],
-        channels16=options["latent"],
-        blocks8=blocks8,
-        blocks16=blocks16,
-        gates16=options["gates16"],
-        filter4=options["filter4"],
-        latent=options["latent"],
-        hyper=options["hyper"],
-        prior=options["prior"],
-        lambda_min=low,
-        lambda_max=high,
-        anchors=1 if low == high else rates,
-        **{name: options[name] for name in ("rounding", "distortion", *VQ_OPTIONS - {"levels"})},
-    )
+    if low < high and rates < 2:
+        raise click.UsageError("--levels 1 has one rate; give one --lambda with it")
+    kept = ("rounding", "distortion", *VQ_OPTIONS - {"levels"})
+    try:
+        return ModelConfig(
+            transform=options["transform"],
+            channels8=options["width"],
+            channels16=options["latent"],
+            blocks8=blocks8,
+            blocks16=blocks16,
+            gates16=options["gates16"],
+            filter4=options["filter4"],
+            latent=options["latent"],
+            hyper=options["hyper"],
+            prior=options["prior"],
+            lambda_min=low,
+            lambda_max=high,
+            anchors=1 if low == high else rates,
+            **{name: options[name] for name in kept},
+        )
+    except WeightsError as error:
+        raise click.UsageError(str(error)) from error
 
 
 class _Progress:

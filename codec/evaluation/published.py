@@ -49,7 +49,14 @@ def published_curves(file: Path | None = None) -> Published:
         return _read(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise InputError(
             f"{file}: not a list of curves: a JSON list of objects with name, source, bpp and "
             f"psnr ({type(error).__name__}: {error})"

@@ -297,9 +297,19 @@ def _info(metadata: Metadata) -> dict[str, bytes]:
     return {name: content for name, content in info.items() if content}
 
 
-@lru_cache(maxsize=2)
 def cached_codec(path: Path, device: str = "cpu", limits: Limits | None = None) -> Codec:
-    """A codec that stays loaded in this process."""
+    """A codec that stays loaded in this process, until its weights file is another one."""
+    path = path.resolve()
+    try:
+        status = path.stat()
+    except OSError:
+        return Codec(path, device, limits=limits)  # which tells what is wrong
+    return _loaded(path, (status.st_ino, status.st_size, status.st_mtime_ns), device, limits)
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path, version: tuple[int, ...], device: str, limits: Limits | None) -> Codec:
+    """One for each version of a file."""
     return Codec(path, device, limits=limits)
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from codec.errors import TrainingError
+from codec.errors import OutputError, TrainingError
 from codec.model.build import Autoencoder, build_autoencoder
 from codec.model.config import ModelConfig
 from codec.training.schedule import TrainingConfig
@@ -63,7 +63,11 @@ def save_checkpoint(
     average: Autoencoder,
     optimisers: Sequence[Optimizer],
 ) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     tensors = {f"model.{n}": t for n, t in model.state_dict().items()}
     tensors |= {f"average.{n}": t for n, t in average.state_dict().items()}
     for i, optimiser in enumerate(optimisers):
@@ -77,8 +81,14 @@ def save_checkpoint(
         "position": json.dumps(dataclasses.asdict(position)),
     }
     partial = path.with_name(path.name + ".partial")
-    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, partial, metadata)
-    partial.replace(path)
+    try:
+        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, partial, metadata)
+        partial.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from error
+    finally:
+        if partial.is_file():
+            partial.unlink()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

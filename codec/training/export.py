@@ -205,7 +205,10 @@ def export_weights(
             kernels = fit_kernels(products(model, photographs))
     weights = export_model(model, name, training, mixtures, curvature, kernels, hyper_counts)
     partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(weights.to_bytes())
-    load_weights(partial)
-    partial.replace(target)
+    try:
+        partial.write_bytes(weights.to_bytes())
+        load_weights(partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return weights

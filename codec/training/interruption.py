@@ -10,7 +10,7 @@ from typing import Any
 
 
 class StopSignals(AbstractContextManager["StopSignals"]):
-    """Turns SIGINT and SIGTERM into a wish to stop at the next step boundary."""
+    """Turns SIGINT, SIGTERM and SIGHUP into a wish to stop at the next step boundary."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -18,7 +18,10 @@ class StopSignals(AbstractContextManager["StopSignals"]):
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # there is no SIGHUP on Windows
+                if number is None or signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # as nohup wants it
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 

@@ -9,6 +9,7 @@ holds is a function of the step alone, so that a resumed run sees the same data.
 from __future__ import annotations
 
 import os
+import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +19,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from codec.errors import TrainingError
+from codec.errors import InputError, TrainingError
 from codec.files import files_in
+from codec.limits import Limits
+from codec.picture.pixels import from_image
+from codec.picture.reading import open_picture
 from codec.training.variation import source_side, varied
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif"}
 TILE = 512
 """Side of a tile in pixels; smaller pictures are mirrored up to it."""
+NO_LIMITS = Limits(sys.maxsize, sys.maxsize)
+"""But Pillow's, which nobody who trains has lifted."""
 ROTATE_EVERY = 256
 ROTATIONS = 16
 
@@ -57,12 +63,12 @@ def find_photos(sources: Sequence[Path]) -> list[Path]:
 def hold_out(photos: Sequence[Path], fraction: float) -> tuple[list[Path], list[Path]]:
     """Split into (training, held out) by a hash of the last two parts of each path.
 
-    A file keeps its side whatever else is in the folder.
+    A file keeps its side whatever else is in the folder, and however that is named.
     """
     training: list[Path] = []
     held: list[Path] = []
     for photo in photos:
-        key = "/".join(photo.parts[-2:]).encode()
+        key = os.fsencode("/".join(photo.absolute().parts[-2:]))
         (held if zlib.crc32(key) < fraction * 2**32 else training).append(photo)
     return training, held
 
@@ -74,9 +80,10 @@ def tiles_of(photo: Path) -> list[NDArray[np.uint8]]:
         TrainingError: the file cannot be decoded.
     """
     try:
-        with Image.open(photo) as image:
-            pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except Exception as error:  # decoders raise whatever a broken file leads them to
+        with photo.open("rb") as file:
+            image = open_picture(file, NO_LIMITS, to_8bit=True)
+            pixels = from_image(image, to_8bit=True).samples
+    except (InputError, OSError) as error:
         raise TrainingError(f"{photo}: cannot be decoded as a picture; remove it") from error
     short = [(0, max(0, TILE - side)) for side in pixels.shape[:2]]
     pixels = np.pad(pixels, [*short, (0, 0)], mode="symmetric")

@@ -10,7 +10,13 @@ from codec.training.schedule import TrainingConfig
 
 LAST = "last.safetensors"
 TRUNK = "trunk.safetensors"
-RUN_FILES = (LAST, TRUNK, "log.jsonl", "model.safetensors", "events.out.tfevents.*")
+MODEL = "model.safetensors"
+RUN_FILES = (LAST, TRUNK, "log.jsonl", MODEL, "events.out.tfevents.*")
+
+
+def holds_run(run: Path) -> bool:
+    """Whether a folder has anything that an earlier run left, and a new one would remove."""
+    return any(True for pattern in RUN_FILES for _ in run.glob(pattern))
 
 
 def clear_run(run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from copy import deepcopy
 from pathlib import Path
@@ -19,8 +20,19 @@ from codec.training.photos import find_photos, hold_out, tiles_of
 from codec.training.run_folder import LAST, TRUNK
 from tests.conftest import DATA
 
-TINY_RUN = "--width 8 --latent 8 --hyper 4 --prior 8 --blocks 1,1 --filter4 0 --batch 2".split()  # noqa: SIM905
-TINY_RUN += ["--crop", "64", "--holdout", "0", "--cache-mib", "13"]
+TINY_RUN = ["--width", "8", "--latent", "8", "--hyper", "4", "--prior", "8", "--blocks", "1,1"]
+TINY_RUN += [
+    "--filter4",
+    "0",
+    "--batch",
+    "2",
+    "--crop",
+    "64",
+    "--holdout",
+    "0",
+    "--cache-mib",
+    "13",
+]
 
 
 def train(*arguments: object) -> int:
@@ -80,6 +92,13 @@ def test_grey_pictures_of_16_bits_are_scaled(tmp_path: Path) -> None:
     assert np.array_equal(tile, np.broadcast_to((ramp + 128.0) // 257, (3, 512, 512)))
 
 
+def test_an_animation_is_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (512, 512), colour) for colour in ("teal", "red")]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    (tile,) = tiles_of(tmp_path / "a.png")
+    assert tile[:, 0, 0].tolist() == [0, 128, 128]
+
+
 def test_broken_photographs_are_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.png"
     path.write_bytes((DATA / "city.png").read_bytes()[:400])
@@ -107,12 +126,16 @@ def test_a_checkpoint_that_cannot_be_written(tmp_path: Path) -> None:
     assert train(DATA / "city.png", "--out", run, "--steps", "1", *TINY_RUN) == 0
     checkpoint = load_checkpoint(run / LAST)
     model = checkpoint.averaged_model()
-    (tmp_path / "next.partial").mkdir()
     state = checkpoint.training, checkpoint.position, model, deepcopy(model), ()
-    with pytest.raises(OutputError, match="cannot be written"):
-        save_checkpoint(tmp_path / "next", *state)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # as a full disk
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            save_checkpoint(tmp_path / "next", *state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     save_checkpoint(tmp_path / "other", *state)
-    assert not (tmp_path / "other.partial").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "run"]
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

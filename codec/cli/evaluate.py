@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -120,6 +119,7 @@ def evaluate(**options: Any) -> int:
     from codec.evaluation.measuring import Measurer
     from codec.evaluation.measuring import evaluate as run
     from codec.evaluation.published import curves_beside, published_curves
+    from codec.evaluation.subjects import printable
 
     _check_extra()
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels is the limit here
@@ -137,8 +137,7 @@ def evaluate(**options: Any) -> int:
     published = published_curves(file) if file else None
     plan = _plan(options)
     measurer = Measurer(options["cache"] or _user_cache(), options["fresh"])
-    typed = shlex.join(["vqcodec", *sys.argv[1:]])
-    command = os.fsencode(typed).decode("utf-8", "replace")
+    command = printable(shlex.join(["vqcodec", *sys.argv[1:]]))
     with _progress(options["quiet"]) as progress:
         evaluation = run(plan, measurer, command, progress)
     if measurer.problem:

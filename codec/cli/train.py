@@ -181,7 +181,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     from codec.training.export import export_weights
     from codec.training.loop import Trainer
     from codec.training.loop import train as run_training
-    from codec.training.run_folder import LAST, MODEL, clear_run, holds_run, resume_run
+    from codec.training.run_folder import LAST, MODEL, clear_run, left_in, resume_run
 
     run: Path = options["out"]
     given = {
@@ -200,7 +200,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         )
         model = resume.model
     else:
-        if holds_run(run) and not options["force"]:
+        if left_in(run) and not options["force"]:
             raise OutputExistsError(
                 f"{run} holds a run already; continue it with --resume, or replace it with -f"
             )

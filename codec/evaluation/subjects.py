@@ -74,14 +74,14 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     if not found:
         raise InputError(f"no pictures in {', '.join(map(str, sources))}")
     for naming in (_stem, _relative, _whole, _numbered):
-        names = {_printable(naming(path, relative)): path for path, relative in found.items()}
+        names = {printable(naming(path, relative)): path for path, relative in found.items()}
         if len(names) == len(found):
             break
     return names
 
 
-def _printable(name: str) -> str:
-    """Names that are not UTF-8, as far as they are."""
+def printable(name: str) -> str:
+    """Names and commands that are not UTF-8, as far as they are."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
@@ -98,7 +98,7 @@ def _whole(path: Path, _: Path) -> str:
 
 
 def _numbered(path: Path, _: Path) -> str:
-    """Unique whatever `_printable` makes of it."""
+    """Unique whatever `printable` makes of it."""
     return f"{path.as_posix()} ({path.stat().st_ino})"
 
 

@@ -300,10 +300,7 @@ def _info(metadata: Metadata) -> dict[str, bytes]:
 def cached_codec(path: Path, device: str = "cpu", limits: Limits | None = None) -> Codec:
     """A codec that stays loaded in this process, until its weights file is another one."""
     path = path.resolve()
-    try:
-        status = path.stat()
-    except OSError:
-        return Codec(path, device, limits=limits)  # which tells what is wrong
+    status = path.stat()
     return _loaded(path, (status.st_ino, status.st_size, status.st_mtime_ns), device, limits)
 
 

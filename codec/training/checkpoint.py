@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
-from codec.errors import OutputError, TrainingError
+from codec.errors import TrainingError
+from codec.files import write_file
 from codec.model.build import Autoencoder, build_autoencoder
 from codec.model.config import ModelConfig
 from codec.training.schedule import TrainingConfig
@@ -80,15 +81,8 @@ def save_checkpoint(
         "training": json.dumps(dataclasses.asdict(training)),
         "position": json.dumps(dataclasses.asdict(position)),
     }
-    partial = path.with_name(path.name + ".partial")
-    try:
-        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, partial, metadata)
-        partial.replace(path)
-    except (SafetensorError, OSError) as error:
-        raise OutputError(f"{path}: cannot be written ({error})") from error
-    finally:
-        if partial.is_file():
-            partial.unlink()
+    content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)
+    write_file(path, content, force=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -18,10 +18,11 @@ class StopSignals(AbstractContextManager["StopSignals"]):
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)  # there is no SIGHUP on Windows
-                if number is None or signal.getsignal(number) == signal.SIG_IGN:
-                    continue  # as nohup wants it
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            hangup = getattr(signal, "SIGHUP", None)  # there is none on Windows
+            if hangup and signal.getsignal(hangup) != signal.SIG_IGN:  # as nohup wants it
+                numbers.append(hangup)
+            for number in numbers:
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 

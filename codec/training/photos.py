@@ -81,7 +81,7 @@ def tiles_of(photo: Path) -> list[NDArray[np.uint8]]:
     """
     try:
         with photo.open("rb") as file:
-            image = open_picture(file, NO_LIMITS, to_8bit=True)
+            image = open_picture(file, NO_LIMITS, frame=0, to_8bit=True)
             pixels = from_image(image, to_8bit=True).samples
     except (InputError, OSError) as error:
         raise TrainingError(f"{photo}: cannot be decoded as a picture; remove it") from error
@@ -102,7 +102,7 @@ def count_tiles(photo: Path) -> int:
     try:
         with Image.open(photo) as image:
             return max(1, image.height // TILE) * max(1, image.width // TILE)
-    except Exception:  # as above
+    except Exception:  # decoders raise whatever a broken file leads them to
         return 0
 
 

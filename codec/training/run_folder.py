@@ -14,16 +14,15 @@ MODEL = "model.safetensors"
 RUN_FILES = (LAST, TRUNK, "log.jsonl", MODEL, "events.out.tfevents.*")
 
 
-def holds_run(run: Path) -> bool:
-    """Whether a folder has anything that an earlier run left, and a new one would remove."""
-    return any(True for pattern in RUN_FILES for _ in run.glob(pattern))
+def left_in(run: Path) -> list[Path]:
+    """What an earlier run left in its folder, and a new one would remove."""
+    return [path for pattern in RUN_FILES for path in run.glob(pattern)]
 
 
 def clear_run(run: Path) -> None:
     """Remove what an earlier run left in its folder."""
-    for pattern in RUN_FILES:
-        for path in run.glob(pattern):
-            path.unlink(missing_ok=True)  # another process may be faster
+    for path in left_in(run):
+        path.unlink(missing_ok=True)  # another process may be faster
 
 
 def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, TrainingConfig]:

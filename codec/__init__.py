@@ -24,17 +24,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from codec.codec import Codec, compress, decompress
     from codec.errors import CodecError
-    from codec.pipeline import Codec, compress, decompress
 
 __all__ = ["Codec", "CodecError", "compress", "decompress"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("Codec", "compress", "decompress"):
-        from codec import pipeline
+        from codec import codec
 
-        return getattr(pipeline, name)
+        return getattr(codec, name)
     if name == "CodecError":
         from codec.errors import CodecError
 

@@ -31,10 +31,10 @@ from typing import IO, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile
 
-from codec.bitstream.container import MAGIC, ContainerFile
 from codec.errors import CodecError
+from codec.format.container import MAGIC, ContainerFile
 from codec.limits import Limits
-from codec.runtime.released import DEFAULT_MODEL, find_by_id, find_weights
+from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
 
 FORMAT = "VQC"
 EXTENSION = ".vqc"
@@ -77,7 +77,7 @@ class VqcDecoder(ImageFile.PyDecoder):
     _pulls_fd = True
 
     def decode(self, buffer: Any) -> tuple[int, int]:
-        from codec.pipeline.codec import cached_codec
+        from codec.codec import cached_codec
 
         file = _parse(self.fd)
         try:
@@ -106,7 +106,7 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    from codec.pipeline.codec import cached_codec
+    from codec.codec import cached_codec
 
     given = image.encoderinfo
     model = str(given.get("model", DEFAULT_MODEL))

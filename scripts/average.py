@@ -18,14 +18,14 @@ import click
 import torch
 
 from codec.errors import CodecError, WeightsError
-from codec.runtime.released import find_weights
-from codec.runtime.weights import load_weights
 from codec.training.checkpoint import Checkpoint, Position
 from codec.training.export import export_weights
 from codec.training.initial import initial_state
 from codec.training.loop import export_sample
 from codec.training.photos import TilePool, find_photos, hold_out
 from codec.training.schedule import TrainingConfig
+from codec.weights.file import load_weights
+from codec.weights.released import find_weights
 
 CACHE_BYTES = 1 << 30
 

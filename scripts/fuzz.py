@@ -24,14 +24,14 @@ import atheris
 with atheris.instrument_imports(include=["codec"]):
     import numpy as np
 
-    from codec.bitstream.container import ContainerFile
+    from codec.codec import Codec
     from codec.errors import CodecError
+    from codec.format.container import ContainerFile
     from codec.limits import Limits
     from codec.picture.alpha import decode_alpha
     from codec.picture.pixels import from_image
     from codec.picture.reading import open_picture
-    from codec.pipeline import Codec
-    from codec.runtime.weights import Weights, load_weights
+    from codec.weights.file import Weights, load_weights
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 LIMITS = Limits(max_pixels=1 << 15, max_memory=1 << 30)

@@ -14,11 +14,11 @@ from typing import Any
 
 import click
 
+from codec.codec import Codec
 from codec.errors import InputError
 from codec.files import open_file
 from codec.limits import Limits
 from codec.picture.reading import open_picture
-from codec.pipeline import Codec
 
 TARGETS: list[tuple[str, float]] = [
     *(("target_bpp", value) for value in (0.25, 0.5, 1.0)),

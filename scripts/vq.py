@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from PIL import Image
 
+from codec.codec import Codec
 from codec.evaluation.bd_rate import bd_rate
 from codec.evaluation.codebooks import report_levels
 from codec.evaluation.measuring import measure
@@ -21,9 +22,8 @@ from codec.evaluation.results import Curve, Measurement, curve_of, mean_points
 from codec.evaluation.subjects import Reading, read_subject
 from codec.evaluation.summary import psnr_points
 from codec.evaluation.tables import per_cent
-from codec.pipeline import Codec
-from codec.runtime.released import find_weights
-from codec.runtime.weights import load_weights
+from codec.weights.file import load_weights
+from codec.weights.released import find_weights
 
 
 def curve_of_model(model: str, pictures: list[Path]) -> Curve:

@@ -25,13 +25,13 @@ from typing import NamedTuple
 import click
 import numpy as np
 
+from codec.codec import Codec
 from codec.files import open_file
 from codec.limits import Limits
-from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.picture.pixels import from_image, psnr
 from codec.picture.reading import open_picture
-from codec.pipeline import Codec
-from codec.runtime.released import find_weights
+from codec.weights.config import LEVEL_BITS, ModelConfig
+from codec.weights.released import find_weights
 
 PSNR_TOLERANCE = 0.01
 """dB, between two rounded values."""

@@ -15,14 +15,14 @@ from hypothesis import settings
 from PIL import Image
 
 from codec.cli import main
+from codec.codec import Codec
+from codec.encoder.picture import Encoded
+from codec.engine.torch import TorchEngine
 from codec.errors import CodecError
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
-from codec.pipeline import Codec
-from codec.pipeline.encoding import Encoded
-from codec.runtime.torch_engine import TorchEngine
-from codec.runtime.weights import Weights, load_weights
 from codec.training.initial import initial_state
+from codec.weights.config import ModelConfig
+from codec.weights.file import Weights, load_weights
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"

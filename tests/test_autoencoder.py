@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from codec.model.autoencoder import Forward, RoundingAutoencoder
-from codec.model.config import ModelConfig
 from codec.model.initialisation import start_as_transform_codec
 from codec.model.objective import LEAST, MOST, balance, evenness, rate_distortion
+from codec.weights.config import ModelConfig
 
 
 @pytest.mark.parametrize("surrogate", ["noise", "mixed", "rounded"])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from codec.pipeline import Codec
-from codec.runtime.weights import Weights, load_weights
+from codec.codec import Codec
+from codec.weights.file import Weights, load_weights
 from scripts.average import main
 from tests.conftest import DATA, TINY, TINY_VQ
 

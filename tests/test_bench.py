@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from codec.codec import Codec
 from codec.errors import CodecError
-from codec.pipeline import Codec
-from codec.runtime.weights import load_weights
+from codec.weights.file import load_weights
 from scripts.bench.__main__ import Numbers, main, previous, rounds_of
 from scripts.bench.children import measured
 from scripts.bench.classic import CONFIG, write_classic_weights

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from codec.bitstream.latents import LatentCoder
+from codec.encoder.dead_zone import DeadZone
+from codec.engine.torch import TorchEngine
+from codec.entropy.latents import LatentCoder
+from codec.entropy.tables import TOTAL
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import Distortion
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
 from codec.model.objective import distortion_bits
-from codec.runtime.dead_zone import DeadZone
-from codec.runtime.tables import TOTAL
-from codec.runtime.torch_engine import TorchEngine
 from codec.training.calibration import (
     LIMIT,
     RATIOS,
@@ -23,6 +22,7 @@ from codec.training.calibration import (
     mixture_cell_probability,
 )
 from codec.training.export import export_model, gaussian_tables
+from codec.weights.config import Distortion
 from tests.conftest import crops_of_flowers
 
 SYMBOLS = torch.arange(-LIMIT, LIMIT + 1, dtype=torch.float64)

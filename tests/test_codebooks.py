@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from codec.codec import Codec
 from codec.evaluation.codebooks import report_levels, with_nearest_centres
-from codec.pipeline import Codec
-from codec.runtime.weights import load_weights
+from codec.weights.file import load_weights
 from tests.conftest import DATA, TINY_VQ
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from codec.runtime.released import find_weights, short_id_of
+from codec.weights.released import find_weights, short_id_of
 from tests.conftest import DATA, TINY, TINY_FULL, Run
 from tests.test_cli import MODEL, fails
 from tests.test_pipeline import resealed

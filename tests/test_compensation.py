@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from codec.model.config import ModelConfig
+from codec.codec import Codec
 from codec.model.transforms import LowResAnalysis, build_transforms
-from codec.pipeline import Codec
+from codec.weights.config import ModelConfig
 from tests.conftest import cost, flowers
 
 
@@ -64,7 +64,7 @@ def test_strips_make_no_difference(
     image = flowers(200, 150)
     whole = released_codec.encode_only(image, 60, effort=effort)
     assert whole.header.restoration
-    monkeypatch.setattr("codec.pipeline.compensation.STRIP_PIXELS", 1)
+    monkeypatch.setattr("codec.encoder.compensation.STRIP_PIXELS", 1)
     assert released_codec.encode_only(image, 60, effort=effort).data == whole.data
 
 

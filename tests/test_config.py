@@ -1,7 +1,7 @@
 import pytest
 
 from codec.errors import WeightsError
-from codec.model.config import ModelConfig
+from codec.weights.config import ModelConfig
 
 
 def test_dictionary_round_trip() -> None:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.bitstream.container import OVERHEAD, ContainerFile, Header, Tile, write
 from codec.errors import (
     DamagedFileError,
     FileFormatError,
@@ -18,6 +17,7 @@ from codec.errors import (
     LimitError,
     UnsupportedFileError,
 )
+from codec.format.container import OVERHEAD, ContainerFile, Header, Tile, write
 from codec.limits import Limits
 from codec.picture.metadata import KINDS, MAX_BYTES, Metadata
 from codec.tiles import Grid

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codec.codec import Codec
+from codec.encoder.picture import Encoded
+from codec.engine.gradients import Original
+from codec.engine.ms_ssim_gradients import Dissimilarity
+from codec.engine.torch import TorchEngine
 from codec.evaluation.metrics import ms_ssim
-from codec.pipeline import Codec
-from codec.pipeline.encoding import Encoded
-from codec.runtime.dissimilarity import Dissimilarity
-from codec.runtime.distortion import Original
-from codec.runtime.torch_engine import TorchEngine
-from codec.runtime.weights import Weights
+from codec.weights.file import Weights
 from tests.conftest import crops_of_flowers, flowers, squared_error_of
 from tests.test_distortion import HALO, LEVEL, latents_of, shown, whole
 
@@ -119,7 +119,7 @@ def test_strips_of_dissimilarity_are_of_one_picture(
     visible = np.arange(photo.shape[0] * photo.shape[1]).reshape(photo.shape[:2]) % 7 > 0
     found = []
     for pixels in (1 << 20, 9000):
-        monkeypatch.setattr("codec.runtime.distortion.STRIP_PIXELS", pixels)
+        monkeypatch.setattr("codec.engine.gradients.STRIP_PIXELS", pixels)
         distortion = dissimilarity(engine, photo, y, visible)
         error, slopes = distortion.slopes(y)
         assert distortion.error(y) == pytest.approx(error, rel=1e-5)

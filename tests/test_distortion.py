@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from codec.engine.gradients import Original, SquaredError
+from codec.engine.torch import TorchEngine
 from codec.picture.pixels import pad_to_stride
-from codec.runtime.distortion import Original, SquaredError
-from codec.runtime.torch_engine import TorchEngine
-from codec.runtime.weights import load_weights
 from codec.tiles import Box
+from codec.weights.file import load_weights
 from tests.conftest import TINY_FULL, crops_of_flowers
 
 LEVEL = 5 << 12
@@ -148,7 +148,7 @@ def test_strips_add_up(
     latents = np.ascontiguousarray(y[:, inner.top : inner.bottom, inner.left : inner.right])
     found = []
     for pixels in (1 << 20, 9000):
-        monkeypatch.setattr("codec.runtime.distortion.STRIP_PIXELS", pixels)
+        monkeypatch.setattr("codec.engine.gradients.STRIP_PIXELS", pixels)
         distortion = SquaredError(engine, LEVEL, Original(part, visible, False), y, inner, HALO)
         error, slopes = distortion.slopes(latents)
         assert distortion.error(latents) == pytest.approx(error, rel=1e-5)

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from codec.errors import WeightsError
-from codec.runtime.dyadic import (
+from codec.entropy.dyadic import (
     HIGHEST,
     LOWEST,
     Block,
@@ -23,6 +22,7 @@ from codec.runtime.dyadic import (
     pixel_shuffle,
     quantise,
 )
+from codec.errors import WeightsError
 
 
 def in_integers(weight: Any, x: Any, bias: Any, relu: bool) -> NDArray[np.int64]:

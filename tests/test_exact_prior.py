@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from codec.entropy.exact_prior import ExactPrior, LatentGrid
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
 from codec.model.hyperprior import pass_numbers
-from codec.runtime.exact_prior import ExactPrior, LatentGrid
-from codec.runtime.weights import Weights
 from codec.training.export import export_model
+from codec.weights.config import ModelConfig
+from codec.weights.file import Weights
 
 
 @pytest.fixture(scope="module", params=[2, 4])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from codec.entropy.z_contexts import CONTEXTS, contexts, diagonals, everywhere, nearest_anchor
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.runtime.hyper_context import CONTEXTS, contexts, diagonals, everywhere, nearest_anchor
 from codec.training import hyper_tables
 from codec.training.hyper_tables import count_hyper_symbols, fit_hyper_tables
 from tests.conftest import crops_of_flowers

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from codec.model.config import ModelConfig
 from codec.model.hyperprior import ExactPrior, HyperAnalysis, pass_numbers
+from codec.weights.config import ModelConfig
 
 
 def test_two_passes_are_halves_of_a_checkerboard() -> None:

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from codec.entropy.exact_prior import LatentGrid
+from codec.entropy.index_prior import POWERS, ExactIndexPrior, index_prior_shapes, parts_of_pass
+from codec.entropy.tables import TOTAL
 from codec.errors import WeightsError
-from codec.model.config import ModelConfig
 from codec.model.vector_autoencoder import VectorAutoencoder
-from codec.runtime.exact_prior import LatentGrid
-from codec.runtime.index_prior import POWERS, ExactIndexPrior, index_prior_shapes, parts_of_pass
-from codec.runtime.tables import TOTAL
-from codec.runtime.weights import Weights
 from codec.training.export import export_model, powers_of_two
+from codec.weights.config import ModelConfig
+from codec.weights.file import Weights
 
 GRID = LatentGrid(5, 6)
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from codec.bitstream.indices import IndexCoder
+from codec.entropy import codebook
+from codec.entropy.codebook import Codebook
+from codec.entropy.indices import IndexCoder
 from codec.errors import DamagedFileError, WeightsError
-from codec.model.config import ModelConfig
 from codec.model.initialisation import start_as_transform_codec
 from codec.model.vector_autoencoder import VectorAutoencoder
-from codec.runtime import codebook
-from codec.runtime.codebook import Codebook
-from codec.runtime.weights import Weights
 from codec.training.export import export_model
+from codec.weights.config import ModelConfig
+from codec.weights.file import Weights
 from tests.conftest import crops_of_flowers
 
 Made = tuple[Weights, NDArray[np.float32]]

@@ -7,12 +7,12 @@ import torch
 
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
 from codec.model.initialisation import restart_dead_units
 from codec.model.transforms import Block
 from codec.model.vector_autoencoder import VectorAutoencoder
-from codec.runtime.weights import load_weights
 from codec.training.initial import initial_state, state_of
+from codec.weights.config import ModelConfig
+from codec.weights.file import load_weights
 from tests.conftest import TINY, TINY_VQ
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codec.bitstream.latents import LatentCoder
+from codec.encoder.dead_zone import CAUTION
+from codec.entropy.latents import LatentCoder
 from codec.errors import DamagedFileError
-from codec.runtime.dead_zone import CAUTION
-from codec.runtime.weights import Weights, load_weights
+from codec.weights.file import Weights, load_weights
 from tests.conftest import TINY, TINY_4, TINY_FULL
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from codec.codec import Codec
 from codec.errors import InputError
 from codec.evaluation import measuring
 from codec.evaluation.coders import Coder
@@ -16,8 +17,7 @@ from codec.evaluation.measuring import Measurer, Plan, evaluate, measure
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.results import Evaluation
 from codec.evaluation.subjects import Reading, find_pictures, read_subject
-from codec.pipeline import Codec
-from codec.runtime.weights import Weights
+from codec.weights.file import Weights
 from tests.conftest import DATA
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec.bitstream.container import OVERHEAD
+from codec.codec import Codec
 from codec.evaluation.ours import CODING, ModelCoder
 from codec.evaluation.provenance import source_digest
-from codec.pipeline import Codec
-from codec.runtime.weights import Weights, load_weights
+from codec.format.container import OVERHEAD
+from codec.weights.file import Weights, load_weights
 from tests.conftest import DATA, TINY_VQ
 
 

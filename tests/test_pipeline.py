@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import codec
-from codec.bitstream import container
+from codec.codec import Codec
 from codec.errors import (
     CodecError,
     DamagedFileError,
@@ -24,9 +24,9 @@ from codec.errors import (
     ModelNotFoundError,
     WeightsError,
 )
-from codec.pipeline import Codec
-from codec.runtime.released import released_models
-from codec.runtime.weights import Weights
+from codec.format import container
+from codec.weights.file import Weights
+from codec.weights.released import released_models
 from tests.conftest import DATA, TINY, TINY_4, TINY_FULL, TINY_VQ, check_damage_is_found
 
 GOLDEN = DATA / "golden"
@@ -172,10 +172,10 @@ DIGEST = """
 import hashlib, sys
 from io import BytesIO
 from pathlib import Path
-from codec.bitstream.container import ContainerFile
-from codec.bitstream.indices import IndexCoder
-from codec.bitstream.latents import LatentCoder
-from codec.runtime.weights import load_weights
+from codec.format.container import ContainerFile
+from codec.entropy.indices import IndexCoder
+from codec.entropy.latents import LatentCoder
+from codec.weights.file import load_weights
 from codec.tiles import latent_size
 digest = hashlib.sha256()
 for weights, *files in (argument.split("|") for argument in sys.argv[1:]):

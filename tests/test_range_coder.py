@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.range_coder import CoderTables, RangeDecoder, RangeEncoder
+from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
+from codec.entropy.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.errors import DamagedFileError
-from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
 
 
 def tables(seed: int, count: int) -> FrequencyTables:
@@ -78,7 +78,7 @@ def test_long_runs_are_coded_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     coder = CoderTables(family)
     whole = RangeEncoder()
     whole.encode(symbols, number, coder)
-    monkeypatch.setattr("codec.bitstream.range_coder.CHUNK", 7)
+    monkeypatch.setattr("codec.entropy.range_coder.CHUNK", 7)
     chunked = RangeEncoder()
     chunked.encode(symbols, number, coder)
     assert chunked.finish() == whole.finish()

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from codec.model.config import ModelConfig
 from codec.model.rate import Gain, LevelScale, interpolate
+from codec.weights.config import ModelConfig
 
 
 def test_interpolation() -> None:

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from codec.codec import Codec
+from codec.encoder.options import EncoderOptions
+from codec.encoder.picture import Estimate, Wanted
+from codec.encoder.rate_search import MAX_TRIALS, Search
+from codec.encoder.targets import meet
 from codec.errors import InputError
-from codec.model.config import ModelConfig
-from codec.pipeline import Codec
-from codec.pipeline.encoding import Estimate, Wanted
-from codec.pipeline.options import EncoderOptions
-from codec.pipeline.rate_target import MAX_TRIALS, Search
-from codec.pipeline.targets import meet
+from codec.weights.config import ModelConfig
 from tests.conftest import DATA
 
 CURVES: list[Callable[[float], float]] = [

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec.pillow_plugin  # noqa: F401
-from codec.bitstream.latents import LatentCoder, Symbols
-from codec.errors import InputError, LimitError
-from codec.limits import Limits
-from codec.pipeline import Codec
-from codec.pipeline.options import ROUNDS
-from codec.pipeline.refinement import (
+from codec.codec import Codec
+from codec.encoder.options import ROUNDS
+from codec.encoder.search import (
     EXCESS,
     PATIENCE,
     SETTLING,
@@ -28,9 +25,12 @@ from codec.pipeline.refinement import (
     refine,
     steps,
 )
-from codec.runtime.distortion import Distortion, Slopes
-from codec.runtime.tables import TOTAL, FrequencyTables
-from codec.runtime.weights import Weights, load_weights
+from codec.engine.gradients import Distortion, Slopes
+from codec.entropy.latents import LatentCoder, Symbols
+from codec.entropy.tables import TOTAL, FrequencyTables
+from codec.errors import InputError, LimitError
+from codec.limits import Limits
+from codec.weights.file import Weights, load_weights
 from tests.conftest import TINY, TINY_FULL, TINY_VQ, Run, cost, flowers
 
 
@@ -334,7 +334,7 @@ def test_a_place_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
 
 
 def test_steps_end_where_tables_end() -> None:
-    from codec.pipeline.refinement import _bits_of_step
+    from codec.encoder.search import _bits_of_step
 
     tables = FrequencyTables.build([0], [np.array([TOTAL - 2, 1, 1], np.int32)])
     symbols = Symbols(np.array([0, 1, 2], np.int32), np.zeros(3, np.intp), tables)

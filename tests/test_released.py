@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codec.codec import Codec
 from codec.evaluation.measuring import measure
 from codec.evaluation.metrics import ms_ssim
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.subjects import Reading, read_subject
 from codec.picture.pixels import psnr
-from codec.pipeline import Codec
-from codec.runtime.released import find_weights, released_models
-from codec.runtime.weights import load_weights
+from codec.weights.file import load_weights
+from codec.weights.released import find_weights, released_models
 from tests.conftest import DATA
 
 NAMES = ["photo", "photo-ms-ssim", "vq"]

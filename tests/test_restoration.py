@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from codec.bitstream.container import ContainerFile, write
+from codec.codec import Codec
+from codec.encoder.filter_fit import MOST, PLACES, LeastSquares
+from codec.engine.gradients import SquaredError
 from codec.errors import FileFormatError, InputError, WeightsError
-from codec.model.config import ModelConfig
+from codec.format.container import ContainerFile, write
 from codec.model.restoration import Kernels, restore
-from codec.pipeline import Codec
-from codec.pipeline.restoration import MOST, PLACES, LeastSquares
-from codec.runtime.distortion import SquaredError
-from codec.runtime.weights import Weights, load_weights
+from codec.weights.config import ModelConfig
+from codec.weights.file import Weights, load_weights
 from tests.conftest import TINY_FULL, TINY_VQ, Run, cost, flowers, squared_error_of
 
 COUNT = 6
@@ -209,7 +209,7 @@ def test_the_search_reckons_with_the_filter(
 
     plain, filtered, searched = map(weighed, (0, 1, 5))
     monkeypatch.setattr(
-        "codec.pipeline.tile_coder.SquaredError", lambda *arguments: SquaredError(*arguments[:-1])
+        "codec.encoder.tile_coder.SquaredError", lambda *arguments: SquaredError(*arguments[:-1])
     )
     assert searched < weighed(5) < filtered < plain
 

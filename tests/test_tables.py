@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from codec.entropy.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.errors import WeightsError
-from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
 
 
 def table(*frequencies: int) -> np.ndarray:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from codec.codec import Codec
+from codec.entropy.tables import TOTAL
 from codec.evaluation.measuring import measure
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.subjects import Reading, read_subject
@@ -20,12 +22,10 @@ from codec.evaluation.theory import (
     triangle_cell,
     uniform_noise_channel,
 )
-from codec.model.config import ModelConfig
 from codec.model.densities import SIGMA_LEVELS, sigma_of_level
 from codec.model.vector_quantizer import Rule
-from codec.pipeline import Codec
-from codec.runtime.tables import TOTAL
 from codec.training.export import gaussian_tables
+from codec.weights.config import ModelConfig
 from tests.conftest import DATA, crops_of_flowers
 
 WIDTHS = [0.5, 0.8, 1.0, 1.25, 2.0]

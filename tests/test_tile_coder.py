@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from codec.model.config import ModelConfig
+from codec.codec import Codec
+from codec.encoder.tile_coder import Latents, TileCoder, analysis_halo, synthesis_halo
 from codec.model.transforms import build_transforms
 from codec.picture.pixels import Picture, from_image
-from codec.pipeline import Codec
-from codec.pipeline.decoding import windows
-from codec.pipeline.tile_coder import Latents, TileCoder, analysis_halo, synthesis_halo
-from codec.pipeline.workers import workers
-from codec.runtime.weights import Weights
 from codec.tiles import LATENT_STRIDE, Box, Grid
+from codec.weights.config import ModelConfig
+from codec.weights.file import Weights
+from codec.windows import windows
+from codec.workers import workers
 from tests.conftest import DATA
 
 LEVEL = 3 << 12

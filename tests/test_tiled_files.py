@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from codec.bitstream.container import ContainerFile
+from codec.codec import Codec
 from codec.errors import CodecError, LimitError
+from codec.format.container import ContainerFile
 from codec.limits import Limits
 from codec.picture.alpha import Plane
 from codec.picture.pixels import Picture, Samples
-from codec.pipeline import Codec
-from codec.runtime.weights import Weights
 from codec.tiles import Box
+from codec.weights.file import Weights
 from tests.conftest import DATA, check_damage_is_found
 from tests.test_pipeline import difference
 from tests.test_writing import METADATA
@@ -219,7 +219,7 @@ def test_memory_does_not_grow_with_the_picture() -> None:
     """Peak memory of decoding a picture of 8 megapixels is little above that of 2."""
     code = (
         "import resource, sys\nfrom pathlib import Path\nimport numpy as np\n"
-        "from codec.pipeline import Codec\n"
+        "from codec.codec import Codec\n"
         "codec = Codec(Path(sys.argv[1]), threads=1)\n"
         "side = int(sys.argv[2])\n"
         "data = codec.compress(np.zeros((side, side), np.uint8), 0)\n"

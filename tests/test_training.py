@@ -18,12 +18,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from codec.cli import main
+from codec.codec import Codec
 from codec.errors import OutputExistsError, TrainingError, WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.build import build_autoencoder
-from codec.model.config import ModelConfig
-from codec.pipeline import Codec
-from codec.runtime.weights import load_weights
 from codec.training.checkpoint import load_checkpoint
 from codec.training.export import export_model, export_weights
 from codec.training.initial import state_of
@@ -31,6 +29,8 @@ from codec.training.loop import Trainer, computes_in_bfloat16, train
 from codec.training.optimiser import SLOW_RATE, build_optimisers, set_learning_rate
 from codec.training.run_folder import LAST, TRUNK, resume_run
 from codec.training.schedule import TrainingConfig
+from codec.weights.config import ModelConfig
+from codec.weights.file import load_weights
 from tests.conftest import CPU, DATA, TINY, run_in_two_processes
 
 

@@ -3,13 +3,13 @@ import dataclasses
 import pytest
 import torch
 
+from codec.codec import Codec
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
 from codec.model.dct import dct_matrix, opponent_dct_basis
 from codec.model.gdn import GDN
 from codec.model.transforms import Block, PictureFilter, build_transforms
-from codec.pipeline import Codec
 from codec.training.initial import state_of
+from codec.weights.config import ModelConfig
 from tests.conftest import crops_of_flowers
 
 

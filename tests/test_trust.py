@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codec.codec import Codec
+from codec.entropy.exact_prior import prior_shapes
+from codec.entropy.tables import FrequencyTables, quantise_frequencies
 from codec.errors import WeightsError
 from codec.files import write_file
-from codec.model.config import ModelConfig
-from codec.pipeline import Codec
-from codec.runtime.exact_prior import prior_shapes
-from codec.runtime.tables import FrequencyTables, quantise_frequencies
-from codec.runtime.weights import SCALE_TABLES, Weights, load_weights
+from codec.weights.config import ModelConfig
+from codec.weights.file import SCALE_TABLES, Weights, load_weights
 from tests.conftest import DATA
 from tests.test_cli import MODEL
 

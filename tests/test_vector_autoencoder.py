@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from codec.model.build import build_autoencoder
-from codec.model.config import ModelConfig
 from codec.model.initialisation import start_as_transform_codec
 from codec.model.objective import rate_distortion, squared_error_weight
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.model.vector_quantizer import UpdateRule, group
 from codec.training.codebooks import CodebookUpkeep
 from codec.training.optimiser import ClassDescent
+from codec.weights.config import ModelConfig
 from tests.conftest import crops_of_flowers
 
 

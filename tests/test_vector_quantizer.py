@@ -6,7 +6,6 @@ from torch import Tensor
 
 from codec.errors import TrainingError
 from codec.model import vector_quantizer
-from codec.model.config import ModelConfig
 from codec.model.vector_quantizer import (
     Rule,
     UpdateRule,
@@ -16,6 +15,7 @@ from codec.model.vector_quantizer import (
     nearest,
     ungroup,
 )
+from codec.weights.config import ModelConfig
 
 RULES: list[Rule] = ["end-to-end", "published", "joint"]
 

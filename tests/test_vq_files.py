@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec.bitstream import container
+from codec.codec import Codec
 from codec.errors import DamagedFileError, InputError, WeightsError
-from codec.pipeline import Codec
-from codec.runtime.weights import Weights, load_weights
+from codec.format import container
+from codec.weights.file import Weights, load_weights
 from tests.conftest import DATA, TINY_VQ, Run, check_damage_is_found
 
 GOLDEN = DATA / "golden_vq"

@@ -11,18 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
+from codec.codec import Codec
 from codec.errors import TrainingError
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
 from codec.model.vector_autoencoder import VectorAutoencoder
-from codec.pipeline import Codec
-from codec.runtime.weights import load_weights
 from codec.training.checkpoint import load_checkpoint
 from codec.training.export import export_model
 from codec.training.initial import initial_state, state_of, with_transforms_of
 from codec.training.loop import Trainer, train
 from codec.training.run_folder import LAST, resume_run
 from codec.training.schedule import TrainingConfig
+from codec.weights.config import ModelConfig
+from codec.weights.file import load_weights
 from tests.conftest import DATA, TINY, TINY_VQ, Run, run_in_two_processes
 
 FLOWERS = DATA / "flowers.png"

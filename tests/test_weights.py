@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from codec.codec import Codec
 from codec.errors import ModelNotFoundError, WeightsError
-from codec.pipeline import Codec
-from codec.runtime.released import (
+from codec.weights.file import Weights, load_weights
+from codec.weights.released import (
     find_by_id,
     find_weights,
     read_config,
@@ -21,7 +22,6 @@ from codec.runtime.released import (
     released_models,
     short_id_of,
 )
-from codec.runtime.weights import Weights, load_weights
 from tests.conftest import TINY
 
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from codec.model.config import ModelConfig
-from codec.runtime.released import released_models, short_id_of
+from codec.weights.config import ModelConfig
+from codec.weights.released import released_models, short_id_of
 from scripts.weights_check import Card, CardError, Point, check, check_row, main, quality_of
 from tests.conftest import TINY, TINY_VQ
 

@@ -21,9 +21,9 @@ from codec.files import check_folder, check_target, real
 from codec.limits import Limits
 
 if TYPE_CHECKING:
+    from codec.encoder.picture import Progress
     from codec.evaluation.measuring import Plan
     from codec.evaluation.results import Evaluation
-    from codec.pipeline.encoding import Progress
 
 DEFAULT_PEERS = "jpeg,webp,avif,jpeg2000,jxl"
 EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs")
@@ -176,12 +176,12 @@ def _check_extra() -> None:
 
 
 def _plan(options: dict[str, Any]) -> Plan:
+    from codec.codec import Codec
+    from codec.encoder.options import DEFAULT_EFFORT
     from codec.evaluation.measuring import Plan
     from codec.evaluation.ours import ModelCoder
     from codec.evaluation.peers import find_peers
     from codec.evaluation.subjects import Reading, find_pictures
-    from codec.pipeline import Codec
-    from codec.pipeline.options import DEFAULT_EFFORT
 
     limits = Limits(options["max_pixels"], options["max_memory"])
     peers, missing = find_peers(options["against"])

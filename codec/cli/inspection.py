@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from codec.bitstream.container import ContainerFile
 from codec.cli.batch import SOME_FAILED
 from codec.cli.options import PATH
 from codec.cli.tasks import naming
 from codec.errors import CodecError, ModelNotFoundError, one_line
 from codec.files import open_file
-from codec.model.config import LEVEL_BITS
-from codec.runtime.released import (
+from codec.format.container import ContainerFile
+from codec.weights.config import LEVEL_BITS
+from codec.weights.released import (
     find_by_id,
     read_config,
     read_metadata,

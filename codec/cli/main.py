@@ -55,7 +55,7 @@ def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
     from importlib.metadata import version
 
     from codec.evaluation.provenance import versions
-    from codec.runtime.released import released_models, short_id_of
+    from codec.weights.released import released_models, short_id_of
 
     click.echo(f"vqcodec {version('vqcodec')}")
     models = ", ".join(f"{path.stem} ({short_id_of(path).hex()})" for path in released_models())

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from codec.bitstream.container import ContainerFile, Header
 from codec.cli.plan import Job
 from codec.errors import CodecError, OutputError
 from codec.files import STANDARD, open_file, times_of, write_file
+from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
-from codec.model.config import LEVEL_BITS
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
-from codec.runtime.released import DEFAULT_MODEL, find_by_id
 from codec.tiles import region_box
+from codec.weights.config import LEVEL_BITS
+from codec.weights.released import DEFAULT_MODEL, find_by_id
 
 if TYPE_CHECKING:
-    from codec.pipeline import Codec
-    from codec.pipeline.encoding import Progress
-    from codec.runtime.torch_engine import Precision
+    from codec.codec import Codec
+    from codec.encoder.picture import Progress
+    from codec.engine.torch import Precision
 
 SUFFIX = ".vqc"
 PATIENCE = 1.0
@@ -50,7 +50,7 @@ class Machine:
 
 @lru_cache(maxsize=2)
 def _load(model: str, device: str, precision: Precision, limits: Limits) -> Codec:
-    from codec.pipeline import Codec
+    from codec.codec import Codec
 
     return Codec(model, device, precision, limits)
 
@@ -81,7 +81,7 @@ class CompressTask:
     machine: Machine
     writing: Writing
     options: dict[str, Any]
-    """Of the encoder, see `codec.pipeline.options.EncoderOptions`."""
+    """Of the encoder, see `codec.encoder.options.EncoderOptions`."""
     frame: int | None
     measure: bool
     """Whether to find the PSNR, which takes about as long again."""
@@ -138,8 +138,8 @@ class DecompressTask:
             machine.limits.workers(file.grid, area)
             file_format = self._format(job, file.header)
             model = machine.model or str(find_by_id(file.header.model_id))
+            from codec.codec import metadata_of
             from codec.picture.writing import left_out, write_picture
-            from codec.pipeline.codec import metadata_of
 
             with percentage(self.bar) as progress:
                 codec = machine.load(model)

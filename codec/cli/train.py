@@ -17,8 +17,8 @@ from codec.errors import OutputError, OutputExistsError, TrainingError, WeightsE
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from codec.model.config import ModelConfig
     from codec.training.schedule import TrainingConfig
+    from codec.weights.config import ModelConfig
 
 DEFAULT_MINUTES = 30.0
 
@@ -309,7 +309,7 @@ def _depths(options: dict[str, Any]) -> tuple[int, int]:
 
 
 def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
-    from codec.model.config import ModelConfig
+    from codec.weights.config import ModelConfig
 
     low, high = options["lambda"] or LAMBDAS[options["rounding"]]
     if low == high and "levels" in given:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec.bitstream.indices import CodedIndices, IndexCoder
-from codec.model.config import LEVEL_BITS
+from codec.engine.torch import TorchEngine
+from codec.entropy.indices import CodedIndices, IndexCoder
 from codec.picture.pixels import from_image, pad_to_stride, psnr
-from codec.runtime.torch_engine import TorchEngine
-from codec.runtime.weights import Weights
+from codec.weights.config import LEVEL_BITS
+from codec.weights.file import Weights
 
 
 @dataclass(frozen=True)

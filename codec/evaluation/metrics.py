@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from codec.errors import InputError
-from codec.model.config import MS_SSIM_SIDE
 from codec.picture.pixels import Samples, psnr_of, squared_error
 from codec.tiles import Box, Grid
+from codec.weights.config import MS_SSIM_SIDE
 
 STRIP = 1024
 """Rows that are compared at once."""

@@ -13,22 +13,35 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
-from codec.bitstream.container import ContainerFile
-from codec.bitstream.latents import LatentCoder, RoundedLatents
+from codec.codec import Codec
+from codec.encoder.options import DEFAULT_EFFORT
+from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
+from codec.format.container import ContainerFile
 from codec.limits import WINDOW
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import LEVEL_BITS
 from codec.picture.pixels import from_image, pad_to_stride
-from codec.pipeline import Codec
-from codec.pipeline.options import DEFAULT_EFFORT
 from codec.tiles import LATENT_STRIDE, Box, Grid, latent_size
 from codec.training.initial import state_of
+from codec.weights.config import LEVEL_BITS
 
 FINEST = 0.5
 """Step of the qualities that a search for a size may choose from."""
-CODING = ("bitstream", "model", "picture", "pipeline", "runtime", "tiles.py", "limits.py")
+CODING = (
+    "codec.py",
+    "encoder",
+    "engine",
+    "entropy",
+    "format",
+    "limits.py",
+    "model",
+    "picture",
+    "tiles.py",
+    "weights",
+    "windows.py",
+    "workers.py",
+)
 """Modules and packages that decide what a file of ours is, and how long it takes to make."""
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from codec.evaluation.bd_rate import Gap, Points, bd_rate, decibels
 from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
-from codec.model.config import MS_SSIM_SIDE
+from codec.weights.config import MS_SSIM_SIDE
 
 NAMED = 5
 """Pictures that a remark names."""

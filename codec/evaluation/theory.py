@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
 from codec.model.densities import (
     bits,
     cell_probability,
@@ -25,6 +24,7 @@ from codec.model.densities import (
 from codec.model.objective import PEAK
 from codec.model.rounding import add_noise
 from codec.model.vector_quantizer import Rule, UpdateRule, VectorQuantizer, nearest
+from codec.weights.config import ModelConfig
 
 
 @dataclass(frozen=True)

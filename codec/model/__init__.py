@@ -12,5 +12,5 @@
 `autoencoder.RoundingAutoencoder` and `vector_autoencoder.VectorAutoencoder` join the pieces and
 are what training optimises and the weights file stores; `build` picks by configuration.
 Inference takes only g_a, h_a and g_s from here: whatever the range decoder depends on runs in
-`codec.runtime`, in exact arithmetic.
+`codec.entropy`, in exact arithmetic.
 """

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from codec.model.config import ModelConfig
 from codec.model.densities import (
     SIGMA_LEVELS,
     FactorizedDensity,
@@ -19,6 +18,7 @@ from codec.model.hyperprior import ExactPrior, HyperAnalysis, pass_numbers
 from codec.model.rate import Gain
 from codec.model.rounding import Surrogate, for_rate, for_synthesis
 from codec.model.transforms import build_transforms
+from codec.weights.config import ModelConfig
 
 
 class Forward(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
 from codec.model.vector_autoencoder import VectorAutoencoder
+from codec.weights.config import ModelConfig
 
 Autoencoder = RoundingAutoencoder | VectorAutoencoder
 

@@ -10,7 +10,7 @@ everywhere, and a latent of a later pass has neighbours of its own channel in ea
 the diagonal ones, then the four nearest, then all eight. The first two of four passes hold what
 the first of two does. Heads give mu and a position on the ladder of 64 scales.
 
-`ExactPrior` (h_s, heads, context) has a twin in `codec.runtime.exact_prior`, which runs the
+`ExactPrior` (h_s, heads, context) has a twin in `codec.entropy.exact_prior`, which runs the
 same layers in exact arithmetic; therefore only 1x1 and depthwise 3x3 convolutions, pixel
 shuffles and ReLU appear in it, and its parameters are exported as dyadic numbers.
 """
@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.model.config import ModelConfig
 from codec.model.densities import SIGMA_LEVELS
 from codec.model.rate import interpolate
 from codec.model.transforms import Depthwise, Pointwise
+from codec.weights.config import ModelConfig
 
 HEAD_UNIT = 8.0
 """Heads predict mu and scale level in units of 8; the export folds it into the weights."""

@@ -8,7 +8,7 @@ groups on the even squares of a checkerboard and the second half on the odd ones
 rest. So an index is conditional on all lower levels around it, and in pass 2 also on its
 neighbours and on the other groups of its own place.
 
-`IndexPrior` has a twin in `codec.runtime.index_prior`, which computes the same logits in exact
+`IndexPrior` has a twin in `codec.entropy.index_prior`, which computes the same logits in exact
 arithmetic; the constraints on its layers are those of `codec.model.hyperprior`.
 """
 
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.model.config import ModelConfig
 from codec.model.hyperprior import HEAD_UNIT, PriorBlock, pass_numbers
+from codec.weights.config import ModelConfig
 
 PASSES = 2
 

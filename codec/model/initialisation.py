@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.model.build import Autoencoder
-from codec.model.config import ModelConfig
 from codec.model.densities import LOG_SIGMA_STEP, SIGMA_MIN
 from codec.model.hyperprior import HyperAnalysis, PriorBlock, Split
 from codec.model.transforms import (
@@ -32,6 +31,7 @@ from codec.model.transforms import (
 )
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.model.vector_quantizer import fit_centres, group, look_up, nearest, ungroup
+from codec.weights.config import ModelConfig
 
 P = TypeVar("P", bound=nn.Module)
 

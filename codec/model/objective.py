@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.model.autoencoder import Forward
-from codec.model.config import Distortion
+from codec.weights.config import Distortion
 
 PEAK = 255.0
 MS_SSIM_LAMBDA = 1200.0

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from codec.model.config import ModelConfig
+from codec.weights.config import ModelConfig
 
 
 def interpolate(table: Tensor, level: Tensor) -> Tensor:

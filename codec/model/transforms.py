@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.model.config import ModelConfig
 from codec.model.dct import opponent_dct_basis
 from codec.model.gdn import GDN
 from codec.model.rate import LevelScale
+from codec.weights.config import ModelConfig
 
 MIDDLE_GREY = 0.5
 

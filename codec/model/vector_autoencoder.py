@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from codec.model.autoencoder import Forward
-from codec.model.config import ModelConfig
 from codec.model.index_prior import PASSES, IndexPrior, log2_probability
 from codec.model.rounding import Surrogate
 from codec.model.transforms import build_transforms
@@ -27,6 +26,7 @@ from codec.model.vector_quantizer import (
     nearest,
     ungroup,
 )
+from codec.weights.config import ModelConfig
 
 
 class VectorAutoencoder(nn.Module):

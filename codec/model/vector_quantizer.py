@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.errors import TrainingError
-from codec.model.config import ModelConfig
+from codec.weights.config import ModelConfig
 
 Rule = Literal["end-to-end", "published", "joint"]
 MAX_DISTANCES = 1 << 22

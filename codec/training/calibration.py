@@ -11,7 +11,7 @@ encoder does. P is still the integral of p over the unit cell; a file gets short
 changes.
 
 How much the distortion bends along each channel of y tells the encoder how wide a dead zone may
-be, see `codec.runtime.dead_zone`.
+be, see `codec.encoder.dead_zone`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codec.encoder.dead_zone import DeadZone
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import LEVEL_BITS
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
 from codec.model.objective import distortion_bits
-from codec.runtime.dead_zone import DeadZone
+from codec.weights.config import LEVEL_BITS
 
 RATIOS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
 """Deviations of the components in units of the table's scale."""

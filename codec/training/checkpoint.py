@@ -21,8 +21,8 @@ from torch.optim import Optimizer
 from codec.errors import TrainingError
 from codec.files import write_file
 from codec.model.build import Autoencoder, build_autoencoder
-from codec.model.config import ModelConfig
 from codec.training.schedule import TrainingConfig
+from codec.weights.config import ModelConfig
 
 FORMAT = "vqcodec-checkpoint-2"
 

@@ -13,6 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.encoder.dead_zone import DeadZone
+from codec.entropy.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
+from codec.entropy.index_prior import POWERS
+from codec.entropy.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.build import Autoencoder
@@ -24,11 +28,6 @@ from codec.model.densities import (
 )
 from codec.model.hyperprior import CONTEXT_UNIT, HEAD_UNIT
 from codec.model.restoration import Kernels
-from codec.runtime.dead_zone import DeadZone
-from codec.runtime.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
-from codec.runtime.index_prior import POWERS
-from codec.runtime.tables import TOTAL, FrequencyTables, quantise_frequencies
-from codec.runtime.weights import Weights, load_weights
 from codec.training import hyper_tables
 from codec.training.calibration import (
     count_symbols,
@@ -39,6 +38,7 @@ from codec.training.calibration import (
 from codec.training.checkpoint import Checkpoint
 from codec.training.hyper_tables import count_hyper_symbols, fit_hyper_tables
 from codec.training.kernels import fit_kernels, products
+from codec.weights.file import Weights, load_weights
 
 DEVIATIONS = 6.0
 """Half width of a Gaussian's table in standard deviations."""

@@ -1,6 +1,6 @@
 """Tables of the hyper-latents z, fitted to symbols of photographs by their contexts.
 
-For every anchor a, context k (`codec.runtime.hyper_context`) and channel c the symbols of training
+For every anchor a, context k (`codec.entropy.z_contexts`) and channel c the symbols of training
 pictures are counted. The more is counted, the less counts what is known of it without the anchor,
 and of that what is known of the channel alone:
 
@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.entropy.z_contexts import CONTEXTS, contexts, everywhere
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.runtime.hyper_context import CONTEXTS, contexts, everywhere
 
 LIMIT = 127
 """Largest magnitude of a symbol that a file can hold."""

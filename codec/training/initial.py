@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codec.entropy.dyadic import WEIGHT_BITS
 from codec.errors import WeightsError
-from codec.model.config import ModelConfig
 from codec.model.initialisation import split_passes, with_blocks
 from codec.model.rate import interpolate
-from codec.runtime.dyadic import WEIGHT_BITS
-from codec.runtime.released import find_weights
-from codec.runtime.weights import Weights, load_weights
 from codec.training.export import FOLDED_UNITS
+from codec.weights.config import ModelConfig
+from codec.weights.file import Weights, load_weights
+from codec.weights.released import find_weights
 
 TRANSFORM_SHAPE = (
     "transform",

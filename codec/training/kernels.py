@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.restoration import Kernels, surrounded
-from codec.runtime.weights import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
+from codec.weights.file import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
 
 COUNT = 64
 """Kernels: on 24 held-out tiles of 512x512 they bring 0.22 dB at the lowest rate and 0.15 at a

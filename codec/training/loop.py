@@ -29,7 +29,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from codec.errors import TrainingError
 from codec.model.build import build_autoencoder
-from codec.model.config import ModelConfig
 from codec.model.initialisation import (
     fit_codebooks,
     restart_dead_units,
@@ -51,6 +50,7 @@ from codec.training.run_folder import LAST, TRUNK
 from codec.training.run_log import RunLog
 from codec.training.schedule import TrainingConfig
 from codec.training.validation import CROP, validate
+from codec.weights.config import ModelConfig
 
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""

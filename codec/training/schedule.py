@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from codec.errors import TrainingError
-from codec.model.config import ModelConfig
 from codec.model.rounding import Surrogate
 from codec.model.vector_quantizer import Rule, UpdateRule
+from codec.weights.config import ModelConfig
 
 MAX_FIRST_CROP = 256
 MS_SSIM_CROP = 192

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.config import ModelConfig
 from codec.model.densities import SIGMA_LEVELS
 from codec.training.export import export_model
+from codec.weights.config import ModelConfig
 
 CONFIG = ModelConfig(transform="gdn", channels8=128, latent=192)
 

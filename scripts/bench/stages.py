@@ -77,10 +77,10 @@ class Stopwatch:
 
 def watch_pipeline(stopwatch: Stopwatch) -> None:
     """Make stages of the codec's own methods."""
-    from codec.bitstream.latents import LatentCoder
-    from codec.bitstream.range_coder import RangeDecoder, RangeEncoder
-    from codec.runtime.exact_prior import ExactPrior
-    from codec.runtime.torch_engine import TorchEngine
+    from codec.engine.torch import TorchEngine
+    from codec.entropy.exact_prior import ExactPrior
+    from codec.entropy.latents import LatentCoder
+    from codec.entropy.range_coder import RangeDecoder, RangeEncoder
 
     stages: dict[str, list[tuple[type, tuple[str, ...]]]] = {
         "g_a, h_a": [(TorchEngine, ("features", "latents"))],
@@ -108,10 +108,10 @@ def timed(stopwatch: Stopwatch, action: Callable[[], Any]) -> tuple[Any, Times]:
 def run(picture: Path, models: list[str], repeat: int) -> dict[str, dict[str, dict[str, Any]]]:
     """Samples [model][command][stage]; the models take turns."""
     began = time.perf_counter()
+    from codec.codec import Codec
     from codec.limits import Limits
     from codec.picture.reading import open_picture
     from codec.picture.writing import write_picture
-    from codec.pipeline import Codec
 
     imported = time.perf_counter() - began
     source = picture.read_bytes()

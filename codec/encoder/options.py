@@ -9,9 +9,9 @@ from typing import TypedDict
 
 from codec.errors import InputError
 from codec.limits import WINDOW
-from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.picture.metadata import KINDS
 from codec.tiles import Grid, check_tile_size
+from codec.weights.config import LEVEL_BITS, ModelConfig
 
 DEFAULT_QUALITY = 50.0
 ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 32, 48)

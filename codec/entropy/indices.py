@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream.checksum import SymbolChecksum
-from codec.bitstream.range_coder import RangeDecoder, RangeEncoder
-from codec.model.config import LEVEL_BITS
-from codec.runtime.exact_prior import LatentGrid
-from codec.runtime.tables import PRECISION
-from codec.runtime.weights import Weights
+from codec.entropy.checksum import SymbolChecksum
+from codec.entropy.exact_prior import LatentGrid
+from codec.entropy.range_coder import RangeDecoder, RangeEncoder
+from codec.entropy.tables import PRECISION
+from codec.weights.config import LEVEL_BITS
+from codec.weights.file import Weights
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.limits import WINDOW
-from codec.pipeline.workers import Mapper
 from codec.tiles import LATENT_STRIDE, Box, Grid
+from codec.workers import Mapper
 
 Fetch = Callable[[int], NDArray[np.float32]]
 """y^ of a tile by its number."""

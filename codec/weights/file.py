@@ -5,7 +5,7 @@
     prior.*                  int32        in units of 2^-16, run exactly
     tables.y.* tables.z.*    int32        integer frequencies
     tables.z_context         int32        [anchors, 25, hyper], which of tables.z, see
-                                          `codec.runtime.hyper_context`; may be absent
+                                          `codec.entropy.z_contexts`; may be absent
     tables.curvature         float32      [anchors, M], for the encoder's dead zone; may be absent
     restoration.kernels      float32      [K, 3, 3, 5, 5], see `codec.model.restoration`
     restoration.offsets      float32      [K, 3]; both may be absent
@@ -37,15 +37,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from codec.entropy.codebook import Codebook
+from codec.entropy.dyadic import Exact
+from codec.entropy.exact_prior import ExactPrior, LatentGrid
+from codec.entropy.index_prior import ExactIndexPrior
+from codec.entropy.tables import FrequencyTables
+from codec.entropy.z_contexts import CONTEXTS
 from codec.errors import ModelNotFoundError, WeightsError
-from codec.model.config import LEVEL_BITS, ModelConfig
-from codec.runtime.codebook import Codebook
-from codec.runtime.dyadic import Exact
-from codec.runtime.exact_prior import ExactPrior, LatentGrid
-from codec.runtime.hyper_context import CONTEXTS
-from codec.runtime.index_prior import ExactIndexPrior
-from codec.runtime.released import ID_BYTES, read_config
-from codec.runtime.tables import FrequencyTables
+from codec.weights.config import LEVEL_BITS, ModelConfig
+from codec.weights.released import ID_BYTES, read_config
 
 FORMAT = "vqcodec-weights-1"
 MAX_FILE_BYTES = 1 << 30
@@ -118,7 +118,7 @@ class Weights:
     def z_contexts(self) -> NDArray[np.int32] | None:
         """Numbers of tables of z by anchor, context and channel; None if each channel has one.
 
-        [anchors, 25, hyper], see `codec.runtime.hyper_context`.
+        [anchors, 25, hyper], see `codec.entropy.z_contexts`.
         """
         return self.tensors.get("tables.z_context")
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from codec.model.restoration import surrounded
 from codec.picture.alpha import Plane
 from codec.picture.pixels import Samples
-from codec.runtime.weights import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
+from codec.weights.file import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
 
 PLACES = 30_000
 """At least so many of a picture are used, if it has them: one in an odd number, which is in step

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.errors import InputError, WeightsError
-from codec.model.config import LEVEL_BITS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.restoration import Kernels, restore
 from codec.model.transforms import MIDDLE_GREY, LowResAnalysis, build_transforms
-from codec.runtime.weights import Weights
+from codec.weights.config import LEVEL_BITS
+from codec.weights.file import Weights
 
 Precision = Literal["float32", "bfloat16"]
 MISFIT = "the transforms' tensors do not fit the configuration"

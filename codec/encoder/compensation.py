@@ -23,13 +23,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.encoder.filter_fit import LeastSquares
+from codec.engine.gradients import STRIP_PIXELS, Original
+from codec.engine.torch import TorchEngine
 from codec.picture.pixels import squared_error, to_image
-from codec.pipeline.decoding import windows
-from codec.pipeline.restoration import LeastSquares
-from codec.runtime.distortion import STRIP_PIXELS, Original
-from codec.runtime.torch_engine import TorchEngine
-from codec.runtime.weights import KERNEL_RADIUS
 from codec.tiles import LATENT_STRIDE, Box, Grid
+from codec.weights.file import KERNEL_RADIUS
+from codec.windows import windows
 
 SHARE = 0.85
 """Of the way to where the squared error is least, to first order, that latents go."""

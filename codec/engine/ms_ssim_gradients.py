@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.engine.gradients import Distortion, Slopes
 from codec.model.objective import distortion_bits
-from codec.runtime.distortion import Distortion, Slopes
 from codec.tiles import LATENT_STRIDE
 
 NUDGE = 2.0

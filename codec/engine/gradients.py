@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.engine.torch import TorchEngine
 from codec.limits import SEARCH_PIXELS
-from codec.runtime.torch_engine import TorchEngine
 from codec.tiles import LATENT_STRIDE, Box
 
 STRIP_PIXELS = SEARCH_PIXELS

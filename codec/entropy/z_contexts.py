@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.model.config import LEVEL_BITS
+from codec.weights.config import LEVEL_BITS
 
 REACH = 2
 """Largest neighbour that is told from larger ones."""

@@ -15,24 +15,24 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec.bitstream.container import MAX_SIDE, ContainerFile, Header
+from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
+from codec.encoder.picture import Encoded, PictureEncoder, Progress, Wanted
+from codec.encoder.targets import meet
+from codec.encoder.tile_coder import TileCoder
+from codec.engine.torch import Precision
 from codec.errors import DamagedFileError, InputError, WeightsError
+from codec.format.container import MAX_SIDE, ContainerFile, Header
 from codec.limits import Limits
-from codec.model.config import LEVEL_BITS
 from codec.picture.alpha import Plane, decode_alpha
 from codec.picture.exif import PREFIX
 from codec.picture.metadata import Metadata
 from codec.picture.pixels import Picture, from_image, to_image
-from codec.pipeline.decoding import windows
-from codec.pipeline.encoding import Encoded, PictureEncoder, Progress, Wanted
-from codec.pipeline.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
-from codec.pipeline.targets import meet
-from codec.pipeline.tile_coder import TileCoder
-from codec.pipeline.workers import workers
-from codec.runtime.released import DEFAULT_MODEL, find_by_id, find_weights
-from codec.runtime.torch_engine import Precision
-from codec.runtime.weights import Weights, load_weights
 from codec.tiles import Box, region_box
+from codec.weights.config import LEVEL_BITS
+from codec.weights.file import Weights, load_weights
+from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
+from codec.windows import windows
+from codec.workers import workers
 
 __all__ = ["DEFAULT_QUALITY", "Codec", "Compressed", "Encoded", "compress", "decompress"]
 
@@ -114,7 +114,7 @@ class Codec:
             quality: 0..100, log-linear in lambda; 50 if nothing is given.
             lmbda: slope of the model's objective, bits/pixel + lambda 255^2 MSE, or what
                 `codec.model.objective` has for MS-SSIM.
-            options: targets, effort and more, see `codec.pipeline.options.EncoderOptions`.
+            options: targets, effort and more, see `codec.encoder.options.EncoderOptions`.
 
         Raises:
             InputError: the picture or a value is not supported, or a target out of reach.

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream.latents import LatentCoder, RoundedLatents, Symbols
-from codec.runtime.distortion import Distortion, Slopes
+from codec.engine.gradients import Distortion, Slopes
+from codec.entropy.latents import LatentCoder, RoundedLatents, Symbols
 
 TYPICAL, CHANNEL, PLACE = 0.7, 0.53, 0.24
 """What is expected of a latent's curvature has these parts: that of its channel in photographs,

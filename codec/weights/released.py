@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.errors import ModelNotFoundError, WeightsError
-from codec.model.config import ModelConfig
+from codec.weights.config import ModelConfig
 
 SUFFIX = ".safetensors"
 DEFAULT_MODEL = "photo"
@@ -66,8 +66,10 @@ def released_models() -> list[Path]:
 
 
 def _weights_folder() -> Path:
+    """This package's own folder where it is installed, the checkout's otherwise."""
     installed = Path(str(resources.files("codec"))) / "weights"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "weights"
+    shipped = any(installed.glob(f"*{SUFFIX}"))
+    return installed if shipped else Path(__file__).parents[2] / "weights"
 
 
 def find_weights(model: str) -> Path:

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from codec.bitstream.container import Header, Tile, write
+from codec.encoder.filter_fit import LeastSquares
+from codec.encoder.tile_coder import Rounded, TileCoder
+from codec.format.container import Header, Tile, write
 from codec.picture.alpha import Plane, encode_alpha
 from codec.picture.pixels import Picture, Samples, psnr_of, squared_error, to_image
-from codec.pipeline.decoding import windows
-from codec.pipeline.restoration import LeastSquares
-from codec.pipeline.tile_coder import Rounded, TileCoder
-from codec.pipeline.workers import Mapper
-from codec.runtime.weights import COLOURS
 from codec.tiles import Box, Grid
+from codec.weights.file import COLOURS
+from codec.windows import windows
+from codec.workers import Mapper
 
 KEPT_PIXELS = 1 << 23
 """Up to this, what g_a makes of a picture before the rate enters is kept between trials of a
@@ -100,9 +100,9 @@ class PictureEncoder:
         grid: its tiles.
         mapper: runs the work on tiles.
         model_id: short id of the model.
-        rounds: of the search for better symbols, see `codec.pipeline.refinement`; 0 for none.
+        rounds: of the search for better symbols, see `codec.encoder.search`; 0 for none.
         closes_loop: whether to look at what will be shown, so that latents make up for rounding and
-            a restoration filter can be solved for (`codec.pipeline.compensation`, `restoration`),
+            a restoration filter can be solved for (`codec.encoder.compensation`, `restoration`),
             of a model for which that helps.
         trials: whether several levels will be tried, so that work on them is shared.
         progress: told after each round of each tile.

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from codec.encoder.options import EncoderOptions
+from codec.encoder.picture import Encoded, PictureEncoder, Wanted
+from codec.encoder.rate_search import Search
 from codec.errors import InputError
-from codec.model.config import LEVEL_BITS, ModelConfig
-from codec.pipeline.encoding import Encoded, PictureEncoder, Wanted
-from codec.pipeline.options import EncoderOptions
-from codec.pipeline.rate_target import Search
+from codec.weights.config import LEVEL_BITS, ModelConfig
 
 SIZE_TOLERANCE = 0.005
 """Of the logarithm of a file's size."""

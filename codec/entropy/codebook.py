@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import WeightsError
-from codec.model.config import ModelConfig
+from codec.weights.config import ModelConfig
 
 MAX_DISTANCES = 1 << 21
 """Entries of the largest array of distances."""

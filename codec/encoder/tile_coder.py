@@ -18,21 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.bitstream.container import Tile
-from codec.bitstream.indices import CodedIndices, IndexCoder
-from codec.bitstream.latents import LatentCoder, RoundedLatents
+from codec.encoder.compensation import Compensation, Scene
+from codec.encoder.filter_fit import LeastSquares
+from codec.encoder.search import Refined, refine
+from codec.engine.gradients import Original, SquaredError
+from codec.engine.ms_ssim_gradients import Dissimilarity
+from codec.engine.torch import Precision, TorchEngine
+from codec.entropy.indices import CodedIndices, IndexCoder
+from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.errors import DamagedFileError, InputError
-from codec.model.config import LEVEL_BITS, MS_SSIM_SIDE, ModelConfig
+from codec.format.container import Tile
 from codec.model.transforms import PictureFilter
 from codec.picture.pixels import Picture, pad_to_stride
-from codec.pipeline.compensation import Compensation, Scene
-from codec.pipeline.refinement import Refined, refine
-from codec.pipeline.restoration import LeastSquares
-from codec.runtime.dissimilarity import Dissimilarity
-from codec.runtime.distortion import Original, SquaredError
-from codec.runtime.torch_engine import Precision, TorchEngine
-from codec.runtime.weights import COLOURS, KERNEL_RADIUS, Weights
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box, latent_size
+from codec.weights.config import LEVEL_BITS, MS_SSIM_SIDE, ModelConfig
+from codec.weights.file import COLOURS, KERNEL_RADIUS, Weights
 
 GDN_RADIUS = 32
 """Pixels: four 5x5 convolutions of stride 2 see 2 (1 + 2 + 4 + 8) of them."""
@@ -127,7 +127,7 @@ class TileCoder:
         self, picture: Picture, box: Box, features: Tensor, level: int, pixels: int
     ) -> tuple[RoundedLatents, LeastSquares | None]:
         """Rounded latents that make up for what rounding did to the picture, and what weights of a
-        restoration filter can be found from; see `codec.pipeline.compensation`.
+        restoration filter can be found from; see `codec.encoder.compensation`.
 
         That filter is of what is shown before latents make up for anything, which would want it
         anew: this saved 0.3 % of the bits of held-out tiles, for a third as much time again.
@@ -161,7 +161,7 @@ class TileCoder:
         restoration: Sequence[int],
         progress: Callable[[int], None],
     ) -> Refined:
-        """Better symbols than those of `round` for a tile, see `codec.pipeline.refinement`.
+        """Better symbols than those of `round` for a tile, see `codec.encoder.search`.
 
         Latents around the tile are taken as they are before rounding, and only its own pixels
         count.

@@ -14,9 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.errors import WeightsError
-from codec.model.config import ModelConfig
-from codec.runtime.dyadic import (
+from codec.entropy.dyadic import (
     HIGHEST,
     LOWEST,
     UNIT,
@@ -30,8 +28,10 @@ from codec.runtime.dyadic import (
     check_shapes,
     requantise,
 )
-from codec.runtime.exact_prior import LatentGrid
-from codec.runtime.tables import PRECISION, TOTAL
+from codec.entropy.exact_prior import LatentGrid
+from codec.entropy.tables import PRECISION, TOTAL
+from codec.errors import WeightsError
+from codec.weights.config import ModelConfig
 
 PASSES = 2
 POWERS = PRECISION * UNIT

@@ -17,8 +17,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.model.config import LEVEL_BITS
-from codec.runtime.tables import FrequencyTables
+from codec.entropy.tables import FrequencyTables
+from codec.weights.config import LEVEL_BITS
 
 CAUTION = 20.0
 """Best of 10 to 80 on nine crops of 384x384 of photographs, where it saves 0.6 % (BD-rate)."""

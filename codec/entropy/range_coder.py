@@ -14,8 +14,8 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.entropy.tables import FrequencyTables
 from codec.errors import DamagedFileError
-from codec.runtime.tables import FrequencyTables
 
 CHUNK = 1_000_000
 """Symbols in one call of the coder, which holds the interpreter while it runs."""

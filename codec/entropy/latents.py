@@ -1,7 +1,7 @@
 """Rounded latents to bytes and back: z, then y pass by pass, in one range-coded stream.
 
 Encoder and decoder walk the same exact prior; the encoder feeds it its own rounded values. It
-rounds to the nearest integers, but for a dead zone (`codec.runtime.dead_zone`).
+rounds to the nearest integers, but for a dead zone (`codec.encoder.dead_zone`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream.checksum import SymbolChecksum
-from codec.bitstream.range_coder import CoderTables, RangeDecoder, RangeEncoder
-from codec.runtime.dead_zone import DeadZone
-from codec.runtime.dyadic import UNIT, Exact
-from codec.runtime.exact_prior import LatentGrid, Prediction
-from codec.runtime.hyper_context import Places, contexts, diagonals, everywhere, nearest_anchor
-from codec.runtime.tables import FrequencyTables
-from codec.runtime.weights import Weights
+from codec.encoder.dead_zone import DeadZone
+from codec.entropy.checksum import SymbolChecksum
+from codec.entropy.dyadic import UNIT, Exact
+from codec.entropy.exact_prior import LatentGrid, Prediction
+from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
+from codec.entropy.tables import FrequencyTables
+from codec.entropy.z_contexts import Places, contexts, diagonals, everywhere, nearest_anchor
+from codec.weights.file import Weights
 
 Table = NDArray[np.integer]
 

@@ -19,9 +19,9 @@ from typing import BinaryIO
 
 from codec.errors import DamagedFileError, FileFormatError, InputError, UnsupportedFileError
 from codec.limits import Limits
-from codec.model.config import LEVEL_BITS, ModelConfig
 from codec.picture.metadata import MAX_BYTES, Metadata
 from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
+from codec.weights.config import LEVEL_BITS, ModelConfig
 
 MAGIC = b"\x89VQC\r\n"
 """A byte no text has, the name, and a line end that text-mode transfers destroy."""

@@ -15,8 +15,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.model.config import LEVEL_BITS, ModelConfig
-from codec.runtime.dyadic import (
+from codec.entropy.dyadic import (
     HIGHEST,
     LOWEST,
     UNIT,
@@ -33,6 +32,7 @@ from codec.runtime.dyadic import (
     pixel_shuffle,
     requantise,
 )
+from codec.weights.config import LEVEL_BITS, ModelConfig
 
 Real = TypeVar("Real", bound=np.number)
 

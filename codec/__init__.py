@@ -21,22 +21,79 @@ Arrows point down only. Importing this package imports neither torch nor numpy.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codec.codec import Codec, compress, decompress
-    from codec.errors import CodecError
+    from codec.encoder.options import EncoderOptions
+    from codec.encoder.picture import Encoded
+    from codec.errors import (
+        CodecError,
+        DamagedFileError,
+        FileFormatError,
+        InputError,
+        LimitError,
+        ModelNotFoundError,
+        OutputError,
+        UnsupportedFileError,
+        WeightsError,
+    )
+    from codec.limits import Limits
 
-__all__ = ["Codec", "CodecError", "compress", "decompress"]
+    __version__: str
+
+_HOMES = {
+    "Codec": "codec.codec",
+    "Encoded": "codec.encoder.picture",
+    "EncoderOptions": "codec.encoder.options",
+    "Limits": "codec.limits",
+    "compress": "codec.codec",
+    "decompress": "codec.codec",
+} | dict.fromkeys(
+    (
+        "CodecError",
+        "DamagedFileError",
+        "FileFormatError",
+        "InputError",
+        "LimitError",
+        "ModelNotFoundError",
+        "OutputError",
+        "UnsupportedFileError",
+        "WeightsError",
+    ),
+    "codec.errors",
+)
+"""Modules of the public names, each loaded when the name is first used."""
+
+__all__ = [
+    "Codec",
+    "CodecError",
+    "DamagedFileError",
+    "Encoded",
+    "EncoderOptions",
+    "FileFormatError",
+    "InputError",
+    "LimitError",
+    "Limits",
+    "ModelNotFoundError",
+    "OutputError",
+    "UnsupportedFileError",
+    "WeightsError",
+    "compress",
+    "decompress",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Codec", "compress", "decompress"):
-        from codec import codec
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return getattr(codec, name)
-    if name == "CodecError":
-        from codec.errors import CodecError
-
-        return CodecError
+        return version("vqcodec")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'codec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

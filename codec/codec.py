@@ -2,56 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from codec.decoder import decode
+from codec.encoder.model import EncoderModel
 from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
-from codec.encoder.picture import Encoded, PictureEncoder, Progress, Wanted
+from codec.encoder.picture import Encoded, PictureEncoder, Plan
 from codec.encoder.targets import meet
-from codec.encoder.tile_coder import TileCoder
-from codec.engine.torch import Precision
-from codec.errors import DamagedFileError, InputError, WeightsError
-from codec.format.container import MAX_SIDE, ContainerFile, Header
+from codec.engine.base import Engine, Precision
+from codec.engine.torch import TorchEngine
+from codec.entropy.indices import IndexCoder
+from codec.entropy.latents import LatentCoder
+from codec.errors import InputError
+from codec.format.container import MAX_SIDE, ContainerFile
 from codec.limits import Limits
-from codec.picture.alpha import Plane, decode_alpha
-from codec.picture.exif import PREFIX
-from codec.picture.metadata import Metadata
-from codec.picture.pixels import Picture, from_image, to_image
-from codec.tiles import Box, region_box
-from codec.weights.config import LEVEL_BITS
+from codec.loaded import LoadedModel
+from codec.picture.pixels import from_image
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
-from codec.windows import windows
-from codec.workers import workers
+from codec.windows import Progress, workers
 
-__all__ = ["DEFAULT_QUALITY", "Codec", "Compressed", "Encoded", "compress", "decompress"]
+__all__ = ["DEFAULT_QUALITY", "Codec", "Encoded", "compress", "decompress"]
 
 Source = Image.Image | NDArray[Any]
 """A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
-
-
-@dataclass(frozen=True)
-class Compressed:
-    """A file in memory, what it shows, and what the encoder knows about it."""
-
-    data: bytes
-    bits: float
-    """-log2 P of the rounded latents by the model, and 8 for each weight of the restoration filter
-    and their number."""
-    reconstruction: Image.Image
-    """What the decoder will show."""
-    psnr: float
-    """Of the reconstruction, in dB over all visible colours."""
 
 
 class Codec:
@@ -62,7 +43,9 @@ class Codec:
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
         limits: on pixels and memory, for pictures in both directions.
-        threads: tiles in work at once; None for as many as torch may use threads.
+        threads: tiles in work at once; None for as many as the engine has threads.
+        engine: of these weights, to run the transforms instead of one that is made for `device` and
+            `precision`.
 
     Raises:
         WeightsError: the weights are missing, damaged or unsound.
@@ -84,13 +67,20 @@ class Codec:
         precision: Precision = "float32",
         limits: Limits | None = None,
         threads: int | None = None,
+        engine: Engine | None = None,
     ) -> None:
         loaded = model if isinstance(model, Weights) else load_weights(find_weights(str(model)))
         self.weights = loaded
         self.limits = limits or Limits()
         self.device, self.precision = device, precision
-        self._threads = threads or torch.get_num_threads()
-        self._coder = TileCoder(loaded, device, precision)
+        coder = IndexCoder(loaded) if loaded.config.rounding == "vq" else LatentCoder(loaded)
+        engine = engine or TorchEngine(loaded, device, precision)
+        self.model = LoadedModel(loaded, engine, coder)
+        self._threads = threads or self.model.engine.threads
+
+    @cached_property
+    def _encoder_model(self) -> EncoderModel:
+        return EncoderModel(self.model)
 
     def level_of(self, quality: float | None = None, lmbda: float | None = None) -> int:
         """Level in units of 2^-12 for a quality 0..100 or a lambda.
@@ -120,15 +110,16 @@ class Codec:
             InputError: the picture or a value is not supported, or a target out of reach.
             LimitError: too many pixels or too much memory.
         """
-        return self.encode_only(image, quality, lmbda, **options).data
+        return self.encode(image, quality, lmbda, **options).data
 
-    def encode_only(
+    def encode(
         self,
         image: Source,
         quality: float | None = None,
         lmbda: float | None = None,
         *,
         measure: bool = False,
+        reconstruct: bool = False,
         progress: Progress | None = None,
         **options: Unpack[RateOptions],
     ) -> Encoded:
@@ -138,56 +129,50 @@ class Codec:
             image: as for `compress`, like all that is not named here.
             quality: likewise.
             lmbda: likewise.
-            measure: find the PSNR, which takes the synthesis of the whole picture.
+            measure: find the PSNR, which takes the synthesis of the whole picture unless a search
+                or a target has found it.
+            reconstruct: give the reconstruction, which takes that synthesis too.
             progress: told how much of the present trial is done: a round of search, or a tile.
             options: as for `compress`.
+
+        Raises:
+            InputError, LimitError: as for `compress`.
         """
-        wanted = EncoderOptions(quality, lmbda, **options)
-        picture = from_image(image, wanted.keep, wanted.to_8bit)
-        with self._encoder(picture, wanted, progress) as encoder:
-            return meet(encoder, wanted, self.weights.config, Wanted(psnr=measure))
-
-    def encode(
-        self,
-        image: Source,
-        quality: float | None = None,
-        lmbda: float | None = None,
-        **options: Unpack[RateOptions],
-    ) -> Compressed:
-        """As `compress`, with what the decoder will show."""
-        wanted = EncoderOptions(quality, lmbda, **options)
-        picture = from_image(image, wanted.keep, wanted.to_8bit)
-        with self._encoder(picture, wanted) as encoder:
-            encoded = meet(encoder, wanted, self.weights.config, Wanted(psnr=True, image=True))
-        assert encoded.image is not None
-        return Compressed(encoded.data, encoded.bits, encoded.image, encoded.psnr)
-
-    @contextmanager
-    def _encoder(
-        self, picture: Picture, options: EncoderOptions, progress: Progress | None = None
-    ) -> Iterator[PictureEncoder]:
+        given = EncoderOptions.of(quality=quality, lmbda=lmbda, **options)
+        picture = from_image(image, given.keep, given.to_8bit)
         if max(picture.height, picture.width) > MAX_SIDE:
             raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
         self.limits.check_pixels(picture.width, picture.height)
-        grid = options.grid(picture.height, picture.width)
-        rounds = options.rounds if self._coder.searches else 0
-        wanted = min(self._threads, len(grid))
-        closes_loop = options.closes_loop and self._coder.closes_loop
-        count = self.limits.workers(
-            grid, grid.whole, wanted, rounds > 0, self._coder.by_error, closes_loop
+        grid = given.grid(picture.height, picture.width)
+        model = self._encoder_model
+        plan = Plan(
+            model,
+            given.rounds if model.searches else 0,
+            given.looks_back and model.looks_back,
         )
-        with workers(count) as mapper:
-            yield PictureEncoder(
-                self._coder,
+        measure = measure or given.target_psnr is not None
+        engine = model.engine
+        count = self.limits.workers(
+            grid,
+            grid.whole,
+            engine.analysis_halo,
+            min(self._threads, len(grid)),
+            plan.memory(grid),
+            keeps=measure or reconstruct or plan.keeps(grid),
+            remedy=", or lower --effort" if plan.rounds else "",
+        )
+        with workers(engine, count) as mapper:
+            encoder = PictureEncoder(
+                plan,
                 picture,
                 grid,
                 mapper,
-                self.weights.short_id,
-                rounds,
-                closes_loop,
-                options.has_target,
-                progress,
+                measure=measure,
+                reconstruct=reconstruct,
+                trials=given.has_target,
+                progress=progress,
             )
+            return meet(encoder, given, model.config)
 
     def decompress(
         self,
@@ -214,57 +199,8 @@ class Codec:
             InputError: the region lies outside the picture, or there are fewer levels.
             LimitError: more pixels or memory than `limits` allow.
         """
-        if isinstance(data, bytes | bytearray | memoryview):
-            data = BytesIO(data)
-        file = data if isinstance(data, ContainerFile) else ContainerFile(data, self.limits)
-        header, grid = file.header, file.grid
-        self.limits.check_pixels(header.width, header.height)
-        area = region_box(grid.whole, region)
-        count = self.limits.workers(grid, area, min(self._threads, len(grid)))
-        if header.model_id != self.weights.short_id:
-            raise WeightsError(
-                f"made with model {header.model_id.hex()}, but {self.weights.name} "
-                f"({self.weights.short_id.hex()}) was given; name the right one with --model"
-            )
-        header.check_fits(self.weights.config)
-        if len(header.restoration) > self._coder.kernels:
-            raise DamagedFileError("damaged: more weights of a filter than its model has kernels")
-        shown = header.level if levels is None else _level_of(levels, header)
-        coded_alpha: dict[int, bytes] = {}
-
-        def fetch(number: int) -> NDArray[np.float32]:
-            tile = file.read_tile(number)
-            coded_alpha[number] = tile.alpha
-            return self._coder.decode(tile, grid.box(number), header.level, shown)
-
-        @lru_cache(maxsize=1)
-        def plane(number: int) -> Plane:
-            tile = grid.box(number)
-            return decode_alpha(coded_alpha[number], tile.height, tile.width)
-
-        def alpha_of(box: Box) -> Plane | None:
-            if not header.alpha:
-                return None
-            (number,) = grid.touched(box)  # windows never straddle tiles
-            rows, columns = box.relative_to(grid.box(number)).slices
-            return plane(number)[rows, columns]
-
-        def synthesise(y_hat: NDArray[np.float32]) -> NDArray[np.float32]:
-            return self._coder.synthesise(y_hat, shown, header.restoration)
-
-        metadata = file.read_metadata()
-        with workers(count) as mapper:
-            halo = self._coder.synthesis_halo
-            image = Image.new(header.mode, (area.width, area.height))
-            done = 0
-            for box, samples in windows(grid, area, halo, fetch, synthesise, mapper):
-                part = to_image(samples, header.grey, alpha_of(box))
-                image.paste(part, (box.left - area.left, box.top - area.top))
-                done += box.area
-                if progress:
-                    progress(done, area.area)
-        image.info.update(_info(metadata))
-        return image
+        file = data if isinstance(data, ContainerFile) else _opened(data, self.limits)
+        return decode(file, self.model, self.limits, self._threads, region, levels, progress)
 
     def decompress_array(
         self,
@@ -275,26 +211,10 @@ class Codec:
         return np.array(self.decompress(data, region))
 
 
-def metadata_of(image: Image.Image) -> Metadata:
-    """What `decompress` has put into an image's `info`."""
-    info = image.info
-    exif = info.get("exif", b"").removeprefix(PREFIX)
-    return Metadata(info.get("icc_profile", b""), exif, info.get("xmp", b""))
-
-
-def _level_of(levels: int, header: Header) -> int:
-    """Level that shows the first `levels` residual levels of a file."""
-    if header.levels is None:
-        raise InputError("only files of models that round to centres have levels to choose from")
-    if not 1 <= levels <= header.levels:
-        raise InputError(f"the file has {header.levels} levels; show 1 to {header.levels} of them")
-    return (levels - 1) << LEVEL_BITS
-
-
-def _info(metadata: Metadata) -> dict[str, bytes]:
-    exif = PREFIX + metadata.exif if metadata.exif else b""
-    info = {"icc_profile": metadata.icc, "exif": exif, "xmp": metadata.xmp}
-    return {name: content for name, content in info.items() if content}
+def _opened(data: bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> ContainerFile:
+    if isinstance(data, bytes | bytearray | memoryview):
+        data = BytesIO(data)
+    return ContainerFile(data, limits)
 
 
 def cached_codec(path: Path, device: str = "cpu", limits: Limits | None = None) -> Codec:
@@ -329,14 +249,31 @@ def compress(
 
 
 def decompress(
-    data: bytes,
+    data: bytes | bytearray | memoryview | BinaryIO | ContainerFile,
     model: str | Path | None = None,
     region: tuple[int, int, int, int] | None = None,
+    *,
+    levels: int | None = None,
+    limits: Limits | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> Image.Image:
     """Decompress with the released model that the file names, or with a given one.
 
-    See `Codec.decompress`.
+    Args:
+        data: as for `Codec.decompress`, like `region`, `levels` and `progress`.
+        model: name of a released model or path of a weights file, instead of the file's.
+        region: see `data`.
+        levels: see `data`.
+        limits: on pixels and memory.
+        device: where the transforms run.
+        progress: see `data`.
+
+    Raises:
+        CodecError: as of `Codec.decompress`, and if the model is not found.
     """
-    file = ContainerFile(BytesIO(data), Limits())
+    limits = limits or Limits()
+    file = data if isinstance(data, ContainerFile) else _opened(data, limits)
+    limits.check_pixels(file.header.width, file.header.height)
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
-    return cached_codec(path).decompress(file, region)
+    return cached_codec(path, device, limits).decompress(file, region, progress, levels)

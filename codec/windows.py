@@ -1,4 +1,4 @@
-"""Windows of a picture from the latents of its tiles, a line of windows at a time.
+"""Windows of a picture from the latents of its tiles, and the threads that work on both.
 
 Synthesis needs a halo of latents that lies in the neighbouring tiles; tiles are kept only as
 long as a window needs them, so memory does not grow with the picture.
@@ -6,18 +6,52 @@ long as a window needs them, so memory does not grow with the picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.engine.base import Engine
 from codec.limits import WINDOW
 from codec.tiles import LATENT_STRIDE, Box, Grid
-from codec.workers import Mapper
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Fetch = Callable[[int], NDArray[np.float32]]
 """y^ of a tile by its number."""
 Synthesise = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""y^ [M, h, w] to samples [3, 16h, 16w]."""
+
+
+Progress = Callable[[int, int], None]
+"""Told how much of how much is done."""
+
+
+class Mapper(Protocol):
+    """`map`, on one thread or on several; results in order."""
+
+    def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]: ...
+
+
+@contextmanager
+def workers(engine: Engine, count: int) -> Iterator[Mapper]:
+    """A `map` on `count` threads, which share those that one call of the engine would use.
+
+    Engine, prior and range coder leave the interpreter free while they run.
+    """
+    if count == 1:
+        yield map
+        return
+    with engine.sharing(count) as begin:
+        pool = ThreadPoolExecutor(count, "tile", begin)
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def windows(
@@ -27,10 +61,10 @@ def windows(
 
     Args:
         grid: tiles of the picture.
-        region: pixels wanted, inside the picture.
+        region: pixels to reconstruct, inside the picture.
         halo: latents around a window that its samples depend on.
-        fetch: decodes a tile, or encodes it; called once for each tile that is needed.
-        synthesise: y^ [M, h, w] to samples [3, 16h, 16w].
+        fetch: called once for each tile that is needed.
+        synthesise: samples of a window and its halo.
         mapper: runs `fetch` and `synthesise`.
 
     Yields:

@@ -32,12 +32,12 @@ def trial(codec: Codec, path: Path, name: str, target: float) -> dict[str, Any]:
     with open_file(path) as file:
         image = open_picture(file, Limits())
     began = time.perf_counter()
-    codec.encode_only(image, measure=name == "target_psnr")
+    codec.encode(image, measure=name == "target_psnr")
     once = time.perf_counter() - began
     wanted: dict[str, Any] = {name: round(target) if name == "target_size" else target}
     began = time.perf_counter()
     try:
-        encoded = codec.encode_only(image, **wanted)
+        encoded = codec.encode(image, **wanted)
     except InputError:
         return {"picture": path.name, name: target, "reached": False}
     seconds = time.perf_counter() - began

@@ -128,7 +128,7 @@ def measure(codec: Codec, path: Path, quality: float) -> Point:
     """Compress a picture, decompress the file, and compare."""
     with open_file(path) as file:
         image = open_picture(file, Limits())
-    encoded = codec.encode_only(image, quality)
+    encoded = codec.encode(image, quality)
     shown = np.asarray(codec.decompress(encoded.data).convert("RGB"))
     pixels = image.width * image.height
     bpp = 8 * len(encoded.data) / pixels

@@ -8,7 +8,13 @@ import torch
 from PIL import Image
 
 from codec.codec import Codec
+from codec.encoder.compensation import SHARE
+from codec.encoder.model import EncoderModel
+from codec.encoder.picture import PictureEncoder, Plan
+from codec.engine.torch import TorchEngine
 from codec.model.transforms import LowResAnalysis, build_transforms
+from codec.picture.pixels import from_image
+from codec.tiles import Grid
 from codec.weights.config import ModelConfig
 from tests.conftest import cost, flowers
 
@@ -35,44 +41,45 @@ def test_it_pays(
 ) -> None:
     """Measured: 0.7, 1.8 and 4.9 % less than with the restoration filter alone."""
     image = flowers(200, 150)
-    better = cost(released_codec, released_codec.encode_only(image, quality), image)
+    better = cost(released_codec, released_codec.encode(image, quality), image)
     monkeypatch.setattr(ModelConfig, "compensable", False)
-    plain = cost(released_codec, released_codec.encode_only(image, quality), image)
+    plain = cost(released_codec, released_codec.encode(image, quality), image)
     assert better < (1 - saved) * plain
 
 
-def test_tiles_too(released_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_too(released_codec: Codec) -> None:
     """A tile takes those around it as they are before rounding: nearly as good as the whole."""
     image = flowers(230, 200).resize((460, 400))
+    model, picture = EncoderModel(released_codec.model), from_image(image)
 
-    def weighed(tile_size: int) -> float:
-        encoded = released_codec.encode_only(image, 50, tile_size=tile_size)
-        return cost(released_codec, encoded, image)
+    def gain(tile_size: int) -> float:
+        plans = (Plan(model, 0, looks_back=True, share=share) for share in (0.0, SHARE))
+        grid = Grid(picture.height, picture.width, tile_size)
+        level = released_codec.level_of(50)
+        files = (PictureEncoder(plan, picture, grid, map).encode(level) for plan in plans)
+        plain, corrected = (cost(released_codec, encoded, image) for encoded in files)
+        return plain - corrected
 
-    whole, tiled = weighed(0), weighed(256)
-    monkeypatch.setattr(ModelConfig, "compensable", False)
-    gains = weighed(0) - whole, weighed(256) - tiled
+    gains = gain(0), gain(256)
     assert gains[0] > 0
     assert gains[1] > 0.8 * gains[0]
 
 
-@pytest.mark.parametrize("effort", [1, 2])
-def test_strips_make_no_difference(
-    released_codec: Codec, effort: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strips_make_no_difference(released_codec: Codec) -> None:
     """Of 16 rows each here; the filter reads two beyond."""
     image = flowers(200, 150)
-    whole = released_codec.encode_only(image, 60, effort=effort)
+    whole = released_codec.encode(image, 60)
     assert whole.header.restoration
-    monkeypatch.setattr("codec.encoder.compensation.STRIP_PIXELS", 1)
-    assert released_codec.encode_only(image, 60, effort=effort).data == whole.data
+    weights = released_codec.weights
+    by_strips = Codec(weights, engine=TorchEngine(weights, strip_pixels=1))
+    assert by_strips.compress(image, 60) == whole.data
 
 
 def test_grey_and_hidden_pixels(released_codec: Codec) -> None:
     """What is hidden makes no difference: a mask of 64 pixels hides whole latents."""
     grey = flowers(192, 128).convert("L")
     costs = [
-        cost(released_codec, released_codec.encode_only(grey, 60, effort=effort), grey)
+        cost(released_codec, released_codec.encode(grey, 60, effort=effort), grey)
         for effort in (0, 1)
     ]
     assert costs[1] < 0.99 * costs[0]
@@ -83,7 +90,7 @@ def test_grey_and_hidden_pixels(released_codec: Codec) -> None:
     for effort in (0, 1):
         clear = flowers(192, 128)
         clear.putalpha(Image.fromarray(mask))
-        psnrs.append(released_codec.encode_only(clear, 60, effort=effort, measure=True).psnr)
+        psnrs.append(released_codec.encode(clear, 60, effort=effort, measure=True).psnr)
     assert psnrs[1] > psnrs[0]
 
 

@@ -12,13 +12,13 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.encoder.picture import Encoded
-from codec.engine.gradients import Original
+from codec.engine.base import Original
 from codec.engine.ms_ssim_gradients import Dissimilarity
 from codec.engine.torch import TorchEngine
 from codec.evaluation.metrics import ms_ssim
 from codec.weights.file import Weights
 from tests.conftest import crops_of_flowers, flowers, squared_error_of
-from tests.test_distortion import HALO, LEVEL, latents_of, shown, whole
+from tests.test_distortion import LEVEL, latents_of, scene_of, shown, whole
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def dissimilarity(
     engine: TorchEngine, photo: np.ndarray, y: np.ndarray, visible: np.ndarray | None = None
 ) -> Dissimilarity:
     original = Original(photo, visible, False)
-    return Dissimilarity(engine, LEVEL, original, y, whole(y), HALO)
+    return Dissimilarity(engine, scene_of(original, y, whole(y)), LEVEL)
 
 
 def test_dissimilarity_is_what_models_for_ms_ssim_minimise(
@@ -70,7 +70,7 @@ def test_dissimilarity_of_hidden_pixels_and_of_grey(engine: TorchEngine, photo: 
         1200 * (1 - similarity) + 0.05 * np.square(decoded - grey[..., 0].astype(float)).mean()
     )
     original = Original(grey, None, True)
-    distortion = Dissimilarity(engine, LEVEL, original, y, whole(y), HALO)
+    distortion = Dissimilarity(engine, scene_of(original, y, whole(y)), LEVEL)
     assert distortion.error(y) == pytest.approx(expected * planes.size, rel=1e-3)
 
 
@@ -112,15 +112,15 @@ def test_dissimilarity_bends_most_where_it_is_smooth(
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_strips_of_dissimilarity_are_of_one_picture(
-    engine: TorchEngine, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, turned: bool
+    tiny_weights: Weights, engine: TorchEngine, photo: np.ndarray, turned: bool
 ) -> None:
     photo = np.ascontiguousarray(photo.transpose(1, 0, 2)) if turned else photo
     y = latents_of(engine, photo)
     visible = np.arange(photo.shape[0] * photo.shape[1]).reshape(photo.shape[:2]) % 7 > 0
     found = []
     for pixels in (1 << 20, 9000):
-        monkeypatch.setattr("codec.engine.gradients.STRIP_PIXELS", pixels)
-        distortion = dissimilarity(engine, photo, y, visible)
+        strips = TorchEngine(tiny_weights, strip_pixels=pixels)
+        distortion = dissimilarity(strips, photo, y, visible)
         error, slopes = distortion.slopes(y)
         assert distortion.error(y) == pytest.approx(error, rel=1e-5)
         found.append((error, slopes.gradient, slopes.places))
@@ -145,7 +145,7 @@ def dissimilarity_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> fl
 def test_models_for_ms_ssim_search_for_that(quality: int) -> None:
     codec, image = Codec("photo-ms-ssim"), flowers(256, 192)
     plain, once, better = (
-        codec.encode_only(image, quality, effort=effort, measure=True) for effort in (0, 2, 5)
+        codec.encode(image, quality, effort=effort, measure=True) for effort in (0, 2, 5)
     )
     costs = [dissimilarity_cost(codec, encoded, image) for encoded in (plain, once, better)]
     assert costs[1] <= costs[0]
@@ -156,11 +156,11 @@ def test_models_for_ms_ssim_search_for_that(quality: int) -> None:
 
 def test_targets_grey_and_alpha_of_models_for_ms_ssim() -> None:
     codec, image = Codec("photo-ms-ssim"), flowers(176, 176)
-    reached = codec.encode_only(image, target_psnr=30, effort=2, measure=True)
+    reached = codec.encode(image, target_psnr=30, effort=2, measure=True)
     assert reached.psnr >= 30
     assert len(codec.compress(image, target_size=3000, effort=2)) <= 3000
     grey = image.convert("L")
-    plain, better = (codec.encode_only(grey, 50, effort=effort) for effort in (0, 3))
+    plain, better = (codec.encode(grey, 50, effort=effort) for effort in (0, 3))
     assert dissimilarity_cost(codec, better, grey.convert("RGB")) < dissimilarity_cost(
         codec, plain, grey.convert("RGB")
     )
@@ -175,7 +175,7 @@ def test_tiles_too_small_for_ms_ssim_are_rounded() -> None:
     codec, small = Codec("photo-ms-ssim"), flowers(300, 160)
     assert codec.compress(small, 50, effort=9) == codec.compress(small, 50, effort=0)
     image = flowers(400, 270)  # a tile of 256x256, one of 144x256, and two of 14 rows
-    plain, better = (codec.encode_only(image, 50, effort=e, tile_size=256) for e in (0, 4))
+    plain, better = (codec.encode(image, 50, effort=e, tile_size=256) for e in (0, 4))
     assert dissimilarity_cost(codec, better, image) < dissimilarity_cost(codec, plain, image)
 
 

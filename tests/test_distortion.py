@@ -3,16 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codec.engine.gradients import Original, SquaredError
+from codec.engine.base import Original, Scene
+from codec.engine.gradients import SquaredError
 from codec.engine.torch import TorchEngine
 from codec.picture.pixels import pad_to_stride
 from codec.tiles import Box
-from codec.weights.file import load_weights
+from codec.weights.file import Weights, load_weights
 from tests.conftest import TINY_FULL, crops_of_flowers
 
 LEVEL = 5 << 12
-HALO = 2
-"""Of the tiny model: a block at 1/16, and one at 1/8."""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +30,12 @@ def whole(y: np.ndarray) -> Box:
     return Box(0, 0, y.shape[2], y.shape[1])
 
 
+def scene_of(original: Original, surroundings: np.ndarray, inner: Box) -> Scene:
+    """Of which a distortion reads no latents inside."""
+    nothing = np.empty((0, 0, 0), np.float32)
+    return Scene(original, nothing, nothing, surroundings, inner)
+
+
 def shown(engine: TorchEngine, y: np.ndarray, samples: np.ndarray) -> np.ndarray:
     planes = engine.synthesise(y, LEVEL)[:, : samples.shape[0], : samples.shape[1]]
     return np.rint(planes.clip(0, 1) * 255).transpose(1, 2, 0)
@@ -38,7 +43,7 @@ def shown(engine: TorchEngine, y: np.ndarray, samples: np.ndarray) -> np.ndarray
 
 def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = SquaredError(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
     expected = np.square(shown(engine, y, samples) - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
     assert distortion.slopes(y)[0] == pytest.approx(expected, rel=1e-3)
@@ -48,12 +53,12 @@ def test_a_restoration_filter_counts(samples: np.ndarray) -> None:
     restoring = TorchEngine(load_weights(TINY_FULL))
     y, weights = latents_of(restoring, samples), (60, -50, 40)
     original = Original(samples, None, False)
-    distortion = SquaredError(restoring, LEVEL, original, y, whole(y), HALO, weights)
+    distortion = SquaredError(restoring, scene_of(original, y, whole(y)), LEVEL, weights)
     planes = restoring.synthesise(y, LEVEL, weights)[:, : samples.shape[0], : samples.shape[1]]
     filtered = np.rint(planes.clip(0, 1) * 255).transpose(1, 2, 0)
     expected = np.square(filtered - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
-    plain = SquaredError(restoring, LEVEL, original, y, whole(y), HALO)
+    plain = SquaredError(restoring, scene_of(original, y, whole(y)), LEVEL)
     assert plain.error(y) != pytest.approx(expected, rel=1e-2)
     assert not np.allclose(plain.slopes(y)[1].gradient, distortion.slopes(y)[1].gradient, rtol=0.1)
 
@@ -62,7 +67,9 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
     y = latents_of(engine, samples)
     visible = np.ones(samples.shape[:2], bool)
     visible[:48] = False
-    distortion = SquaredError(engine, LEVEL, Original(samples, visible, False), y, whole(y), HALO)
+    distortion = SquaredError(
+        engine, scene_of(Original(samples, visible, False), y, whole(y)), LEVEL
+    )
     difference = shown(engine, y, samples) - samples
     assert distortion.error(y) == pytest.approx(np.square(difference[48:]).sum(), rel=1e-3)
     gradient = distortion.slopes(y)[1].gradient
@@ -73,7 +80,7 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
 def test_grey_is_shown_as_the_mean_of_colours(engine: TorchEngine, samples: np.ndarray) -> None:
     grey = np.repeat(samples[:, :, 1:2], 3, axis=2)
     y = latents_of(engine, grey)
-    distortion = SquaredError(engine, LEVEL, Original(grey, None, True), y, whole(y), HALO)
+    distortion = SquaredError(engine, scene_of(Original(grey, None, True), y, whole(y)), LEVEL)
     planes = engine.synthesise(y, LEVEL)[:, :90, :70]
     mean = np.rint(planes.mean(0).clip(0, 1) * 255)
     assert distortion.error(y) == pytest.approx(3 * np.square(mean - grey[..., 0]).sum(), rel=1e-3)
@@ -81,7 +88,7 @@ def test_grey_is_shown_as_the_mean_of_colours(engine: TorchEngine, samples: np.n
 
 def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = SquaredError(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
     _, slopes = distortion.slopes(y)
     # A step along the gradient is large beside the rounding to 8 bits, which it leaves out.
     direction = slopes.gradient / np.linalg.norm(slopes.gradient)
@@ -91,7 +98,7 @@ def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> 
 
 def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = SquaredError(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
     error, slopes = distortion.slopes(y)
     error_alone, alone = distortion.slopes(y, sampled=False)
     assert (error_alone, alone.curvature) == (error, None)
@@ -105,7 +112,7 @@ def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.n
 
 def test_the_curvature_is_that_of_the_error(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = SquaredError(engine, LEVEL, Original(samples, None, False), y, whole(y), HALO)
+    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
     samples_drawn = [distortion.slopes(y)[1].curvature for _ in range(60)]
     estimate = np.mean([sample for sample in samples_drawn if sample is not None], axis=0)
     channel = int(estimate.mean((1, 2)).argmax())
@@ -127,7 +134,7 @@ def test_surroundings_are_seen_and_the_tile_is_replaced(
     rows, columns = inner.slices
     spoilt = y.copy()
     spoilt[:, rows, columns] = 1e3
-    distortion = SquaredError(engine, LEVEL, original, spoilt, inner, HALO)
+    distortion = SquaredError(engine, scene_of(original, spoilt, inner), LEVEL)
     tile = np.ascontiguousarray(y[:, rows, columns])
     expected = np.square(shown(engine, y, samples)[32:80, 16:64] - part).sum()
     assert distortion.error(tile) == pytest.approx(expected, rel=1e-3)
@@ -136,7 +143,7 @@ def test_surroundings_are_seen_and_the_tile_is_replaced(
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("tile", [False, True])
 def test_strips_add_up(
-    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, turned: bool, tile: bool
+    tiny_weights: Weights, engine: TorchEngine, turned: bool, tile: bool
 ) -> None:
     photo = (crops_of_flowers(1, 250)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     photo = np.ascontiguousarray(photo[:, :170].transpose(1, 0, 2) if turned else photo[:, :170])
@@ -148,8 +155,8 @@ def test_strips_add_up(
     latents = np.ascontiguousarray(y[:, inner.top : inner.bottom, inner.left : inner.right])
     found = []
     for pixels in (1 << 20, 9000):
-        monkeypatch.setattr("codec.engine.gradients.STRIP_PIXELS", pixels)
-        distortion = SquaredError(engine, LEVEL, Original(part, visible, False), y, inner, HALO)
+        strips = TorchEngine(tiny_weights, strip_pixels=pixels)
+        distortion = SquaredError(strips, scene_of(Original(part, visible, False), y, inner), LEVEL)
         error, slopes = distortion.slopes(latents)
         assert distortion.error(latents) == pytest.approx(error, rel=1e-5)
         found.append((error, slopes.gradient))

@@ -40,7 +40,7 @@ def test_settings_are_the_anchors(coder: ModelCoder, vq_coder: ModelCoder) -> No
 def test_bits_are_those_of_the_file(coder: ModelCoder) -> None:
     image = flowers(200, 130)
     data = coder.encode(image, 40.0)
-    encoded = coder.codec.encode_only(image, 40.0)
+    encoded = coder.codec.encode(image, 40.0)
     assert data == encoded.data
     model = coder.model_bits(image, 40.0, data)
     assert model.rounded == pytest.approx(encoded.bits)
@@ -55,7 +55,7 @@ def test_bits_are_those_of_the_file(coder: ModelCoder) -> None:
 
 def test_bits_of_tiles_add_up(coder: ModelCoder) -> None:
     image = flowers(300, 290)
-    encoded = coder.codec.encode_only(image, 40.0, tile_size=256)
+    encoded = coder.codec.encode(image, 40.0, tile_size=256)
     model = coder.model_bits(image, 40.0, encoded.data)
     assert model.rounded == pytest.approx(encoded.bits)
     assert model.container > 8 * OVERHEAD
@@ -88,7 +88,7 @@ def test_models_that_round_to_centres(vq_coder: ModelCoder) -> None:
     data = vq_coder.encode(image, 100.0)
     model = vq_coder.model_bits(image, 100.0, data)
     assert model.noisy is None
-    assert model.rounded == pytest.approx(vq_coder.codec.encode_only(image, 100.0).bits)
+    assert model.rounded == pytest.approx(vq_coder.codec.encode(image, 100.0).bits)
     assert abs(len(data) - (model.rounded + model.container) / 8) < 16
     assert vq_coder.position_bits(data) is None
     shown = np.asarray(vq_coder.decode(data))

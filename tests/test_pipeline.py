@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -75,9 +78,10 @@ def test_every_size_survives(
 ) -> None:
     with Image.open(DATA / "flowers.png") as image:
         picture = image.convert("L" if grey else "RGB").crop((9, 5, 9 + width, 5 + height))
-    coded = tiny_codec.encode(picture, quality)
+    coded = tiny_codec.encode(picture, quality, reconstruct=True)
     decoded = tiny_codec.decompress(coded.data)
     assert (decoded.size, decoded.mode) == (picture.size, picture.mode)
+    assert coded.reconstruction
     assert difference(decoded, coded.reconstruction) <= 1
     assert abs(len(coded.data) - coded.bits / 8) <= 0.003 * coded.bits / 8 + 48
 
@@ -146,9 +150,38 @@ def test_one_codec_serves_several_threads(tiny_codec: Codec, city: Image.Image) 
         thread.start()
     for thread in threads:
         thread.join()
+    assert len(results) == len(threads)
     for data in results:
         decoded = tiny_codec.decompress(data)
         assert difference(decoded, tiny_codec.decompress(expected)) <= 1
+
+
+def test_threads_that_code_tiles_at_once_leave_the_number_of_threads_alone(
+    tiny_weights: Weights, city: Image.Image
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        codec, both = Codec(tiny_weights, threads=2), threading.Barrier(2, timeout=60)
+        large = city.resize((520, 300))
+        expected = codec.compress(large, 40, tile_size=256)
+        results: list[bytes] = []
+
+        def work() -> None:
+            both.wait()
+            results.extend(codec.compress(large, 40, tile_size=256) for _ in range(4))
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert results == [expected] * 8
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_any_engine_precision_decodes(tiny_weights: Weights, city: Image.Image) -> None:
@@ -185,7 +218,7 @@ for weights, *files in (argument.split("|") for argument in sys.argv[1:]):
         parsed = ContainerFile(BytesIO(Path(file).read_bytes()))
         header, tile = parsed.header, parsed.read_tile(0)
         size = latent_size(header.height, header.width)
-        y_hat, checksum = coder.decode(tile.stream, *size, header.level)
+        y_hat, checksum = coder.read(tile.stream, *size, header.level)
         assert checksum == tile.symbol_checksum
         digest.update(y_hat.tobytes())
 assert "torch" not in sys.modules
@@ -219,11 +252,18 @@ def test_symbols_are_the_same_everywhere(city: Image.Image, tmp_path: Path) -> N
 
 
 def test_public_names() -> None:
-    assert codec.__all__ == ["Codec", "CodecError", "compress", "decompress"]
+    assert {*codec.__all__, "__version__"} <= set(dir(codec))
+    assert set(codec.__all__) == set(codec._HOMES)
+    assert codec.__version__ == version("vqcodec")
     for name in codec.__all__:
         assert getattr(codec, name).__doc__
     with pytest.raises(AttributeError):
         codec.nonsense  # noqa: B018
+
+
+def test_options_that_do_not_exist_are_named(tiny_codec: Codec, city: Image.Image) -> None:
+    with pytest.raises(InputError, match="unknown option 'qualty'; known: quality, lmbda,"):
+        tiny_codec.compress(city, qualty=50)  # type: ignore[call-arg]
 
 
 def test_importing_the_package_imports_neither_torch_nor_numpy() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.encoder.options import EncoderOptions
-from codec.encoder.picture import Estimate, Wanted
+from codec.encoder.picture import Estimate
 from codec.encoder.rate_search import MAX_TRIALS, Search
 from codec.encoder.targets import meet
 from codec.errors import InputError
@@ -108,7 +108,7 @@ def test_psnrs(released_codec: Codec, photo: Image.Image) -> None:
     for target in (30.0, 34.0):
         coded = released_codec.encode(photo, target_psnr=target)
         assert target <= coded.psnr < target + 0.1
-    most = released_codec.encode_only(photo, 100, measure=True).psnr
+    most = released_codec.encode(photo, 100, measure=True).psnr
     with pytest.raises(InputError, match=f"the best has {most:.2f}$"):
         released_codec.compress(photo, target_psnr=80)
 
@@ -126,7 +126,7 @@ def test_psnr_of_what_nobody_can_see(released_codec: Codec) -> None:
 def test_psnr_of_a_flat_picture_is_not_most_at_the_end(released_codec: Codec) -> None:
     flat = Image.new("RGB", (24, 24), (200, 200, 200))
     anchors = [100 * anchor / 7 for anchor in range(8)]
-    found = [released_codec.encode_only(flat, q, measure=True, effort=0).psnr for q in anchors]
+    found = [released_codec.encode(flat, q, measure=True, effort=0).psnr for q in anchors]
     most = max(found)
     assert most > found[-1] + 0.1
     coded = released_codec.encode(flat, target_psnr=most - 0.001, effort=0)
@@ -157,26 +157,26 @@ def test_impossible_requests(
 class _Drifting:
     """An encoder whose files exceed their estimates more, the higher the level."""
 
-    tries = True
+    does_more = True
 
-    def estimate(self, level: int, wanted: Wanted) -> Estimate:
+    def estimate(self, level: int, measure: bool = False) -> Estimate:
         return Estimate(1000 * 10 ** (level / 28672), 30 + level / 2867.2)
 
-    def encode(self, level: int, wanted: Wanted, refined: bool = True) -> SimpleNamespace:
-        drift = 0.15 * (level / 28672) ** 8 if refined else 0.0
-        size = round(self.estimate(level, wanted).size * (1 + drift))
+    def encode(self, level: int, effort: bool = True) -> SimpleNamespace:
+        drift = 0.15 * (level / 28672) ** 8 if effort else 0.0
+        size = round(self.estimate(level).size * (1 + drift))
         return SimpleNamespace(data=bytes(size), psnr=30 + level / 2867.2 - 10 * drift)
 
 
 @pytest.mark.parametrize("size", [5000, 9000, 9990, 10100, 11000])
 def test_files_that_drift_from_their_estimates(size: int) -> None:
     options = EncoderOptions(target_size=size)
-    encoded = meet(_Drifting(), options, ModelConfig(), Wanted())  # type: ignore[arg-type]
+    encoded = meet(_Drifting(), options, ModelConfig())  # type: ignore[arg-type]
     assert 0.98 * size <= len(encoded.data) <= size
 
 
 @pytest.mark.parametrize("psnr", [34.0, 38.0, 38.5])
 def test_qualities_that_drift_from_their_estimates(psnr: float) -> None:
     options = EncoderOptions(target_psnr=psnr)
-    encoded = meet(_Drifting(), options, ModelConfig(), Wanted())  # type: ignore[arg-type]
+    encoded = meet(_Drifting(), options, ModelConfig())  # type: ignore[arg-type]
     assert psnr <= encoded.psnr <= psnr + 0.2

@@ -38,8 +38,8 @@ def tiled(tiny_codec: Codec, photo: Image.Image) -> bytes:
 
 def test_tiles_are_as_good_as_the_whole(released_codec: Codec, photo: Image.Image) -> None:
     """Tiles predict from less, so symbols differ and cost a little; no seam, no loss."""
-    whole = released_codec.encode(photo, 50)
-    tiled = released_codec.encode(photo, 50, tile_size=256)
+    whole = released_codec.encode(photo, 50, reconstruct=True)
+    tiled = released_codec.encode(photo, 50, tile_size=256, reconstruct=True)
     assert len(tiled.data) < 1.03 * len(whole.data)
     assert tiled.psnr == pytest.approx(whole.psnr, abs=0.02)
     # Near a border all symbols are others, so the error of its few blocks scatters by some 3 %;
@@ -68,10 +68,11 @@ def test_every_size_and_mode_survives(
     if mode.endswith("A"):
         picture.putalpha(Image.radial_gradient("L").resize(picture.size))
     picture = picture.convert(mode)
-    coded = tiny_codec.encode(picture, 50, tile_size=side)
+    coded = tiny_codec.encode(picture, 50, tile_size=side, reconstruct=True)
     decoded = tiny_codec.decompress(coded.data)
     opaque = mode.endswith("A") and picture.getextrema()[-1] == (255, 255)
     assert decoded.mode == (mode.removesuffix("A") if opaque else mode)
+    assert coded.reconstruction
     assert difference(decoded, coded.reconstruction) <= 1
     if decoded.mode.endswith("A"):
         assert np.array_equal(np.asarray(decoded)[..., -1], np.asarray(picture)[..., -1])
@@ -114,7 +115,7 @@ def test_hidden_colours_cost_nothing(tiny_codec: Codec, rng: np.random.Generator
     samples = rng.integers(0, 256, (128, 128, 4), np.uint8)
     samples[:, :, 3] = 0
     samples[:40, :40] = (10, 90, 40, 255)
-    noisy = tiny_codec.encode(Image.fromarray(samples), 80)
+    noisy = tiny_codec.encode(Image.fromarray(samples), 80, reconstruct=True)
     flat = tiny_codec.compress(Image.new("RGB", (128, 128), (10, 90, 40)), 80)
     assert len(noisy.data) < len(flat) + 150
     assert noisy.psnr > 30  # over what is seen

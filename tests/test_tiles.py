@@ -61,17 +61,19 @@ def test_regions() -> None:
 def test_memory_limits() -> None:
     limits = Limits(max_memory=2 << 30)
     huge = Grid(10_000, 10_000, 1024)
-    assert limits.workers(huge, huge.whole, 1) == 1
-    assert limits.workers(Grid(100, 100), Box(0, 0, 100, 100), 4) == 4
-    assert 1 <= limits.workers(huge, huge.whole, 100) < 100
-    one_tile = Grid(3000, 3000)
-    assert Limits(max_memory=2900 << 20).workers(one_tile, one_tile.whole, 1, searching=True) == 1
-    with pytest.raises(LimitError, match="--effort"):
-        Limits(max_memory=2900 << 20).workers(one_tile, one_tile.whole, 1, True, by_error=False)
+    assert limits.workers(huge, huge.whole, 128, 1) == 1
+    assert limits.workers(Grid(100, 100), Box(0, 0, 100, 100), 128, 4) == 4
+    many = limits.workers(huge, huge.whole, 128, 100)
+    assert 1 <= many < 100
+    assert limits.workers(huge, huge.whole, 0, 100) > many
+    assert limits.workers(huge, huge.whole, 128, 100, extra=1 << 28) < many
+    roomy = Limits(max_memory=8 << 30)
+    kept, dropped = (roomy.workers(huge, huge.whole, 128, 100, keeps=k) for k in (True, False))
+    assert 1 < kept < dropped
     large = Grid(3700, 3700)
-    assert limits.workers(large, large.whole) == 1
-    with pytest.raises(LimitError, match="--max-memory"):
-        limits.workers(large, large.whole, closes_loop=True)
+    assert limits.workers(large, large.whole, 128) == 1
+    with pytest.raises(LimitError, match="MiB; raise it with --max-memory, or sleep"):
+        limits.workers(large, large.whole, 128, extra=1 << 30, remedy=", or sleep")
     untiled = Grid(10_000, 10_000)
     with pytest.raises(LimitError, match="--max-memory"):
-        limits.workers(untiled, untiled.whole)
+        limits.workers(untiled, untiled.whole, 128)

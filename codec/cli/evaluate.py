@@ -21,9 +21,9 @@ from codec.files import check_folder, check_target, real
 from codec.limits import Limits
 
 if TYPE_CHECKING:
-    from codec.encoder.picture import Progress
     from codec.evaluation.measuring import Plan
     from codec.evaluation.results import Evaluation
+    from codec.windows import Progress
 
 DEFAULT_PEERS = "jpeg,webp,avif,jpeg2000,jxl"
 EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs")

@@ -20,14 +20,13 @@ from codec.files import STANDARD, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
-from codec.tiles import region_box
 from codec.weights.config import LEVEL_BITS
 from codec.weights.released import DEFAULT_MODEL, find_by_id
 
 if TYPE_CHECKING:
     from codec.codec import Codec
-    from codec.encoder.picture import Progress
-    from codec.engine.torch import Precision
+    from codec.engine.base import Precision
+    from codec.windows import Progress
 
 SUFFIX = ".vqc"
 PATIENCE = 1.0
@@ -101,7 +100,7 @@ class CompressTask:
             image = open_picture(file, machine.limits, self.frame, to_8bit)
             with percentage(self.bar) as progress:
                 codec = machine.load(machine.model or DEFAULT_MODEL)
-                encoded = codec.encode_only(
+                encoded = codec.encode(
                     image, measure=self.measure, progress=progress, **self.options
                 )
         self.writing.write(job, encoded.data)
@@ -134,17 +133,15 @@ class DecompressTask:
         machine = self.machine
         with naming(job.source), open_file(job.source) as data:
             file = ContainerFile(data, machine.limits)
-            area = region_box(file.grid.whole, self.region)
-            machine.limits.workers(file.grid, area)
             file_format = self._format(job, file.header)
             model = machine.model or str(find_by_id(file.header.model_id))
-            from codec.codec import metadata_of
+            from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture
 
             with percentage(self.bar) as progress:
                 codec = machine.load(model)
                 image = codec.decompress(file, self.region, progress, self.levels)
-        metadata = metadata_of(image)
+        metadata = metadata_of(image.info)
 
         def save(target: BinaryIO) -> None:
             with naming(job.target):

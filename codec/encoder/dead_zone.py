@@ -12,11 +12,13 @@ the picture, and later passes predict less well from them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.entropy.latents import RoundingRule
 from codec.entropy.tables import FrequencyTables
 from codec.weights.config import LEVEL_BITS
 
@@ -47,6 +49,19 @@ class DeadZone:
     def widening(self, level: int) -> NDArray[np.float64]:
         """How far each bit moves the border, at a level in units of 2^-12, [M]."""
         return 1 / (2 * CAUTION * self.curvature(level))
+
+    def rule(self, level: int) -> RoundingRule:
+        """Rounding with this dead zone at a level."""
+        widening = self.widening(level)
+
+        def rule(
+            residual: NDArray[np.float64],
+            table: NDArray[np.integer],
+            spread: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        ) -> NDArray[np.int32]:
+            return self.symbols(residual, table, spread(widening))
+
+        return rule
 
     def symbols(
         self,

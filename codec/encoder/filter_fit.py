@@ -1,4 +1,4 @@
-"""The encoder's part of the restoration filter: least squares, from what the decoder will see.
+"""Weights of a picture's restoration filter: least squares on the reconstruction.
 
 With u the 76 numbers that a kernel reads at a place (samples of 5x5 and a 1), m what is missing
 there of the original in one colour, and F_k the numbers of kernel k for that colour, the weights
@@ -24,12 +24,11 @@ import math
 from itertools import product
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from codec.model.restoration import surrounded
 from codec.picture.alpha import Plane
 from codec.picture.pixels import Samples
+from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
 
 PLACES = 30_000
@@ -87,7 +86,8 @@ class LeastSquares:
             alpha: of the original, [H, W]; what is invisible does not count.
         """
         shown = shown.clip(0, 1)
-        around = 255 * surrounded(torch.from_numpy(shown), KERNEL_RADIUS)[0].numpy()
+        radius = (KERNEL_RADIUS, KERNEL_RADIUS)
+        around = 255 * np.pad(shown - MIDDLE_GREY, ((0, 0), radius, radius), mode="edge")
         width = around.shape[2]
         flat = around.reshape(COLOURS, -1)
         steps = [

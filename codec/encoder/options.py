@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from codec.errors import InputError
 from codec.limits import WINDOW
@@ -21,8 +21,12 @@ UNTILED_PIXELS = 2 * WINDOW**2
 """Pictures up to this are one tile: streams that depend on nothing cost a little rate."""
 
 
+RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
+"""Options of which at most one is given."""
+
+
 class RateOptions(TypedDict, total=False):
-    """Keyword arguments of the encoder beside quality and lambda; see `EncoderOptions`."""
+    """Keyword arguments of the encoder besides quality and lambda; see `EncoderOptions`."""
 
     target_bpp: float | None
     target_size: int | None
@@ -35,7 +39,7 @@ class RateOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """Checked options; at most one of the first five is given.
+    """Checked options; at most one of `RATES` is given.
 
     Raises:
         InputError: an option is out of range, or two contradict each other.
@@ -59,15 +63,13 @@ class EncoderOptions:
     to_8bit: bool = False
     """Accept pictures of 16 bits."""
     effort: int = DEFAULT_EFFORT
-    """How long to look for a file of less bits + lambda 255^2 MSE pixels: from 1 on with latents
-    that make up for what rounding did to the picture and with a restoration filter, from 2 to 9
-    with more and more rounds of a search for better symbols, which never makes it more. Models for
-    MS-SSIM search for less of what they minimise, each tile by itself if it has 161 pixels a side,
-    and have nothing else. Models that round to centres do nothing of this."""
+    """0: round. 1: also correct latents by their reconstruction, and fit a restoration filter.
+    2 to 9: also search for better symbols, in 1 to 48 rounds; the rate-distortion cost never rises.
+    Models for MS-SSIM only search; models that round to centres ignore the effort."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", tuple(self.keep))  # an iterator can be read only once
-        rates = [f.name for f in fields(self)[:5] if getattr(self, f.name) is not None]
+        rates = [name for name in RATES if getattr(self, name) is not None]
         if len(rates) > 1:
             raise InputError(f"give one of {' and '.join(rates)}, not both")
         for name in rates:
@@ -80,14 +82,27 @@ class EncoderOptions:
             raise InputError(f"efforts are whole numbers in 0..{len(ROUNDS) - 1}")
         check_tile_size(self.tile_size or 0)
 
+    @classmethod
+    def of(cls, **given: Any) -> EncoderOptions:
+        """Of keyword arguments.
+
+        Raises:
+            InputError: an option is unknown, or as for the class.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise InputError(f"unknown option {unknown[0]!r}; known: {', '.join(known)}")
+        return cls(**given)
+
     @property
     def rounds(self) -> int:
         """Rounds of the search for better symbols, at most."""
         return ROUNDS[self.effort]
 
     @property
-    def closes_loop(self) -> bool:
-        """Whether to look at what the decoder will show."""
+    def looks_back(self) -> bool:
+        """Whether to correct latents by their reconstruction and to fit a restoration filter."""
         return self.effort > 0
 
     @property

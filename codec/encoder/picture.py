@@ -1,35 +1,41 @@
-"""One picture's tiles, coded at any rate."""
+"""The writer: one picture's tiles, coded by one method at any rate.
+
+    picture -> tiles -> g_a -> method -> symbols -> range coder -> container
+
+A candidate is what a method makes of all tiles. It keeps its latents where they are needed again,
+so that nothing that was written is decoded.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from codec.encoder.compensation import SHARE, Compensate
 from codec.encoder.filter_fit import LeastSquares
-from codec.encoder.tile_coder import Rounded, TileCoder
+from codec.encoder.method import Method, Round
+from codec.encoder.model import EncoderModel
+from codec.encoder.search import Search
+from codec.encoder.tile import SourceTile, window_features
+from codec.engine.base import Features
 from codec.format.container import Header, Tile, write
 from codec.picture.alpha import Plane, encode_alpha
 from codec.picture.pixels import Picture, Samples, psnr_of, squared_error, to_image
 from codec.tiles import Box, Grid
 from codec.weights.file import COLOURS
-from codec.windows import windows
-from codec.workers import Mapper
+from codec.windows import Mapper, Progress, windows
 
 KEPT_PIXELS = 1 << 23
-"""Up to this, what g_a makes of a picture before the rate enters is kept between trials of a
-search: 12 bytes per pixel with the released model."""
+"""Up to this the features of a picture are kept where they are used again: 12 bytes per pixel with
+the released models."""
 STREAM_BYTES = 4.0
-"""What a stream is longer than -log2 P, about."""
-
-Progress = Callable[[int, int], None]
-"""Told how much of how much is done."""
+"""Length of a stream beyond -log2 P, about."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +45,82 @@ class Encoded:
     data: bytes
     header: Header
     bits: float
-    """-log2 P of the rounded latents by the model, and 8 for each weight of the restoration filter
-    and their number."""
+    """-log2 P of the symbols by the model, and 8 for each weight of the restoration filter and
+    for their number."""
     psnr: float
-    """Of what the decoder will show, in dB over all visible colours; nan if not measured."""
-    image: Image.Image | None = None
-    """What the decoder will show, if that was wanted."""
+    """Of the reconstruction, in dB over all visible colours; nan if it is not known."""
+    reconstruction: Image.Image | None = None
+    """What the decoder will show, if it was asked for."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be known of a file beside its bytes."""
+class Plan:
+    """What an effort does with the pictures of one model.
 
-    psnr: bool = False
-    """Takes the synthesis of the whole picture."""
-    image: bool = False
-    """What the decoder will show; takes that synthesis too."""
+    Args:
+        model: to code with.
+        rounds: of the search for better symbols; 0 for none.
+        looks_back: whether latents are corrected by their reconstruction and a restoration filter
+            is fitted, of a model for which that helps.
+        share: how far latents are corrected, see `codec.encoder.compensation.Correction`.
+    """
+
+    model: EncoderModel
+    rounds: int
+    looks_back: bool
+    share: float = SHARE
+
+    @property
+    def base(self) -> Method:
+        """The method without a search."""
+        return Compensate(self.model, self.share) if self.looks_back else Round(self.model)
+
+    @property
+    def restores(self) -> bool:
+        """Whether a restoration filter is fitted."""
+        return self.looks_back and self.model.kernels > 0
+
+    def search(self, restoration: tuple[int, ...]) -> Search:
+        """The search, for reconstructions with a restoration filter of these weights."""
+        return Search(self.model, self.rounds, restoration)
+
+    @property
+    def does_more(self) -> bool:
+        """Whether more is done than to round."""
+        return self.rounds > 0 or self.looks_back
+
+    def compares(self, grid: Grid) -> bool:
+        """Whether the search is compared with its start by the whole picture's cost.
+
+        A search of several tiles does not know what becomes of the tiles around. MS-SSIM of the
+        whole is not measured, so there the search is taken.
+        """
+        return self.rounds > 0 and len(grid) > 1 and self.model.config.distortion == "mse"
+
+    def keeps(self, grid: Grid) -> bool:
+        """Whether latents of the whole picture are kept, even if no reconstruction is asked for."""
+        return self.rounds > 0 and (self.restores or self.compares(grid))
+
+    def memory(self, grid: Grid) -> int:
+        """Bytes that a tile needs beyond coding and transforms, at most."""
+        search = self.search(()).memory(grid) if self.rounds else 0
+        return max(self.base.memory(grid), search)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """All tiles of a picture at one level."""
+
+    level: int
+    tiles: tuple[Tile, ...]
+    bits: float
+    latents: Mapping[int, NDArray[np.float32]]
+    """y^ of the tiles, if they are kept."""
+    restoration: tuple[int, ...] = ()
+    """Weights of the restoration filter."""
+    error: float = math.nan
+    """Squared error of the visible samples, if it is known."""
+    reconstruction: Image.Image | None = None
 
 
 @dataclass(frozen=True)
@@ -62,330 +128,253 @@ class Estimate:
     """What a file would be, without coding it."""
 
     size: float
-    """Bytes of the whole file, within a few of each tile and of the weights of a filter."""
+    """Bytes of the whole file, within a few for each tile and for the weights of a filter."""
     psnr: float
     """As that of `Encoded`."""
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """What comes of all tiles at one level."""
-
-    tiles: list[Tile]
-    bits: float
-    error: float
-    """Sum of squared differences of the visible samples; nan if not measured."""
-    samples: int
-    """How many there are."""
-    image: Image.Image | None
-    """What the decoder will show, if that was wanted."""
-    y_hat: NDArray[np.float32] | None
-    """Of a picture of one tile."""
-    restoration: tuple[int, ...] = ()
-    """Weights of the restoration filter."""
-    fit: LeastSquares | None = None
-    """What they can be found from."""
-
-    @property
-    def psnr(self) -> float:
-        return psnr_of(self.error, self.samples)
-
-
 class PictureEncoder:
-    """Codes one picture with one model, at one level after the other if need be.
+    """Codes one picture with one model, at any number of levels.
 
     Args:
-        coder: of the model.
-        picture: what to code.
+        plan: what the effort does.
+        picture: to be coded.
         grid: its tiles.
         mapper: runs the work on tiles.
-        model_id: short id of the model.
-        rounds: of the search for better symbols, see `codec.encoder.search`; 0 for none.
-        closes_loop: whether to look at what will be shown, so that latents make up for rounding and
-            a restoration filter can be solved for (`codec.encoder.compensation`, `restoration`),
-            of a model for which that helps.
+        measure: whether to find the PSNR, which takes the synthesis of the whole picture where a
+            search has not found it already.
+        reconstruct: whether to give the reconstruction; takes that synthesis too.
         trials: whether several levels will be tried, so that work on them is shared.
         progress: told after each round of each tile.
     """
 
     def __init__(
         self,
-        coder: TileCoder,
+        plan: Plan,
         picture: Picture,
         grid: Grid,
         mapper: Mapper,
-        model_id: bytes,
-        rounds: int,
-        closes_loop: bool,
-        trials: bool,
+        measure: bool = False,
+        reconstruct: bool = False,
+        trials: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        self._coder = coder
+        self._plan = plan
+        self._model = plan.model
         self._picture = picture
         self.grid = grid
         self._mapper = mapper
-        self._model_id = model_id
-        self._rounds = rounds
-        self._closes_loop = closes_loop
-        self._restores = closes_loop and coder.kernels > 0
-        self._keeps = (trials or self._rounds > 0) and grid.whole.area <= KEPT_PIXELS
+        self._measure = measure
+        self._reconstruct = reconstruct
+        self._keeps_features = (trials or plan.rounds > 0) and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
-        self._features: dict[int, Tensor] = {}
+        self._features: dict[int, Features] = {}
         self._alpha: dict[int, bytes] = {}
 
     @property
-    def tries(self) -> bool:
+    def does_more(self) -> bool:
         """Whether more is done than to round."""
-        return self._rounds > 0 or self._closes_loop
+        return self._plan.does_more
 
-    def estimate(self, level: int, wanted: Wanted) -> Estimate:
-        """What the file of a level would be by rounding alone, with all weights that a filter may
-        have, but not for what it would show; the symbols' costs are exact."""
-        done = self._pass(level, 0, wanted, coded=False)
+    def estimate(self, level: int, measure: bool = False) -> Estimate:
+        """What the file of a level would be by rounding alone.
+
+        The symbols' costs are exact; the restoration filter counts with all weights that it may
+        have, but not for what it does to the error.
+        """
+        done = self._code(level, Round(self._model), _Steps(None, 0), measure, writes=False)
         streams = done.bits / 8 + STREAM_BYTES * len(self.grid)
-        streams += (1 + self._coder.kernels) * self._restores
-        return Estimate(len(self._file(level, done)) + streams, done.psnr)
+        streams += (1 + self._model.kernels) * self._plan.restores
+        error = self._measured(done, reconstruct=False).error if measure else math.nan
+        return Estimate(len(self._file(done)) + streams, self._psnr(error))
 
-    def encode(self, level: int, wanted: Wanted, refined: bool = True) -> Encoded:
+    def encode(self, level: int, effort: bool = True) -> Encoded:
         """Code at one level.
 
         Args:
             level: position on the ladder of lambdas in units of 2^-12.
-            wanted: what else to find.
-            refined: whether to do more than to round, if this encoder does at all. What a search
-                finds never has a greater true cost than what it started from. It compares that
-                itself where a tile is the whole picture; elsewhere it does not know what becomes of
-                the tiles around, and both are measured, but for models for MS-SSIM: with these a
-                tile is compared as if those around were not rounded, and that of the picture is not
-                known to be less.
+            effort: whether to do more than to round, if the plan does at all. A search never ends
+                with a greater cost of the whole picture than it started from, but with MS-SSIM
+                and several tiles.
         """
-        rounds = self._rounds if refined else 0
-        if rounds:
-            best = self._refined(level, wanted, rounds)
-        elif refined and self._closes_loop:
-            best = self._restored(level, self._pass(level, 0, Wanted(), closed=True), wanted)
+        if effort and self._plan.rounds:
+            done = self._searched(level)
         else:
-            best = self._pass(level, 0, wanted)
+            method = self._plan.base if effort else Round(self._model)
+            steps = _Steps(self._progress, len(self.grid))
+            done = self._code(level, method, steps, self._measure or self._reconstruct)
+        if self._measure or self._reconstruct:
+            done = self._measured(done, self._reconstruct)
         return Encoded(
-            self._file(level, best),
-            self._header(level, best.restoration),
-            best.bits,
-            best.psnr,
-            best.image,
+            self._file(done),
+            self._header(done),
+            done.bits,
+            self._psnr(done.error),
+            done.reconstruction,
         )
 
-    def _refined(self, level: int, wanted: Wanted, rounds: int) -> _Pass:
-        """After a search, for what the filter of the rounded latents will make of its symbols."""
-        restores = self._restores
-        judged = len(self.grid) == 1 or not self._coder.by_error
-        compared = wanted if judged else Wanted(psnr=True, image=wanted.image)
-        rounded: _Pass | None = None
-        if restores or not judged:
-            seen = Wanted() if judged else compared
-            after = len(self.grid) * (rounds + 1)
-            closed = self._closes_loop
-            first = self._pass(level, 0, Wanted() if closed else seen, closed, others=(0, after))
-            rounded = self._restored(level, first, seen)
-        weights = rounded.restoration if rounded else ()
-        before = len(self.grid) if rounded else 0
-        found = self._pass(
-            level, rounds, compared, restores, restoration=weights, others=(before, 0)
-        )
-        found = self._restored(level, found, compared)
-        if judged or rounded is None:
+    def _searched(self, level: int) -> _Candidate:
+        """After a search, with the filter of the rounded latents in place."""
+        plan, count = self._plan, len(self.grid)
+        compares = plan.compares(self.grid)
+        keeps = plan.keeps(self.grid) or self._measure or self._reconstruct
+        start = None
+        before = count if plan.restores or compares else 0
+        steps = _Steps(self._progress, before + count * (plan.rounds + 1))
+        if before:
+            start = self._code(level, plan.base, steps, compares)
+        restoration = start.restoration if start else ()
+        found = self._code(level, plan.search(restoration), steps.after(before), keeps)
+        if plan.restores:
+            found = self._with_filter(found, restoration)
+        if not (compares and start):
             return found
-        weight = self._coder.error_weight(level)
-        return min((rounded, found), key=lambda done: done.bits + weight * done.error)
+        weight = self._model.error_weight(level)
+        both = (self._measured(one, self._reconstruct) for one in (start, found))
+        return min(both, key=lambda one: one.bits + weight * one.error)
 
-    def _restored(self, level: int, done: _Pass, wanted: Wanted) -> _Pass:
-        """The same with the restoration filter that it asks for, if it does, and measured."""
-        restoration = done.fit.solve(self._coder.error_weight(level)) if done.fit else ()
-        measured = done.image is not None if wanted.image else math.isfinite(done.error)
-        if not restoration and measured:
-            return done
-        bits = done.bits + 8 * self._header(level, restoration).restoration_bytes
-        done = replace(done, restoration=restoration, bits=bits, error=math.nan, image=None)
-        if not (wanted.psnr or wanted.image):
-            return done
-        image = self._blank(level) if wanted.image else None
-
-        def latents(number: int) -> NDArray[np.float32]:
-            if done.y_hat is not None:
-                return done.y_hat
-            return self._coder.decode(done.tiles[number], self.grid.box(number), level)
-
-        error, samples = self._measure(level, latents, image, restoration)
-        return replace(done, error=error, samples=samples, image=image)
-
-    def _pass(
-        self,
-        level: int,
-        rounds: int,
-        wanted: Wanted,
-        closed: bool = False,
-        coded: bool = True,
-        restoration: tuple[int, ...] = (),
-        others: tuple[int, int] = (0, 0),
-    ) -> _Pass:
-        """All tiles at one level, after so many rounds of search.
+    def _code(
+        self, level: int, method: Method, steps: _Steps, keeps: bool, writes: bool = True
+    ) -> _Candidate:
+        """All tiles by one method, with the restoration filter that their fits ask for.
 
         Args:
             level: in units of 2^-12.
-            rounds: of the search, at most.
-            wanted: what to find, without a restoration filter; nothing if the loop is closed and
-                there is no search.
-            closed: whether to look at what will be shown: for latents that make up for rounding,
-                without a search, and to find what a restoration filter can be solved for from.
-            coded: whether to write the streams.
-            restoration: weights of the filter that the search shall reckon with.
-            others: steps of progress before this pass and after it.
+            method: chooses the symbols.
+            steps: told of the progress.
+            keeps: whether the latents are needed again.
+            writes: whether to write the streams.
         """
-        y_hat: NDArray[np.float32] | None = None
+        coder, visible = self._model.coder, self._visible
+
+        def code(number: int) -> None:
+            box = self.grid.box(number)
+            tile = SourceTile(
+                self._model,
+                self._picture,
+                box,
+                self._features_of(number),
+                visible,
+                lambda done: steps.report(number, done),
+            )
+            coded = method.code(tile, level)
+            rounded = coded.rounded
+            tiles[number] = Tile(b"", 0, self._alpha_of(number))
+            if writes:
+                stream = coder.write(rounded)  # type: ignore[arg-type]
+                tiles[number] = Tile(stream, rounded.checksum, tiles[number].alpha)
+            bits[number] = rounded.bits
+            if coded.fit:
+                fits[number] = coded.fit
+            if keeps:
+                latents[number] = rounded.y_hat
+            errors[number] = coded.error
+            steps.report(number, method.rounds + 1)
+
         tiles: dict[int, Tile] = {}
         bits: dict[int, float] = {}
-        errors: dict[int, float] = {}
         fits: dict[int, LeastSquares] = {}
-        finished = dict.fromkeys(range(len(self.grid)), 0)
+        latents: dict[int, NDArray[np.float32]] = {}
+        errors: dict[int, float] = {}
+        for _ in self._mapper(code, range(len(self.grid))):
+            pass
+        order = range(len(self.grid))
+        ordered = tuple(tiles[number] for number in order)
+        total = sum(bits[number] for number in order)
+        # That of a tile among others is not known: what lies around it was rounded too.
+        error = errors[0] if len(order) == 1 else math.nan
+        done = _Candidate(level, ordered, total, latents, error=error)
+        if not fits:
+            return done
+        fit = self._empty_fit()
+        for number in sorted(fits):
+            fit.merge(fits[number])
+        return self._filtered(done, fit)
 
-        def report(number: int, count: int) -> None:
-            finished[number] = count
-            if self._progress:
-                before, after = others
-                total = before + len(finished) * (rounds + 1) + after
-                self._progress(before + sum(finished.values()), total)
+    def _empty_fit(self) -> LeastSquares:
+        fit = self._model.least_squares(self._picture, self._visible)
+        assert fit is not None
+        return fit
 
-        def code(number: int) -> NDArray[np.float32]:
-            features = self._features_of(number)
-            box = self.grid.box(number)
-            rounded: Rounded
-            if rounds:
-                found = self._coder.refine(
-                    self._picture,
-                    box,
-                    features,
-                    level,
-                    rounds,
-                    restoration,
-                    lambda n: report(number, n),
-                )
-                rounded, errors[number] = found.rounded, found.error
-            elif closed:
-                rounded, part = self._coder.closed_loop(
-                    self._picture, box, features, level, self._visible
-                )
-                if part:
-                    fits[number] = part
-            else:
-                latents = self._coder.latents(self._picture, box, features, level)
-                rounded = self._coder.round(latents, level)
-            stream, checksum = self._coder.write(rounded) if coded else (b"", 0)
-            tiles[number] = Tile(stream, checksum, self._alpha_of(number))
-            bits[number] = rounded.bits
-            report(number, rounds + 1)
-            if len(self.grid) == 1:
-                nonlocal y_hat
-                y_hat = rounded.y_hat
-            return rounded.y_hat
+    def _with_filter(self, done: _Candidate, assumed: tuple[int, ...]) -> _Candidate:
+        """With the restoration filter that suits its reconstruction best.
 
-        image = self._blank(level) if wanted.image else None
-        fit: LeastSquares | None = None
-        if closed and self._coder.restoration:
-            fit = LeastSquares(*self._coder.restoration, self._visible, self._picture.grey)
-        error, samples = math.nan, 1
-        known = rounds and len(self.grid) == 1 and self._coder.by_error
-        if wanted.psnr and known and not (wanted.image or fit):
-            code(0)
-            error, samples = errors[0], COLOURS * self._visible
-        elif wanted.psnr or wanted.image:
-            error, samples = self._measure(level, code, image, fit=fit)
-        elif fit and rounds:
-            for _, shown, original, alpha in self._shown(level, code):
-                fit.add(shown, original, alpha)
-        else:
-            for _ in self._mapper(code, range(len(self.grid))):
-                pass
-        if fit:
-            for _, part in sorted(fits.items()):
-                fit.merge(part)
-        ordered = [tiles[number] for number in range(len(self.grid))]
-        return _Pass(ordered, sum(bits.values()), error, samples, image, y_hat, fit=fit)
+        Args:
+            done: without a filter, but for one that the search assumed.
+            assumed: weights of that filter, which the error is of.
+        """
+        fit = self._empty_fit()
+        for _, samples, original, alpha in self._windows(done):
+            fit.add(samples, original, alpha)
+        filtered = self._filtered(done, fit)
+        known = filtered.restoration == assumed
+        return replace(filtered, error=done.error if known else math.nan)
 
-    def _blank(self, level: int) -> Image.Image:
-        """What `_measure` may fill with what the decoder will show."""
-        return Image.new(self._header(level).mode, self._picture.image.size)
+    def _filtered(self, done: _Candidate, fit: LeastSquares) -> _Candidate:
+        """With the restoration filter of a fit, whose error is not known."""
+        restoration = fit.solve(self._model.error_weight(done.level))
+        done = replace(done, restoration=restoration, error=math.nan)
+        return replace(done, bits=done.bits + 8 * self._header(done).restoration_bytes)
+
+    def _measured(self, done: _Candidate, reconstruct: bool) -> _Candidate:
+        """With the error of its reconstruction, and that itself if it is asked for."""
+        if not math.isnan(done.error) and (done.reconstruction or not reconstruct):
+            return done
+        image = None
+        if reconstruct:
+            image = Image.new(self._header(done).mode, self._picture.image.size)
+        error = 0.0
+        for box, samples, original, alpha in self._windows(done, done.restoration):
+            decoded = to_image(samples, self._picture.grey)
+            error += squared_error(original, np.asarray(decoded.convert("RGB")), alpha)[0]
+            if image:
+                image.paste(to_image(samples, self._picture.grey, alpha), (box.left, box.top))
+        return replace(done, error=error, reconstruction=image)
+
+    def _windows(
+        self, done: _Candidate, restoration: tuple[int, ...] = ()
+    ) -> Iterator[tuple[Box, NDArray[np.float32], Samples, Plane | None]]:
+        """Windows of the reconstruction beside those of the picture."""
+        engine = self._model.engine
+        for box, samples in windows(
+            self.grid,
+            self.grid.whole,
+            engine.synthesis_halo,
+            done.latents.__getitem__,
+            lambda y_hat: engine.synthesise(y_hat, done.level, restoration),
+            self._mapper,
+        ):
+            yield box, samples, *self._picture.crop(box)
 
     @cached_property
     def _visible(self) -> int:
         """Number of visible pixels."""
         return self._picture.count_visible()
 
-    def _measure(
-        self,
-        level: int,
-        latents: Callable[[int], NDArray[np.float32]],
-        shown: Image.Image | None,
-        restoration: tuple[int, ...] = (),
-        fit: LeastSquares | None = None,
-    ) -> tuple[float, int]:
-        """Squared error of what the decoder will show, and over how many samples.
+    def _psnr(self, error: float) -> float:
+        return psnr_of(error, COLOURS * self._visible)
 
-        Args:
-            level: in units of 2^-12.
-            latents: y^ of a tile by its number.
-            shown: to be filled with it, if that is wanted.
-            restoration: weights of the filter.
-            fit: to be told of it, if that is wanted.
-        """
-        error, count = 0.0, 0
-        for box, samples, original, alpha in self._shown(level, latents, restoration):
-            if fit:
-                fit.add(samples, original, alpha)
-            decoded = to_image(samples, self._picture.grey)
-            part = squared_error(original, np.asarray(decoded.convert("RGB")), alpha)
-            error, count = error + part[0], count + part[1]
-            if shown:
-                shown.paste(to_image(samples, self._picture.grey, alpha), (box.left, box.top))
-        return error, count
+    def _file(self, done: _Candidate) -> bytes:
+        return write(self._header(done), done.tiles, self.grid.side, self._picture.metadata)
 
-    def _shown(
-        self,
-        level: int,
-        latents: Callable[[int], NDArray[np.float32]],
-        restoration: tuple[int, ...] = (),
-    ) -> Iterator[tuple[Box, NDArray[np.float32], Samples, Plane | None]]:
-        """Windows of what the decoder will show, as for `_measure`, beside the picture's."""
-        for box, samples in windows(
-            self.grid,
-            self.grid.whole,
-            self._coder.synthesis_halo,
-            latents,
-            lambda y_hat: self._coder.synthesise(y_hat, level, restoration),
-            self._mapper,
-        ):
-            yield box, samples, *self._picture.crop(box)
-
-    def _file(self, level: int, done: _Pass) -> bytes:
-        header = self._header(level, done.restoration)
-        return write(header, done.tiles, self.grid.side, self._picture.metadata)
-
-    def _header(self, level: int, restoration: tuple[int, ...] = ()) -> Header:
+    def _header(self, done: _Candidate) -> Header:
         picture = self._picture
         return Header(
-            picture.width,
-            picture.height,
-            picture.grey,
-            level,
-            self._model_id,
-            picture.alpha,
-            self._coder.to_centres,
-            restoration,
+            width=picture.width,
+            height=picture.height,
+            grey=picture.grey,
+            level=done.level,
+            model_id=self._model.id,
+            alpha=picture.alpha,
+            vq=self._model.config.rounding == "vq",
+            restoration=done.restoration,
         )
 
-    def _features_of(self, number: int) -> Tensor:
+    def _features_of(self, number: int) -> Features:
         if number in self._features:
             return self._features[number]
-        features = self._coder.features(self._picture, self.grid.box(number))
-        if self._keeps:
+        features = window_features(self._model.engine, self._picture, self.grid.box(number))
+        if self._keeps_features:
             self._features[number] = features
         return features
 
@@ -396,3 +385,29 @@ class PictureEncoder:
             _, plane = self._picture.crop(self.grid.box(number))
             self._alpha[number] = b"" if plane is None else encode_alpha(plane)
         return self._alpha[number]
+
+
+class _Steps:
+    """Progress of one method over the tiles of a picture.
+
+    Args:
+        progress: told (steps done, steps in all).
+        total: steps in all.
+        before: steps that were done before.
+    """
+
+    def __init__(self, progress: Progress | None, total: int, before: int = 0) -> None:
+        self._progress = progress
+        self._total = total
+        self._before = before
+        self._done: dict[int, int] = {}
+
+    def after(self, steps: int) -> _Steps:
+        """That of the next method, once so many steps are done."""
+        return _Steps(self._progress, self._total, self._before + steps)
+
+    def report(self, number: int, done: int) -> None:
+        """Of one tile: steps done so far."""
+        self._done[number] = done
+        if self._progress:
+            self._progress(self._before + sum(list(self._done.values())), self._total)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from codec.encoder.options import EncoderOptions
-from codec.encoder.picture import Encoded, PictureEncoder, Wanted
+from codec.encoder.picture import Encoded, PictureEncoder
 from codec.encoder.rate_search import Search
 from codec.errors import InputError
 from codec.weights.config import LEVEL_BITS, ModelConfig
@@ -55,10 +55,13 @@ class _Target:
         return self.sign * (self.value - self.measure(encoded))
 
 
-def meet(
-    encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig, wanted: Wanted
-) -> Encoded:
+def meet(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) -> Encoded:
     """The file that the options ask for; a target takes some trials.
+
+    Args:
+        encoder: of the picture; measures the PSNR if that is the target.
+        options: quality, lambda or a target.
+        config: of the model.
 
     Raises:
         InputError: the model cannot meet the target, or a value is out of its range.
@@ -68,7 +71,7 @@ def meet(
     if options.target_bpp is not None:
         size = math.floor(min(options.target_bpp * encoder.grid.whole.area / 8, LARGEST_SIZE))
     if size is not None:
-        encoded = _closest(encoder, _size_target(encoder, size), levels, wanted)
+        encoded = _closest(encoder, _size_target(encoder, size), levels)
         if len(encoded.data) > size:
             least = len(encoded.data)
             raise InputError(
@@ -76,13 +79,12 @@ def meet(
             )
         return encoded
     if psnr is not None:
-        wanted = Wanted(psnr=True, image=wanted.image)
-        encoded = _closest(encoder, _psnr_target(encoder, psnr), levels, wanted)
+        encoded = _closest(encoder, _psnr_target(encoder, psnr), levels)
         if encoded.psnr < psnr:
             most = encoded.psnr
             raise InputError(f"no file of {psnr} dB found; of those tried the best has {most:.2f}")
         return encoded
-    return encoder.encode(options.level(config), wanted)
+    return encoder.encode(options.level(config))
 
 
 def _size_target(encoder: PictureEncoder, size: int) -> _Target:
@@ -91,7 +93,7 @@ def _size_target(encoder: PictureEncoder, size: int) -> _Target:
         sign=1,
         tolerance=SIZE_TOLERANCE,
         span=DECADES_OF_BYTES * math.log(10),
-        expect=cache(lambda level: math.log(encoder.estimate(level, Wanted()).size)),
+        expect=cache(lambda level: math.log(encoder.estimate(level).size)),
         measure=lambda encoded: math.log(len(encoded.data)),
     )
 
@@ -102,27 +104,25 @@ def _psnr_target(encoder: PictureEncoder, psnr: float) -> _Target:
         sign=-1,
         tolerance=PSNR_TOLERANCE,
         span=SPAN_OF_PSNR,
-        expect=cache(lambda level: min(encoder.estimate(level, Wanted(psnr=True)).psnr, FLAWLESS)),
+        expect=cache(lambda level: min(encoder.estimate(level, measure=True).psnr, FLAWLESS)),
         measure=lambda encoded: min(encoded.psnr, FLAWLESS),
     )
 
 
-def _closest(encoder: PictureEncoder, target: _Target, levels: range, wanted: Wanted) -> Encoded:
+def _closest(encoder: PictureEncoder, target: _Target, levels: range) -> Encoded:
     """The file that comes closest from the right side; if none does, the one that comes closest
     from the other side, at the end of the ladder or, as of flat pictures, at one of its anchors."""
-    for refined in (True, False) if encoder.tries else (False,):
-        best = _try(encoder, target, levels, wanted, refined)
+    for effort in (True, False) if encoder.does_more else (False,):
+        best = _try(encoder, target, levels, effort)
         if best:
             return best
     anchors = levels[:: max(1, (1 << LEVEL_BITS) // levels.step)]
     last = min(anchors, key=lambda level: target.sign * target.expect(level))
-    ways = (False, True) if encoder.tries else (False,)
-    return max((encoder.encode(last, wanted, refined) for refined in ways), key=target.gap)
+    ways = (False, True) if encoder.does_more else (False,)
+    return max((encoder.encode(last, effort) for effort in ways), key=target.gap)
 
 
-def _try(
-    encoder: PictureEncoder, target: _Target, levels: range, wanted: Wanted, refined: bool
-) -> Encoded | None:
+def _try(encoder: PictureEncoder, target: _Target, levels: range, effort: bool) -> Encoded | None:
     """The closest of some files on the right side, with what the effort allows or without."""
 
     def trial(number: int) -> tuple[int, float]:
@@ -140,7 +140,7 @@ def _try(
         number = _between(tried, number, target.sign)
         if number in tried:
             break
-        encoded = encoder.encode(levels[number], wanted, refined)
+        encoded = encoder.encode(levels[number], effort)
         gap = target.gap(encoded)
         tried[number] = gap >= 0
         if gap >= 0 and (best is None or gap < target.gap(best)):

@@ -9,82 +9,38 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.engine.base import Scene, Slopes
 from codec.engine.torch import TorchEngine
-from codec.limits import SEARCH_PIXELS
 from codec.tiles import LATENT_STRIDE, Box
 
-STRIP_PIXELS = SEARCH_PIXELS
-"""Of the tile that go through g_s at once, with what they depend on around them."""
 SEED = 1
 """Of the noise, so that the same picture gives the same file."""
 
 
-@dataclass(frozen=True)
-class Original:
-    """What is to be shown."""
-
-    samples: NDArray[np.uint8]
-    """[h, w, 3]."""
-    visible: NDArray[np.bool_] | None
-    """[h, w], where an error counts; None for everywhere."""
-    grey: bool
-    """Whether the mean of the three colours is shown in place of each."""
-
-
-@dataclass(frozen=True)
-class Slopes:
-    """First and second derivatives of the distortion, [M, H, W] each."""
-
-    gradient: NDArray[np.float32]
-    curvature: NDArray[np.float32] | None
-    """An unbiased estimate of the diagonal of the Hessian, from one sample of noise, if one was
-    drawn."""
-    places: NDArray[np.float32] | None = None
-    """How many times as great the curvature is at each place as at the picture's mean place, if
-    that was asked for where no sample tells it, [H, W]."""
-
-    def times(self, weight: float) -> Slopes:
-        """Those of the distortion times a weight."""
-        curvature = None if self.curvature is None else self.curvature * weight
-        return Slopes(self.gradient * weight, curvature, self.places)
-
-
-class Distortion(ABC):
-    """Of what is shown, as a function of the latents of a tile.
+class TileDistortion(ABC):
+    """Distortion of a tile's reconstruction, strip by strip; see `codec.engine.base.Distortion`.
 
     Args:
-        engine: that will show the latents.
+        engine: that reconstructs the tile.
+        scene: the tile; latents inside of it are not read.
         level: in units of 2^-12.
-        original: of the tile.
-        surroundings: latents of a window around the tile, [M, rows, columns], float32; those of
-            the tile itself are not read.
-        inner: the tile's latents in the window.
-        halo: latents around a strip that its samples depend on.
         restoration: weights of the restoration filter.
     """
 
     def __init__(
-        self,
-        engine: TorchEngine,
-        level: int,
-        original: Original,
-        surroundings: NDArray[np.float32],
-        inner: Box,
-        halo: int,
-        restoration: Sequence[int] = (),
+        self, engine: TorchEngine, scene: Scene, level: int, restoration: Sequence[int] = ()
     ) -> None:
+        original = scene.original
         self._engine = engine
         self._level = level
-        self._window = engine.tensor(surroundings)
-        self._inner = inner
-        self._halo = halo
+        self._window = engine.tensor(scene.surroundings)
+        self._inner = scene.inner
         self._restoration = restoration
         samples = original.samples[:, :, :1] if original.grey else original.samples
         planes = np.ascontiguousarray(samples.transpose(2, 0, 1))
@@ -115,7 +71,7 @@ class Distortion(ABC):
     def _strips(self) -> Iterator[Box]:
         """Pixels of the tile in strips across its longer side, of about the same size."""
         height, width = self._original.shape[1:]
-        count = -(-height * width // STRIP_PIXELS)
+        count = -(-height * width // self._engine.strip_pixels)
         side = -(-max(height, width) // count)
         side = -(-side // LATENT_STRIDE) * LATENT_STRIDE
         for start in range(0, max(height, width), side):
@@ -135,7 +91,11 @@ class Distortion(ABC):
             window = window.clone()
             window[:, rows, columns] = latents
         corner = Box(-inner.left, -inner.top, 0, 0)
-        source = strip.shrunk(LATENT_STRIDE).relative_to(corner).grown(self._halo, within=whole)
+        source = (
+            strip.shrunk(LATENT_STRIDE)
+            .relative_to(corner)
+            .grown(self._engine.synthesis_halo, within=whole)
+        )
         rows, columns = source.slices
         shown = self._engine.show(window[:, rows, columns], self._level, self._restoration)
         top = (inner.top - source.top) * LATENT_STRIDE + strip.top
@@ -146,7 +106,7 @@ class Distortion(ABC):
         return (shown * 255).clamp(0, 255)
 
 
-class SquaredError(Distortion):
+class SquaredError(TileDistortion):
     """Sum of squared differences of 8-bit samples, of three colours."""
 
     def error(self, y_hat: NDArray[np.float32]) -> float:

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.engine.gradients import Distortion, Slopes
+from codec.engine.base import Slopes
+from codec.engine.gradients import TileDistortion
 from codec.model.objective import distortion_bits
 from codec.tiles import LATENT_STRIDE
 
@@ -26,7 +27,7 @@ PLACE_RANGE = 0.2, 8.0
 """How much a place's curvature may differ from the mean."""
 
 
-class Dissimilarity(Distortion):
+class Dissimilarity(TileDistortion):
     """What models for MS-SSIM minimise, times the pixels; see `codec.model.objective`.
 
     Of tiles with sides of at least `MS_SSIM_SIDE`. What is invisible counts as shown without error.

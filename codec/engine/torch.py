@@ -1,13 +1,12 @@
-"""Transforms on torch: the inexact part of the codec, which may run anywhere.
-
-Nothing here reaches the range decoder: a different backend moves reconstructed samples by
-at most a grey level, never a symbol.
-"""
+"""The engine on torch: any device, float32 or bfloat16, with derivatives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,35 +14,48 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from codec.engine.base import Distortion, Precision, Scene
+from codec.engine.receptive_field import analysis_halo, synthesis_halo
 from codec.errors import InputError, WeightsError
+from codec.limits import STRIP_PIXELS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.restoration import Kernels, restore
-from codec.model.transforms import MIDDLE_GREY, LowResAnalysis, build_transforms
-from codec.weights.config import LEVEL_BITS
+from codec.model.transforms import LowResAnalysis, build_transforms
+from codec.weights.config import LEVEL_BITS, MIDDLE_GREY
 from codec.weights.file import Weights
 
-Precision = Literal["float32", "bfloat16"]
 MISFIT = "the transforms' tensors do not fit the configuration"
 
 
 class TorchEngine:
-    """g_a, h_a and g_s of one model; g_a and g_s alone if it rounds to centres.
+    """An `Engine` on torch; of a model that rounds to centres it has no h_a.
 
     Args:
         weights: a verified model.
         device: where to run, such as "cpu" or "cuda".
         precision: of the convolutions; bfloat16 is faster where the hardware has it and
             may move samples by more than one grey level.
+        strip_pixels: that go through the synthesis at once where a tile may be cut into strips.
 
     Raises:
         InputError: the device does not exist here.
         WeightsError: tensors do not fit the configuration.
     """
 
+    differentiable = True
+
     def __init__(
-        self, weights: Weights, device: str = "cpu", precision: Precision = "float32"
+        self,
+        weights: Weights,
+        device: str = "cpu",
+        precision: Precision = "float32",
+        strip_pixels: int = STRIP_PIXELS,
     ) -> None:
+        self.strip_pixels = strip_pixels
+        self._config = weights.config
+        self.analysis_halo = analysis_halo(weights.config)
+        self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
         self._device = _usable(device)
         self._precision = precision
         _check_claims(weights)
@@ -69,6 +81,15 @@ class TorchEngine:
         self._kernels: Kernels | None = None
         if weights.restoration:
             self._kernels = Kernels(*map(self.tensor, weights.restoration))
+
+    @property
+    def threads(self) -> int:
+        return torch.get_num_threads()
+
+    @contextmanager
+    def sharing(self, count: int) -> Iterator[Callable[[], None]]:
+        with _THREADS.shared(count) as begin:
+            yield begin
 
     def analyse(
         self, samples: NDArray[np.uint8], level: int
@@ -146,6 +167,13 @@ class TorchEngine:
         shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
         return self._restored(shown, restoration)
 
+    def distortion(self, scene: Scene, level: int, restoration: Sequence[int] = ()) -> Distortion:
+        from codec.engine.gradients import SquaredError  # loaded by a search alone
+        from codec.engine.ms_ssim_gradients import Dissimilarity
+
+        kind = SquaredError if self._config.distortion == "mse" else Dissimilarity
+        return kind(self, scene, level, restoration)
+
     def restore(
         self, shown: NDArray[np.float32], restoration: Sequence[int]
     ) -> NDArray[np.float32]:
@@ -173,6 +201,37 @@ class TorchEngine:
         return torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bfloat16"
         )
+
+
+class _ThreadSharing:
+    """Splits torch's threads among callers that run at once.
+
+    torch has one number of threads for the process, which new threads take over, and one for each
+    thread that has used it. A caller that lowers the first must not be mistaken for the user's wish
+    by another, so it is read only while nobody shares.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sharing = 0
+        self._threads = 1
+
+    @contextmanager
+    def shared(self, count: int) -> Iterator[Callable[[], None]]:
+        with self._lock:
+            if not self._sharing:
+                self._threads = torch.get_num_threads()
+            self._sharing += 1
+            share = max(1, self._threads // count)
+        try:
+            yield partial(torch.set_num_threads, share)
+        finally:
+            with self._lock:
+                self._sharing -= 1
+                torch.set_num_threads(self._threads)
+
+
+_THREADS = _ThreadSharing()
 
 
 def _check_claims(weights: Weights) -> None:

@@ -48,7 +48,14 @@ class IndexCoder:
         self._codebook = weights.codebook
         self._weighs = weights.config.assignment == "rate-weighted"
 
-    def encode(self, y: NDArray[np.floating], z: NDArray[np.floating], level: int) -> CodedIndices:
+    def round(
+        self,
+        y: NDArray[np.floating],
+        z: NDArray[np.floating],
+        level: int,
+        rule: object = None,
+        same_z: object = None,
+    ) -> CodedIndices:
         """Choose and code the indices of levels 0 .. `level` / 2^12.
 
         Args:
@@ -90,8 +97,11 @@ class IndexCoder:
             tuple(level_bits),
         )
 
-    def decode(
-        self, stream: bytes, height: int, width: int, level: int, shown: int | None = None
+    def write(self, rounded: CodedIndices) -> bytes:
+        return rounded.stream
+
+    def read(
+        self, stream: bytes, height: int, width: int, level: int, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size; the whole stream, whatever is shown of it.
 
@@ -115,7 +125,7 @@ class IndexCoder:
                 indices = decoder.decode_each(frequencies)
                 checksum.add(indices)
                 walk.tell(number, part, indices)
-                if number < (count if shown is None else shown):
+                if number < (count if levels is None else levels):
                     y_hat[part] += self._codebook.look_up(indices, number, part.group)
         decoder.finish()
         return self._ungroup(y_hat, grid), checksum.value

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.dead_zone import DeadZone
 from codec.entropy.checksum import SymbolChecksum
 from codec.entropy.dyadic import UNIT, Exact
 from codec.entropy.exact_prior import LatentGrid, Prediction
@@ -45,6 +45,18 @@ class Symbols:
 
 Choose = Callable[[Prediction], Symbols]
 """Symbols of a pass from their prediction: rounded by the encoder, read by the decoder."""
+
+
+class RoundingRule(Protocol):
+    """Symbols of residuals [M/P, n] with tables [M/P, n]; `spread` takes values [M] of the
+    channels to the latents of this pass."""
+
+    def __call__(
+        self,
+        residual: NDArray[np.float64],
+        table: Table,
+        spread: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    ) -> NDArray[np.int32]: ...
 
 
 @dataclass(frozen=True)
@@ -93,29 +105,6 @@ class RoundedLatents:
         return (by_hyper / share)[rows[:, None], columns]
 
 
-@dataclass(frozen=True)
-class CodedLatents:
-    """What the encoder made of a picture's latents."""
-
-    stream: bytes
-    rounded: RoundedLatents
-
-    @property
-    def checksum(self) -> int:
-        """CRC-32 of all symbols in coding order, as little-endian int16."""
-        return self.rounded.checksum
-
-    @property
-    def y_hat(self) -> NDArray[np.float32]:
-        """What the decoder will see, [M, H, W]."""
-        return self.rounded.y_hat
-
-    @property
-    def bits(self) -> float:
-        """-log2 P of all symbols by the integer tables."""
-        return self.rounded.bits
-
-
 class LatentCoder:
     """Codes the latents of one model; keeps the coder's tables between pictures."""
 
@@ -125,16 +114,6 @@ class LatentCoder:
     @cached_property
     def _y_coder(self) -> CoderTables:
         return CoderTables(self._weights.y_tables)
-
-    @cached_property
-    def _dead_zone(self) -> DeadZone | None:
-        curvature = self._weights.curvature
-        return None if curvature is None else DeadZone(self._weights.y_tables, curvature)
-
-    def curvature(self, level: int) -> NDArray[np.float64] | None:
-        """Half the mean second derivative of the weighted distortion along each channel of y, in
-        bits, [M]; None if the model does not say."""
-        return None if self._dead_zone is None else self._dead_zone.curvature(level)
 
     @cached_property
     def _z_coder(self) -> CoderTables:
@@ -154,16 +133,12 @@ class LatentCoder:
             return np.broadcast_to(channels, (len(z), len(places.rows)))
         return numbers[nearest_anchor(level), contexts(z, places), channels].astype(np.intp)
 
-    def encode(self, y: NDArray[np.floating], z: NDArray[np.floating], level: int) -> CodedLatents:
-        """`round` and `write`."""
-        return self.write(self.round(y, z, level))
-
     def round(
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
         level: int,
-        dead_zone: bool = True,
+        rule: RoundingRule | None = None,
         same_z: RoundedLatents | None = None,
     ) -> RoundedLatents:
         """Round, so that the exact cost is known before anything is coded.
@@ -172,11 +147,10 @@ class LatentCoder:
             y: latents after the gain, [M, H, W].
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)].
             level: position on the ladder of lambdas in units of 2^-12.
-            dead_zone: False for the nearest integers everywhere, as for a model without curvature.
+            rule: gives the symbols of residuals; None for the nearest integers.
             same_z: what was rounded before with this `z` at this level, which saves time.
         """
         grid = self._grid(*y.shape[1:])
-        zone = self._dead_zone if dead_zone else None
 
         def clamped(values: NDArray[np.int32], table: Table, tables: FrequencyTables) -> Symbols:
             return Symbols(tables.clamp(values, table), table, tables)
@@ -184,11 +158,14 @@ class LatentCoder:
         def rounding(number: int, packed: Exact) -> Choose:
             def choose(prediction: Prediction) -> Symbols:
                 residual = prediction.residual(packed)
-                if zone is None:
+                if rule is None:
                     symbols = np.rint(residual).astype(np.int32)
                 else:
-                    widening = grid.spread(zone.widening(level), number)
-                    symbols = zone.symbols(residual, prediction.table, widening)
+
+                    def spread(channels: Exact) -> Exact:
+                        return grid.spread(channels, number)
+
+                    symbols = rule(residual, prediction.table, spread)
                 table = prediction.table.reshape(-1)
                 return clamped(symbols.reshape(-1), table, self._weights.y_tables)
 
@@ -245,7 +222,7 @@ class LatentCoder:
         y_hat = (grid.unpack(known) / UNIT).astype(np.float32)
         return RoundedLatents(grid, z, outlook, tuple(passes), y_hat)
 
-    def write(self, rounded: RoundedLatents) -> CodedLatents:
+    def write(self, rounded: RoundedLatents) -> bytes:
         """Code what `round` gave."""
         encoder, grid, group = RangeEncoder(), rounded.grid, rounded.z
         values = group.values.reshape(-1, *grid.hyper_shape)
@@ -255,9 +232,9 @@ class LatentCoder:
             encoder.encode(z.reshape(-1), table.reshape(-1), self._z_coder)
         for symbols in rounded.passes:
             encoder.encode(symbols.values, symbols.table, self._y_coder)
-        return CodedLatents(encoder.finish(), rounded)
+        return encoder.finish()
 
-    def read(self, stream: bytes, height: int, width: int, level: int) -> RoundedLatents:
+    def read_symbols(self, stream: bytes, height: int, width: int, level: int) -> RoundedLatents:
         """Decode latents of a given size.
 
         Raises:
@@ -283,9 +260,9 @@ class LatentCoder:
         decoder.finish()
         return rounded
 
-    def decode(
-        self, stream: bytes, height: int, width: int, level: int
+    def read(
+        self, stream: bytes, height: int, width: int, level: int, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """`read`, as (y^ [M, height, width], CRC-32 of the symbols)."""
-        rounded = self.read(stream, height, width, level)
+        rounded = self.read_symbols(stream, height, width, level)
         return rounded.y_hat, rounded.checksum

@@ -72,7 +72,7 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
         count += 1
         for i, coder in enumerate(coders):
             for number in range(config.anchors):
-                coded = coder.encode(y, z, number << LEVEL_BITS)
+                coded = coder.round(y, z, number << LEVEL_BITS)
                 shown = engine.synthesise(coded.y_hat, number << LEVEL_BITS)
                 quality[i, number] += psnr(samples, _to_8bit(shown, samples))
                 if i == 0:

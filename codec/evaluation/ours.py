@@ -30,17 +30,18 @@ FINEST = 0.5
 """Step of the qualities that a search for a size may choose from."""
 CODING = (
     "codec.py",
+    "decoder.py",
     "encoder",
     "engine",
     "entropy",
     "format",
     "limits.py",
+    "loaded.py",
     "model",
     "picture",
     "tiles.py",
     "weights",
     "windows.py",
-    "workers.py",
 )
 """Modules and packages that decide what a file of ours is, and how long it takes to make."""
 
@@ -71,7 +72,7 @@ class ModelCoder:
         self.finer = tuple(100 * n / steps for n in range(steps + 1)) if top else (50.0,)
 
     def encode(self, image: Image.Image, setting: float) -> bytes:
-        return self.codec.encode_only(image, setting, effort=self._effort).data
+        return self.codec.encode(image, setting, effort=self._effort).data
 
     def decode(self, data: bytes) -> Image.Image:
         return self.codec.decompress(data)
@@ -83,7 +84,7 @@ class ModelCoder:
         restoration = 8.0 * header.restoration_bytes
         container = 8.0 * (len(data) - sum(lengths)) - restoration
         if self.codec.weights.config.rounding == "vq":
-            bits = self.codec.encode_only(image, setting).bits
+            bits = self.codec.encode(image, setting).bits
             return ModelBits(0.0, (bits,), container, None, len(lengths))
         sums = [[float(g.bits.sum()) for g in rounded.groups] for rounded, _ in self._rounded(data)]
         z, *passes = map(sum, zip(*sums, strict=True))
@@ -113,7 +114,7 @@ class ModelCoder:
         """(latents, pixels) of each tile of a file."""
         for stream, box, level in self._streams(data):
             rows, columns = latent_size(box.height, box.width)
-            yield self._reader.read(stream, rows, columns, level), box
+            yield self._reader.read_symbols(stream, rows, columns, level), box
 
     @cached_property
     def _reader(self) -> LatentCoder:

@@ -21,7 +21,6 @@ from codec.model.build import Autoencoder
 from codec.model.densities import LOG_SIGMA_STEP, SIGMA_MIN
 from codec.model.hyperprior import HyperAnalysis, PriorBlock, Split
 from codec.model.transforms import (
-    MIDDLE_GREY,
     Block,
     Depthwise,
     LowResAnalysis,
@@ -31,7 +30,7 @@ from codec.model.transforms import (
 )
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.model.vector_quantizer import fit_centres, group, look_up, nearest, ungroup
-from codec.weights.config import ModelConfig
+from codec.weights.config import MIDDLE_GREY, ModelConfig
 
 P = TypeVar("P", bound=nn.Module)
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from codec.model.transforms import MIDDLE_GREY
+from codec.weights.config import MIDDLE_GREY
 
 
 class Kernels(NamedTuple):

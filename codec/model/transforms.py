@@ -22,9 +22,7 @@ from torch.nn import functional as F
 from codec.model.dct import opponent_dct_basis
 from codec.model.gdn import GDN
 from codec.model.rate import LevelScale
-from codec.weights.config import ModelConfig
-
-MIDDLE_GREY = 0.5
+from codec.weights.config import MIDDLE_GREY, ModelConfig
 
 
 class Pointwise(nn.Module):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 KINDS = ("icc", "exif", "xmp")
+EXIF_PREFIX = b"Exif\0\0"
+"""What EXIF begins with in a JPEG file, and in what Pillow gives and takes."""
 MAX_BYTES = 16 << 20
 """Of each kind; more is refused when written and damage when read."""
 
@@ -33,3 +36,16 @@ class Metadata:
             content: bytes = getattr(self, kind)
             if content:
                 yield kind, content
+
+
+def info_of(metadata: Metadata) -> dict[str, bytes]:
+    """Metadata as the `info` of a Pillow image has it; without what is not there."""
+    exif = EXIF_PREFIX + metadata.exif if metadata.exif else b""
+    info = {"icc_profile": metadata.icc, "exif": exif, "xmp": metadata.xmp}
+    return {name: content for name, content in info.items() if content}
+
+
+def metadata_of(info: Mapping[Any, Any]) -> Metadata:
+    """Inverse of `info_of`."""
+    exif = info.get("exif", b"").removeprefix(EXIF_PREFIX)
+    return Metadata(info.get("icc_profile", b""), exif, info.get("xmp", b""))

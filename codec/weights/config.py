@@ -22,6 +22,8 @@ MAX_ANCHORS = 16
 """Levels go into 16 bits of a file, in units of 2^-12."""
 LEVEL_BITS = 12
 """Positions on the ladder of lambdas are stored and interpolated in units of 2^-12."""
+MIDDLE_GREY = 0.5
+"""Sample that the transforms take for zero."""
 BEFORE: Mapping[str, Any] = {"gate_bound": 0.0, "gates16": True, "filter4": 0, "passes": 2}
 """What older files mean where it is not the default."""
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec.encoder.picture import Progress
 from codec.errors import CodecError
 from codec.evaluation.coders import Coder, match_size
 from codec.evaluation.measuring import Plan
 from codec.evaluation.metrics import ms_ssim, psnr
 from codec.evaluation.results import Evaluation
 from codec.evaluation.subjects import read_subject
+from codec.windows import Progress
 
 BitMap = Callable[[bytes], NDArray[np.float64] | None]
 GALLERY_BPP = 0.3

@@ -11,14 +11,16 @@ import torch
 from PIL import Image
 
 from codec.codec import Codec
-from codec.encoder.tile_coder import Latents, TileCoder, analysis_halo, synthesis_halo
+from codec.encoder.model import EncoderModel
+from codec.encoder.tile import SourceTile, window_features
+from codec.engine.base import Latents
+from codec.engine.receptive_field import analysis_halo, synthesis_halo
+from codec.engine.torch import TorchEngine
 from codec.model.transforms import build_transforms
 from codec.picture.pixels import Picture, from_image
 from codec.tiles import LATENT_STRIDE, Box, Grid
 from codec.weights.config import ModelConfig
-from codec.weights.file import Weights
-from codec.windows import windows
-from codec.workers import workers
+from codec.windows import windows, workers
 from tests.conftest import DATA
 
 LEVEL = 3 << 12
@@ -31,41 +33,41 @@ def large() -> Picture:
 
 
 @pytest.fixture(scope="module", params=["tiny", "released"])
-def coder(request: pytest.FixtureRequest, tiny_weights: Weights) -> TileCoder:
-    weights = Codec().weights if request.param == "released" else tiny_weights
-    return TileCoder(weights, "cpu", "float32")
+def model(request: pytest.FixtureRequest, tiny_codec: Codec) -> EncoderModel:
+    return EncoderModel((Codec() if request.param == "released" else tiny_codec).model)
 
 
-def latents_of(coder: TileCoder, picture: Picture, grid: Grid) -> Iterator[tuple[Box, Latents]]:
-    for number in range(len(grid)):
-        box = grid.box(number)
-        yield box, coder.latents(picture, box, coder.features(picture, box), LEVEL)
+def latents_of(model: EncoderModel, picture: Picture, grid: Grid) -> Iterator[tuple[Box, Latents]]:
+    for box in grid.boxes():
+        features = window_features(model.engine, picture, box)
+        tile = SourceTile(model, picture, box, features, picture.whole.area, lambda _: None)
+        yield box, tile.latents(LEVEL)
 
 
-def test_latents_of_tiles_are_those_of_the_whole(coder: TileCoder, large: Picture) -> None:
+def test_latents_of_tiles_are_those_of_the_whole(model: EncoderModel, large: Picture) -> None:
     whole = Grid(large.height, large.width)
-    ((_, (y, z)),) = latents_of(coder, large, whole)
-    for box, (tile_y, tile_z) in latents_of(coder, large, dataclasses.replace(whole, side=256)):
+    ((_, (y, z)),) = latents_of(model, large, whole)
+    for box, (tile_y, tile_z) in latents_of(model, large, dataclasses.replace(whole, side=256)):
         rows, columns = box.shrunk(LATENT_STRIDE).slices
         assert np.abs(tile_y - y[:, rows, columns]).max() < 1e-3 * np.abs(y).max()
         rows, columns = box.shrunk(64).slices
         assert np.abs(tile_z - z[:, rows, columns]).max() < 1e-3 * np.abs(z).max()
 
 
-def test_windows_show_what_the_whole_shows(coder: TileCoder, large: Picture) -> None:
+def test_windows_show_what_the_whole_shows(model: EncoderModel, large: Picture) -> None:
     """The same latents, synthesised in one piece and in windows: at most one grey level."""
     grid = Grid(large.height, large.width)
-    ((_, latents),) = latents_of(coder, large, grid)
-    y_hat = coder.round(latents, LEVEL).y_hat
-    whole = coder.synthesise(y_hat, LEVEL)[:, : large.height, : large.width]
+    ((_, latents),) = latents_of(model, large, grid)
+    y_hat = model.coder.round(*latents, LEVEL).y_hat
+    whole = model.engine.synthesise(y_hat, LEVEL)[:, : large.height, : large.width]
     tiled = dataclasses.replace(grid, side=256)
     shown = np.full_like(whole, np.nan)
     for box, samples in windows(
         tiled,
         grid.whole,
-        coder.synthesis_halo,
+        model.engine.synthesis_halo,
         lambda number: y_hat[:, *tiled.box(number).shrunk(LATENT_STRIDE).slices],
-        lambda y: coder.synthesise(y, LEVEL),
+        lambda y: model.engine.synthesise(y, LEVEL),
         map,
     ):
         assert np.isnan(shown[:, *box.slices]).all()
@@ -111,8 +113,8 @@ def test_halos_cover_the_receptive_field(
     assert rows.max() <= 16 + synthesis_halo(config)
 
 
-def test_workers_give_results_in_order() -> None:
+def test_workers_give_results_in_order(engine: TorchEngine) -> None:
     threads = torch.get_num_threads()
-    with workers(3) as mapper:
+    with workers(engine, 3) as mapper:
         assert list(mapper(lambda n: n * n, range(50))) == [n * n for n in range(50)]
     assert torch.get_num_threads() == threads

@@ -1,0 +1,67 @@
+"""What an effort does with one tile: the interface of its methods, and the simplest of them.
+
+Round        to the nearest symbols                        `method`
+Compensate   and correct latents by the reconstruction     `compensation`
+Search       and descend on the lattice of symbols         `search`
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from codec.encoder.filter_fit import LeastSquares
+from codec.encoder.model import EncoderModel
+from codec.encoder.tile import SourceTile
+from codec.entropy.indices import CodedIndices
+from codec.entropy.latents import RoundedLatents
+from codec.tiles import Grid
+
+Rounded = RoundedLatents | CodedIndices
+
+
+@dataclass(frozen=True)
+class CodedTile:
+    """Symbols of a tile and what is known about them."""
+
+    rounded: Rounded
+    """y^ and the exact bits of the symbols."""
+    error: float = math.nan
+    """Squared error of the tile's reconstruction, if the method knows it."""
+    fit: LeastSquares | None = None
+    """The tile's part of what weights of the restoration filter are solved for from."""
+
+
+class Method(Protocol):
+    """A way to choose the symbols of a tile."""
+
+    rounds: int
+    """Rounds that it tells the progress of."""
+
+    def code(self, tile: SourceTile, level: int) -> CodedTile:
+        """Symbols of a tile.
+
+        Args:
+            tile: of the picture.
+            level: position on the ladder of lambdas in units of 2^-12.
+        """
+
+    def memory(self, grid: Grid) -> int:
+        """Bytes that a tile of a picture needs beyond coding and transforms, at most."""
+
+
+class Round:
+    """The nearest symbols, but for the dead zone."""
+
+    rounds = 0
+
+    def __init__(self, model: EncoderModel) -> None:
+        self._model = model
+
+    def code(self, tile: SourceTile, level: int) -> CodedTile:
+        y, z = tile.latents(level)
+        return CodedTile(self._model.coder.round(y, z, level, self._model.rule(level)))
+
+    def memory(self, grid: Grid) -> int:
+        return 0

@@ -1,0 +1,90 @@
+"""A loaded model as the writer sees it: its symbol coder with the dead zone, and its slopes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.encoder.dead_zone import DeadZone
+from codec.encoder.filter_fit import LeastSquares
+from codec.entropy.latents import LatentCoder, RoundedLatents, RoundingRule
+from codec.loaded import LoadedModel
+from codec.picture.pixels import Picture
+from codec.weights.config import LEVEL_BITS
+from codec.weights.file import COLOURS
+
+
+class EncoderModel:
+    """What all methods of the writer share; may be used from several threads."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.engine = model.engine
+        self.coder = model.coder
+        self.config = model.config
+        self.id = model.id
+        self._weights = model.weights
+        self.kernels = model.weights.kernels
+        """Kernels of the restoration filter; 0 without one."""
+        self.looks_back = self.config.compensable or self.kernels > 0
+        """Whether the reconstruction of what was rounded tells how to do better."""
+
+    @property
+    def integer_coder(self) -> LatentCoder:
+        """The symbol coder of a model that rounds to integers."""
+        assert isinstance(self.coder, LatentCoder)
+        return self.coder
+
+    @property
+    def searches(self) -> bool:
+        """Whether there is a search for better symbols than those of rounding."""
+        if self.config.rounding == "vq":
+            return False
+        return self.config.distortion == "mse" or self._dead_zone is not None
+
+    @cached_property
+    def _dead_zone(self) -> DeadZone | None:
+        curvature = self._weights.curvature
+        return None if curvature is None else DeadZone(self._weights.y_tables, curvature)
+
+    def rule(self, level: int) -> RoundingRule | None:
+        """Rounding with the model's dead zone, if it has one."""
+        return self._dead_zone.rule(level) if self._dead_zone else None
+
+    def curvature(self, level: int) -> NDArray[np.float64] | None:
+        """Half the mean second derivative of the weighted distortion along each channel of y, in
+        bits, [M]; None if the model does not say."""
+        return None if self._dead_zone is None else self._dead_zone.curvature(level)
+
+    def round(
+        self,
+        y: NDArray[np.floating],
+        z: NDArray[np.floating],
+        level: int,
+        same_z: RoundedLatents | None = None,
+    ) -> RoundedLatents:
+        """To integers, with the dead zone; arguments as of `LatentCoder.round`."""
+        return self.integer_coder.round(y, z, level, self.rule(level), same_z)
+
+    def least_squares(self, picture: Picture, visible: int) -> LeastSquares | None:
+        """Sums from which weights of the restoration filter are solved for; None without a filter.
+
+        Args:
+            picture: that is coded.
+            visible: pixels of it that are not fully transparent.
+        """
+        parts = self._weights.restoration
+        return LeastSquares(*parts, visible, picture.grey) if parts else None
+
+    def lambda_of(self, level: int) -> float:
+        """Slope of the objective at a level."""
+        return self.config.lambda_of(level / (1 << LEVEL_BITS))
+
+    def error_weight(self, level: int) -> float:
+        """Bits that a unit of squared error is worth at a level.
+
+        bits/pixel + lambda 255^2 MSE of samples in 0..1, times pixels, is
+        bits + lambda / 3 times the sum of squares of samples in 0..255 of three colours.
+        """
+        return self.lambda_of(level) / COLOURS

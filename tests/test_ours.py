@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from codec.codec import Codec
-from codec.evaluation.ours import CODING, ModelCoder
+from codec.evaluation.ours import ModelCoder
 from codec.evaluation.provenance import source_digest
 from codec.format.container import OVERHEAD
 from codec.weights.file import Weights, load_weights
@@ -34,7 +34,7 @@ def test_settings_are_the_anchors(coder: ModelCoder, vq_coder: ModelCoder) -> No
     assert vq_coder.settings == vq_coder.finer == (0.0, 50.0, 100.0)
     assert coder.name == f"vqcodec {coder.codec.weights.name}"
     assert coder.codec.weights.short_id.hex() in coder.description
-    assert source_digest(CODING) in coder.description
+    assert source_digest() in coder.description
 
 
 def test_bits_are_those_of_the_file(coder: ModelCoder) -> None:

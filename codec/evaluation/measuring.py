@@ -20,18 +20,6 @@ from codec.evaluation.results import Evaluation, Measurement
 from codec.evaluation.subjects import Reading, Subject, read_subject
 from codec.files import write_file
 
-MEASURING = (
-    "evaluation/measuring.py",
-    "evaluation/metrics.py",
-    "evaluation/ours.py",
-    "evaluation/peers.py",
-    "evaluation/results.py",
-    "picture/pixels.py",
-    "tiles.py",
-    "training/export.py",
-    "training/initial.py",
-)
-"""Source that decides what a measurement says of given files."""
 CORNER = 64
 """Pixels a side of what a codec is tried on first."""
 
@@ -89,7 +77,7 @@ class Measurer:
             CodecError: as `measure`.
         """
         subjects = [subject.digest, coder.name, coder.description, setting]
-        key = json.dumps([*subjects, source_digest(MEASURING), describe_machine()])
+        key = json.dumps([*subjects, source_digest(), describe_machine()])
         name = f"{hashlib.sha256(key.encode()).hexdigest()}.json"
         record = self._folder / name if self._folder else None
         if found := None if self._fresh or not record else _read(record):

@@ -28,22 +28,6 @@ from codec.weights.config import LEVEL_BITS
 
 FINEST = 0.5
 """Step of the qualities that a search for a size may choose from."""
-CODING = (
-    "codec.py",
-    "decoder.py",
-    "encoder",
-    "engine",
-    "entropy",
-    "format",
-    "limits.py",
-    "loaded.py",
-    "model",
-    "picture",
-    "tiles.py",
-    "weights",
-    "windows.py",
-)
-"""Modules and packages that decide what a file of ours is, and how long it takes to make."""
 
 
 class ModelCoder:
@@ -62,7 +46,7 @@ class ModelCoder:
         tried = "" if effort == DEFAULT_EFFORT else f" effort {effort}"
         self.name = name or f"vqcodec {weights.name}{tried}"
         self.description = (
-            f"vqcodec {version('vqcodec')} (source {source_digest(CODING)}), "
+            f"vqcodec {version('vqcodec')} (source {source_digest()}), "
             f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
             f"{codec.precision} on {_named(codec.device)}"
         )

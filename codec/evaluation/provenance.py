@@ -22,17 +22,20 @@ def versions(libraries: Iterable[str] = LIBRARIES) -> str:
     return f"Python {platform.python_version()}, {named}"
 
 
+WITHOUT = ("cli", "report")
+"""Packages whose source decides no number: what users type, and how numbers are drawn."""
+
+
 @cache
-def source_digest(parts: tuple[str, ...]) -> str:
-    """Eight digits that change with the source of some modules and packages.
+def source_digest(package: Traversable | None = None) -> str:
+    """Eight digits that change with the source that codes or measures.
 
     Args:
-        parts: names below `codec`, such as "tiles.py" or "model".
+        package: folder of the source; this package's own by default.
     """
     content = hashlib.sha256()
-    for part in parts:
-        for file in _modules(resources.files("codec").joinpath(*part.split("/"))):
-            content.update(file.read_bytes())
+    for file in _modules(package or resources.files("codec")):
+        content.update(file.read_bytes())
     return content.hexdigest()[:8]
 
 
@@ -41,7 +44,7 @@ def _modules(part: Traversable) -> Iterator[Traversable]:
         yield part
         return
     for inner in sorted(part.iterdir(), key=lambda file: file.name):
-        if inner.is_dir() or inner.name.endswith(".py"):
+        if (inner.is_dir() and inner.name not in WITHOUT) or inner.name.endswith(".py"):
             yield from _modules(inner)
 
 

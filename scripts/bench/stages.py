@@ -77,6 +77,8 @@ class Stopwatch:
 
 def watch_pipeline(stopwatch: Stopwatch) -> None:
     """Make stages of the codec's own methods."""
+    from codec.encoder.compensation import Correction
+    from codec.encoder.filter_fit import LeastSquares
     from codec.engine.torch import TorchEngine
     from codec.entropy.exact_prior import ExactPrior
     from codec.entropy.latents import LatentCoder
@@ -87,7 +89,9 @@ def watch_pipeline(stopwatch: Stopwatch) -> None:
         "g_s": [(TorchEngine, ("synthesise",))],
         "prior": [(ExactPrior, ("features", "predict"))],
         "range coder": [(RangeEncoder, ("encode", "finish")), (RangeDecoder, ("decode", "finish"))],
-        "rounding, tables": [(LatentCoder, ("encode", "decode"))],
+        "rounding, tables": [(LatentCoder, ("round", "write", "read"))],
+        "correction": [(Correction, ("reconstruct", "step")), (TorchEngine, ("change",))],
+        "filter": [(LeastSquares, ("add", "solve")), (TorchEngine, ("restore",))],
     }
     for name, places in stages.items():
         for owner, methods in places:

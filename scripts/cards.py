@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -155,7 +156,7 @@ def table_of(model: Model, key: str) -> str:
     measured = model.measurement(key)
     command = wrapped(measured.command.format(model=model.name))
     rows = table(measured.columns, measured.texts())
-    return f"{measured.title}. {source_of(measured)}\n\n{command}\n\n{rows}\n"
+    return f"{paragraph(f'{measured.title}. {source_of(measured)}')}\n\n{command}\n\n{rows}\n"
 
 
 def highlights_of(model: Model) -> str:
@@ -166,7 +167,8 @@ def highlights_of(model: Model) -> str:
         value = measured.cell(highlight["row"], highlight["column"])
         rows.append([highlight["what"], value, f"`{measured.command.format(model=model.name)}`"])
         sources.append(source_of(measured))
-    return f"{table(['', 'measured', 'command'], rows)}\n\n{' '.join(dict.fromkeys(sources))}\n"
+    source = paragraph(" ".join(dict.fromkeys(sources)))
+    return f"{table(['', 'measured', 'command'], rows)}\n\n{source}\n"
 
 
 def source_of(measured: Measurement) -> str:
@@ -177,13 +179,18 @@ def source_of(measured: Measurement) -> str:
     )
 
 
+def paragraph(text: str) -> str:
+    """Text in lines of at most 100 characters."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
 def wrapped(command: str, width: int = 92) -> str:
     """A command as an indented block, continued on further lines where it is long."""
     lines = [""]
-    for word in command.split(" "):
-        if len(lines[-1]) + len(word) >= width:
+    for part in re.split(r" (?=-)", command):  # options stay with their values
+        if len(lines[-1]) + len(part) >= width:
             lines.append("   ")
-        lines[-1] += f"{' ' * bool(lines[-1])}{word}"
+        lines[-1] += f"{' ' * bool(lines[-1])}{part}"
     return " \\\n".join(f"    {line}" for line in lines)
 
 

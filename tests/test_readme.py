@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -65,6 +66,15 @@ def test_modules_of_the_architecture_exist() -> None:
         parents[depth + 1 :] = [parents[depth] / name]
         assert parents[-1].exists(), name
     assert len(named) > 20
+
+
+def test_functions_of_the_architecture_exist() -> None:
+    text = (ROOT / "codec" / "ARCHITECTURE.md").read_text()
+    flows = text.split("## The writer")[1].split("## Exactness")[0]
+    named = re.findall(r"^ {4,}([a-z_]+(?:\.\w+)+) ", flows, re.MULTILINE)
+    for name in named:
+        pkgutil.resolve_name(f"codec.{name}")
+    assert len(named) > 10
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -4,16 +4,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PICTURE ?= tests/data/flowers.png
-KODAK ?= ../shared/data/kodak
+KODAK ?=
 MODEL ?= photo
 SIZES ?= 0.4,4
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check vq theory training-speed train-smoke synthetic clean
+.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check cards vq theory given training-speed train-smoke synthetic clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# Targets that measure on a folder of pictures ask for it.
+given:
+	$(if $(KODAK),,$(error name a folder of pictures: make $(MAKECMDGOALS) KODAK=FOLDER))@:
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -38,28 +42,31 @@ bench: $(READY) ## speed and memory by stage, size and threads, against 5x5 + GD
 bench-large: $(READY) ## time and peak memory of 100 megapixels, whole and a region
 	$(BIN)/python -m scripts.bench --sizes 100 --no-classic $(PICTURE)
 
-compressai: $(READY) ## our times beside CompressAI's, which it installs (KODAK=folder)
+compressai: given $(READY) ## our times beside CompressAI's, which it installs (KODAK=folder)
 	$(BIN)/python -m scripts.compressai_side_by_side $(wildcard $(KODAK)/*.png)
 
 kinds: $(READY) ## a table of what becomes of each kind of input
 	$(BIN)/python scripts/input_kinds.py
 
-targets: $(READY) ## how closely rate targets are met (KODAK=folder of the 24 pictures)
+targets: given $(READY) ## how closely rate targets are met (KODAK=folder of the 24 pictures)
 	$(BIN)/python scripts/targets.py $(KODAK)
 
 man: $(READY) ## manual pages, into build/man
 	$(BIN)/python scripts/man.py build/man
 
-kodak: $(READY) ## rate-distortion with real files (KODAK=folder of the 24 pictures)
+kodak: given $(READY) ## rate-distortion with real files (KODAK=folder of the 24 pictures)
 	$(BIN)/vqcodec evaluate $(KODAK) --against none
 
-weights-check: $(READY) ## measure again what a model's card claims (MODEL=photo, KODAK=folder)
-	$(BIN)/python scripts/weights_check.py $(KODAK) --model $(MODEL)
+weights-check: given $(READY) ## measure again what a model's card claims (MODEL=photo, KODAK=folder)
+	$(BIN)/python -m scripts.weights_check $(KODAK) --model $(MODEL)
 
-vq: $(READY) ## the vector-quantised model level by level, beside the other (KODAK=folder)
+cards: $(READY) ## tables of cards and pages from weights/*.json
+	$(BIN)/python -m scripts.cards
+
+vq: given $(READY) ## the vector-quantised model level by level, beside the other (KODAK=folder)
 	$(BIN)/python scripts/vq.py $(KODAK)
 
-theory: $(READY) ## the statements of the theory, a table each (KODAK=folder)
+theory: $(READY) ## the statements of the theory, a table each (KODAK=folder for file sizes)
 	$(BIN)/python scripts/theory.py $(KODAK)
 
 training-speed: $(READY) ## steps per second on the CPU, with one thing changed at a time

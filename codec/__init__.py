@@ -1,16 +1,20 @@
 """vqcodec: a learned image codec whose files decode to the same symbols on every machine.
 
-    cli          commands: compress, decompress, info, models, evaluate, train
+    cli            commands: compress, decompress, info, models, evaluate, train
     pillow_plugin  .vqc files in Pillow
-    evaluation   codecs measured and compared      training   photographs -> weights
-    pipeline     picture -> bytes -> picture: tiles, rate targets, what users call
-    bitstream    range coder, latents <-> bytes, the .vqc container (FORMAT.md)
-    runtime      exact prior and tables (numpy), transforms (torch), weights files
-    model        the autoencoder in torch          picture    picture files <-> samples
-    files        atomic output                     limits     what a picture may cost
-    tiles        boxes and grids                   errors     every error and its exit code
+    codec          Codec: a loaded model, pictures in, bytes out, and back
+    decoder        the reader: bytes -> picture
+    encoder        the writer: picture -> bytes; efforts, rate targets
+    windows        reconstruction window by window   tiles       boxes and grids
+    picture        picture files <-> samples         format      fields <-> bytes of a file
+    entropy        symbols <-> bytes, exactly        engine      transforms, NumPy in and out
+    weights        models: shape, files, names       model       the autoencoder in PyTorch
+    training       photographs -> weights            evaluation  codecs measured and compared
+    limits         pixels and memory of a picture    files       outputs whole or not at all
+    errors         every error and its exit code
 
-Arrows point down only. Importing this package imports neither torch nor numpy.
+ARCHITECTURE.md follows a picture through these, FORMAT.md specifies the file. Imports point
+downwards only. Importing this package imports neither torch nor numpy.
 
 >>> import codec
 >>> from PIL import Image

@@ -1,4 +1,4 @@
-"""Shared fixtures: pictures, the frozen tiny model, and data that may not be there."""
+"""Shared fixtures: pictures, frozen tiny models, and the Kodak pictures where they are given."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ Run = Callable[..., tuple[int, str, str]]
 settings.register_profile("vqcodec", deadline=None)  # a loaded machine is no failure
 settings.load_profile("vqcodec")
 CPU = torch.device("cpu")
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+KODAK = os.environ.get("VQCODEC_KODAK")
+"""Folder of the Kodak pictures, if there is one: some tests then run on six of them too."""
 
 
 @pytest.fixture(autouse=True)
@@ -98,10 +99,13 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="session")
-def kodak() -> list[Path]:
-    pictures = sorted((SHARED / "kodak").glob("*.png"))
-    if not pictures:
-        pytest.skip("the Kodak pictures are not beside the checkout")
+def photographs() -> list[Path]:
+    """Photographs that no model was trained on: those of tests/data, and some of `KODAK`."""
+    pictures = [DATA / "flowers.png", DATA / "path.png"]
+    if KODAK:
+        kodak = sorted(Path(KODAK).glob("*.png"))
+        assert kodak, f"VQCODEC_KODAK={KODAK} holds no PNG pictures"
+        pictures += kodak[::4]
     return pictures
 
 

@@ -26,7 +26,7 @@ from codec.model.densities import SIGMA_LEVELS, sigma_of_level
 from codec.model.vector_quantizer import Rule
 from codec.training.export import gaussian_tables
 from codec.weights.config import ModelConfig
-from tests.conftest import DATA, crops_of_flowers
+from tests.conftest import crops_of_flowers
 
 WIDTHS = [0.5, 0.8, 1.0, 1.25, 2.0]
 
@@ -95,9 +95,9 @@ def test_centres_are_class_means_under_the_published_rule_only(rule: Rule) -> No
 
 
 @pytest.mark.parametrize("model", ["photo", "vq"])
-def test_files_are_as_long_as_the_model_says(model: str, kodak: list[Path]) -> None:
+def test_files_are_as_long_as_the_model_says(model: str, photographs: list[Path]) -> None:
     coder = ModelCoder(Codec(model))
-    for picture in (DATA / "flowers.png", *kodak[::8]):
+    for picture in photographs[::3]:
         subject = read_subject(picture.stem, picture, Reading())
         for quality in (0.0, 100.0):
             assert measure(coder, subject, quality).honest_size

@@ -1,44 +1,43 @@
-"""Cards of models: parsed strictly, and held against what the weights file does."""
+"""Claims of cards, held against what the weights file does."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from codec.weights.config import ModelConfig
-from codec.weights.released import released_models, short_id_of
-from scripts.weights_check import Card, CardError, Point, check, check_row, main, quality_of
+from codec.weights.released import short_id_of
+from scripts.cards import CardError, Measurement, Model, read_models
+from scripts.weights_check import Claims, Point, check, check_row, main, quality_of
 from tests.conftest import TINY, TINY_VQ
 
-CARD = """# tiny
+COLUMNS = {"quality": "{:.1f}", "lambda": "{:.4f}", "bpp": "{:.4f}", "PSNR": "{:.2f}"}
+ROWS: list[list[Any]] = [[14.3, 0.0035, 0.5, 20.0], [100.0, 0.18, 9.9999, 10.0]]
+VQ_COLUMNS = {"levels": "{}", "bpp": "{:.4f}", "PSNR": "{:.2f}", "saved": "{:.1f} %"}
+VQ_ROWS: list[list[Any]] = [[2, 0.5, 20.0, 12.3]]
 
-| | |
-|---|---|
-| id | `{id}` (first four bytes of the SHA-256) |
-| licence | MIT |
 
-## Crops, 2 pictures, real files
+def card(columns: dict[str, str], rows: list[list[Any]], pictures: int | None = 2) -> Model:
+    """A model's card; its id is not checked."""
+    rates = Measurement(
+        "Crops", "0" * 8, "command", "abc1234", "2026-11-28", "a machine", columns, rows, pictures
+    )
+    return Model("tiny", "0" * 64, {}, {"rates": rates}, [])
 
-| quality | lambda | bpp | PSNR |
-|---|---|---|---|
-| 14.3 | 0.0035 | {bpp} | {psnr} |
-| 100.0 | 0.1800 | 9.9999 | 10.00 |
 
-| peer | BD-rate |
-|---|---|
-| jpeg | -44.8 % |
-"""
-VQ_CARD = """| id | `{id}` |
-
-## Crops, 2 pictures
-
-| levels | bpp | PSNR | saved |
-|---|---|---|---|
-| 2 | {bpp} | {psnr} | 12.3 % |
-"""
+def claims_of(
+    weights: Path, bpp: float = 0.5, psnr: float = 20.0, short_id: str | None = None
+) -> Claims:
+    """Claims of a tiny model, with values for its first row."""
+    if weights == TINY_VQ:
+        claims = Claims.of(card(VQ_COLUMNS, [[2, bpp, psnr, 12.3]]))
+    else:
+        claims = Claims.of(card(COLUMNS, [[14.3, 0.0035, bpp, psnr], ROWS[1]]))
+    return Claims(short_id or short_id_of(weights).hex(), *list(vars(claims).values())[1:])
 
 
 @pytest.fixture
@@ -49,48 +48,38 @@ def pictures(city: Image.Image, tmp_path: Path) -> list[Path]:
     return paths
 
 
-def card_of(template: str, weights: Path, bpp: str = "0.5", psnr: str = "20.00") -> Card:
-    return Card.parse(template.format(id=short_id_of(weights).hex(), bpp=bpp, psnr=psnr))
+@pytest.mark.parametrize("model", read_models().values(), ids=lambda model: model.name)
+def test_released_models_claim_eight_rates_of_24_pictures(model: Model) -> None:
+    claims = Claims.of(model)
+    assert (claims.pictures, len(claims.rows)) == (24, 8)
 
 
-@pytest.mark.parametrize("card", sorted(released_models()[0].parent.glob("*.md")), ids=str)
-def test_released_cards_name_the_weights_beside_them(card: Path) -> None:
-    parsed = Card.parse(card.read_text())
-    assert parsed.short_id == short_id_of(card.with_suffix(".safetensors")).hex()
-    assert parsed.pictures == 24
-    assert len(parsed.rows) == 8
-
-
-def test_card_is_parsed() -> None:
-    card = card_of(CARD, TINY)
-    assert card.short_id == "b2baee18"
-    assert (card.pictures, card.setting, len(card.rows)) == (2, "quality", 2)
-    assert card.rows[0] == {"quality": "14.3", "lambda": "0.0035", "bpp": "0.5", "PSNR": "20.00"}
-    assert card_of(VQ_CARD, TINY_VQ).rows == [{"levels": "2", "bpp": "0.5", "PSNR": "20.00"}]
+def test_claims_are_what_the_card_prints() -> None:
+    claims = Claims.of(card(COLUMNS | {"MS-SSIM": "{:.4f}"}, [[*row, 0.9] for row in ROWS]))
+    assert (claims.pictures, claims.setting, len(claims.rows)) == (2, "quality", 2)
+    assert claims.rows[0] == {
+        "quality": "14.3",
+        "lambda": "0.0035",
+        "bpp": "0.5000",
+        "PSNR": "20.00",
+    }
+    claims = Claims.of(card(VQ_COLUMNS, VQ_ROWS))
+    assert claims.rows == [{"levels": "2", "bpp": "0.5000", "PSNR": "20.00"}]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("columns", "pictures", "message"),
     [
-        ("| id |", "| name |", "has 0 rows"),
-        ("{id}", "b2baee1", "has 0 rows"),
-        ("| licence |", "| id | `00000000` |\n| licence |", "has 2 rows"),
-        ("| quality | lambda |", "| quality | slope |", "has 0 tables"),
-        ("2 pictures", "pictures", "without `N pictures`"),
-        ("| 9.9999 |", "| 9.9999 | |", "a row of 5 cells"),
-        ("9.9999", "about 10", "something else than numbers"),
-        ("| peer | BD-rate |", "| levels | bpp | PSNR |", "has a row of 2 cells"),
+        ({"slope": "{}", "lambda": "{}", "bpp": "{}", "PSNR": "{}"}, 2, "need the columns"),
+        ({"quality": "{}", "lambda": "{}", "bits": "{}", "PSNR": "{}"}, 2, "need the columns"),
+        (COLUMNS, None, "of how many pictures"),
     ],
 )
-def test_cards_that_lack_something_are_refused(old: str, new: str, message: str) -> None:
-    assert old in CARD
+def test_cards_that_lack_something_are_refused(
+    columns: dict[str, str], pictures: int | None, message: str
+) -> None:
     with pytest.raises(CardError, match=message):
-        card_of(CARD.replace(old, new), TINY)
-
-
-def test_a_table_may_not_be_there_twice() -> None:
-    with pytest.raises(CardError, match="has 2 tables"):
-        card_of(CARD + "\n| levels | bpp | PSNR |\n|---|---|---|\n| 1 | 1.0 | 2.0 |\n", TINY)
+        Claims.of(card(columns, ROWS, pictures))
 
 
 def test_qualities_of_anchors_are_exact() -> None:
@@ -115,36 +104,28 @@ def test_what_agrees_and_what_does_not() -> None:
     assert not agrees(1.1234, 30.0, 0.0036)
 
 
-@pytest.mark.parametrize(
-    ("template", "weights", "setting"), [(CARD, TINY, "14.3"), (VQ_CARD, TINY_VQ, "2")]
-)
+@pytest.mark.parametrize(("weights", "setting"), [(TINY, "14.3"), (TINY_VQ, "2")])
 def test_measured_values_make_a_card_that_agrees(
-    template: str,
-    weights: Path,
-    setting: str,
-    pictures: list[Path],
-    capsys: pytest.CaptureFixture[str],
+    weights: Path, setting: str, pictures: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    false = card_of(template, weights, "0.00000", "1.0000")
+    false = claims_of(weights, 0.0, 1.0)
     assert check(weights, false, pictures, {setting}) == [
         f"{false.setting} {setting} differs from the card"
     ]
     measured = capsys.readouterr().out.splitlines()[-1].split("|")[1:-2]
-    *_, bpp, psnr = (cell.strip() for cell in measured)
-    assert check(weights, card_of(template, weights, bpp, psnr), pictures, {setting}) == []
+    bpp, psnr = (float(cell) for cell in measured[-2:])
+    assert check(weights, claims_of(weights, bpp, psnr), pictures, {setting}) == []
     assert "agrees" in capsys.readouterr().out
 
 
 def test_cards_of_other_weights_or_pictures_are_told(pictures: list[Path]) -> None:
-    assert (
-        "00000000" in check(TINY, Card.parse(CARD.format(id="0" * 8, bpp=1, psnr=1)), [], set())[0]
-    )
-    card = card_of(CARD, TINY)
-    assert check(TINY, card, pictures[:1], set()) == ["the card is of 2 pictures, 1 were given"]
-    assert "it has 14.3, 100.0" in check(TINY, card, pictures, {"33"})[0]
+    assert "ffffffff" in check(TINY, claims_of(TINY, short_id="f" * 8), [], set())[0]
+    claims = claims_of(TINY)
+    assert check(TINY, claims, pictures[:1], set()) == ["the card is of 2 pictures, 1 were given"]
+    assert "it has 14.3, 100.0" in check(TINY, claims, pictures, {"33"})[0]
 
 
 def test_command_fails_in_one_line(pictures: list[Path]) -> None:
     result = CliRunner().invoke(main, [str(pictures[0].parent)])
     assert result.exit_code == 1
-    assert result.output == "photo.md: the card is of 24 pictures, 2 were given\n"
+    assert result.output == "photo.json: the card is of 24 pictures, 2 were given\n"

@@ -1,0 +1,251 @@
+"""A reader written from codec/FORMAT.md alone, in integers, against what the codec decodes.
+
+It imports nothing of the codec but the encoder that makes the files; names are those of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import safe_open
+
+from codec.codec import Codec
+from codec.weights.released import find_weights
+from tests.conftest import flowers
+
+Ints = NDArray[np.int64]
+LOWEST, HIGHEST, WRAP = -(2**21), 2**21 - 1, 2**64 - 1
+
+
+class Weights:
+    """Tensors and configuration of a model."""
+
+    def __init__(self, path: Path) -> None:
+        with safe_open(path, "numpy") as file:
+            self.config: dict[str, Any] = json.loads(file.metadata()["config"])
+            self.tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+    def __getitem__(self, name: str) -> Ints:
+        return np.asarray(self.tensors[name], np.int64)
+
+    def row(self, name: str, level: int) -> Ints:
+        table, r, f = self[name], level >> 12, level & 4095
+        return table[r] if f == 0 else (table[r] * (4096 - f) + table[r + 1] * f + 2048) >> 12
+
+    def table(self, kind: str, number: int) -> tuple[int, Ints]:
+        """(least symbol, frequencies)."""
+        start = int(self[f"tables.{kind}.size"][:number].sum())
+        size = int(self[f"tables.{kind}.size"][number])
+        frequencies = self[f"tables.{kind}.frequencies"][start : start + size]
+        return int(self[f"tables.{kind}.low"][number]), frequencies
+
+
+class RangeDecoder:
+    """Three numbers of 64 bits."""
+
+    def __init__(self, stream: bytes) -> None:
+        assert not stream.endswith(b"\0")
+        padded = stream + bytes(-len(stream) % 4)
+        self.words = [word for (word,) in struct.iter_unpack("<I", padded)]
+        self.read = 0
+        self.lower, self.range = 0, WRAP
+        self.point = self.next() << 32 | self.next()
+
+    def next(self) -> int:
+        self.read += 1
+        return self.words[self.read - 1] if self.read <= len(self.words) else 0
+
+    def decode(self, frequencies: Ints) -> int:
+        scale = self.range >> 24
+        q = (self.point - self.lower & WRAP) // scale
+        assert q < 2**24
+        ends = np.cumsum(frequencies)
+        k = int(np.searchsorted(ends, q, side="right"))
+        self.lower = self.lower + scale * int(ends[k] - frequencies[k]) & WRAP
+        self.range = scale * int(frequencies[k])
+        if self.range < 2**32:
+            self.lower, self.range = self.lower << 32 & WRAP, self.range << 32
+            self.point = (self.point << 32 & WRAP) + self.next()
+        return k
+
+    def exhausted(self) -> bool:
+        return self.read >= len(self.words) and self.point - self.lower & WRAP < 2**33 - 1
+
+
+def pointwise(x: Ints, weight: Ints, bias: Ints, low: int = LOWEST) -> Ints:
+    total = np.tensordot(weight, x, 1) + (1024 * bias + 2**15)[:, None, None]
+    return np.clip(total >> 16, low, HIGHEST)
+
+
+def depthwise(x: Ints, weight: Ints, bias: Ints) -> Ints:
+    _, height, width = x.shape
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    total = np.zeros_like(x) + (1024 * bias + 2**15)[:, None, None]
+    for i in range(3):
+        for j in range(3):
+            total += weight[:, i, j, None, None] * padded[:, i : i + height, j : j + width]
+    return np.clip(total >> 16, 0, HIGHEST)
+
+
+def shuffle(x: Ints) -> Ints:
+    channels, height, width = x.shape
+    out = np.empty((channels // 4, 2 * height, 2 * width), np.int64)
+    for a in range(2):
+        for b in range(2):
+            out[:, a::2, b::2] = x[2 * a + b :: 4]
+    return out
+
+
+def block(x: Ints, weights: Weights, name: str) -> Ints:
+    def parameters(part: str) -> tuple[Ints, Ints]:
+        name_of_part = f"prior.{name}.{part}"
+        return weights[f"{name_of_part}.weight"], weights[f"{name_of_part}.bias"]
+
+    h = pointwise(x, *parameters("w1"), low=0)
+    h = pointwise(depthwise(h, *parameters("dw")), *parameters("w2"))
+    return np.clip(x + h, LOWEST, HIGHEST)
+
+
+def positions(height: int, width: int, number: int) -> list[tuple[int, int]]:
+    """Positions of a class of four, row by row."""
+    everywhere = [(r, c) for r in range(height) for c in range(width)]
+    return [(r, c) for r, c in everywhere if 2 * ((r + c) % 2) + r % 2 == number]
+
+
+def group(decoder: RangeDecoder, weights: Weights, kind: str, numbers: list[int]) -> list[int]:
+    """Symbols of a group whose tables are known, in the order of its array."""
+    symbols = [0] * len(numbers)
+    for number in sorted(set(numbers)):
+        low, frequencies = weights.table(kind, number)
+        for at, own in enumerate(numbers):
+            if own == number:
+                symbols[at] = low + decoder.decode(frequencies)
+    return symbols
+
+
+def decode_z(decoder: RangeDecoder, weights: Weights, level: int, height: int, width: int) -> Ints:
+    contexts = weights["tables.z_context"][(level + 2048) // 4096]
+    z = np.zeros((weights.config["hyper"], height, width), np.int64)
+    for diagonal in range(height + width - 1):
+        places = [(r, diagonal - r) for r in range(height) if 0 <= diagonal - r < width]
+        cells = [(n, r, c) for n in range(len(z)) for r, c in places]
+        numbers = []
+        for n, r, c in cells:
+            left = z[n, r, c - 1] if c else z[n, r - 1, c] if r else 0
+            up = z[n, r - 1, c] if r else left
+            left, up = np.clip([left, up], -2, 2)
+            numbers.append(int(contexts[5 * (left + 2) + up + 2, n]))
+        for cell, symbol in zip(cells, group(decoder, weights, "z", numbers), strict=True):
+            z[cell] = symbol
+    return z
+
+
+PASSES = [
+    ("", [], "first_head"),
+    ("first_split.context", ["first_split.block"], "first_split.head"),
+    ("context", ["context_block1", "context_block2"], "second_head"),
+    ("second_split.context", ["second_split.block"], "second_split.head"),
+]
+
+
+def read_integers(
+    decoder: RangeDecoder, weights: Weights, level: int, height: int, width: int
+) -> list[int]:
+    """All symbols of a tile in the order of the checksum."""
+    z = decode_z(decoder, weights, level, -(-height // 4), -(-width // 4))
+    symbols = [int(symbol) for symbol in z.reshape(-1)]
+    h = pointwise(1024 * z, weights["prior.stem.weight"], weights["prior.stem.bias"])
+    h += (weights.row("prior.level_bias", level) + 32 >> 6)[:, None, None]
+    h = np.clip(h, LOWEST, HIGHEST)
+    for name, up in (("block64", "up64"), ("block32", "up32")):
+        h = block(h, weights, name)
+        h = shuffle(pointwise(h, weights[f"prior.{up}.weight"], weights[f"prior.{up}.bias"]))
+    features = block(h[:, :height, :width], weights, "block16")
+    channels = weights.config["latent"]
+    part = channels // 4
+    y = np.zeros((channels, height, width), np.int64)
+    for k, (context, blocks, head) in enumerate(PASSES):
+        if context:
+            name = f"prior.{context}"
+            added = pointwise(y, weights[f"{name}.weight"], weights[f"{name}.bias"])
+            features = np.clip(features + added, LOWEST, HIGHEST)
+            for inner in blocks:
+                features = block(features, weights, inner)
+        bias = weights.row(f"prior.{head}.level_bias", level)
+        mean, scale = np.split(pointwise(features, weights[f"prior.{head}.weight"], bias), 2)
+        number = np.clip(scale + 512 >> 10, 0, 63)
+        cells = [
+            ((c ^ k) * part + row, *place)
+            for row in range(part)
+            for c in range(4)
+            for place in positions(height, width, c)
+        ]
+        found = group(decoder, weights, "y", [int(number[cell]) for cell in cells])
+        for cell, q in zip(cells, found, strict=True):
+            y[cell] = np.clip(1024 * q + mean[cell], LOWEST, HIGHEST)
+        symbols += found
+    return symbols
+
+
+def read_indices(
+    decoder: RangeDecoder, weights: Weights, level: int, height: int, width: int
+) -> list[int]:
+    """All indices of a tile in the order of coding."""
+    groups, centres = weights.config["groups"], weights.config["centres"]
+    powers = np.append(weights["prior.powers"], 0)
+    state = np.zeros((weights.config["prior"], height, width), np.int64)
+    symbols: list[int] = []
+
+    def places(parity: int) -> Iterator[tuple[int, int]]:
+        for r in range(height):
+            yield from ((r, c) for c in range(width) if (r + c) % 2 == parity)
+
+    for number in range(level // 4096 + 1):
+        for pass_ in range(2):
+            bias = weights["prior.pass_bias"][number, pass_]
+            h = np.clip(state + bias[:, None, None], LOWEST, HIGHEST)
+            h = block(block(h, weights, "block1"), weights, "block2")
+            head = weights["prior.head_weight"][number], weights["prior.head_bias"][number]
+            logits = pointwise(h, *head)
+            for g in range(groups):
+                for place in places(int(g >= groups // 2) ^ pass_):
+                    own = logits[(slice(g * centres, (g + 1) * centres), *place)]
+                    e = powers[np.minimum(own.max() - own, len(powers) - 1)]
+                    f = 1 + e * (2**24 - centres) // e.sum()
+                    f[np.argmax(e)] += 2**24 - f.sum()
+                    index = decoder.decode(f)
+                    symbols.append(index)
+                    added = weights["prior.embedding"][number, g * centres + index]
+                    state[(slice(None), *place)] += added
+    return symbols
+
+
+def read_plain(data: bytes) -> tuple[bytes, int, int, int, int, bool]:
+    """Stream, symbol checksum, level, rows and columns of y, and whether it is of indices."""
+    magic, version, flags, width, height, level = struct.unpack("<6sBBHHH", data[:14])
+    assert (magic, version, flags & ~0x13) == (b"\x89VQC\r\n", 1, 0)
+    start = 19 + data[18] if flags & 0x10 else 18
+    checksum, whole = struct.unpack("<II", data[-8:])
+    assert zlib.crc32(data[:-4]) == whole
+    return data[start:-8], checksum, level, -(-height // 16), -(-width // 16), bool(flags & 2)
+
+
+@pytest.mark.parametrize(("model", "quality"), [("photo", 37.0), ("photo", 0.0), ("vq", 20.0)])
+def test_a_reader_written_from_the_page_gets_the_symbols(model: str, quality: float) -> None:
+    image: Image.Image = flowers(140, 80)
+    stream, checksum, level, height, width, vq = read_plain(Codec(model).compress(image, quality))
+    assert vq == (model == "vq")
+    weights, decoder = Weights(find_weights(model)), RangeDecoder(stream)
+    read = read_indices if vq else read_integers
+    symbols = read(decoder, weights, level, height, width)
+    assert zlib.crc32(np.array(symbols, "<i2").tobytes()) == checksum
+    assert decoder.exhausted()

@@ -175,6 +175,9 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     run keeps its settings, except for those given anew; PHOTOS and --validation are not among
     them, and are given again.
     """
+    from codec.training.extra import check_extra
+
+    check_extra()
     progress = _Progress()
 
     from codec.training.checkpoint import load_checkpoint
@@ -344,11 +347,9 @@ class _Progress:
     """A progress bar on a terminal, and one line per validation anywhere."""
 
     def __init__(self) -> None:
-        try:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-        except ImportError as error:
-            raise TrainingError("training needs: pip install 'vqcodec[train]'") from error
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         self._console = Console(stderr=True)
         self._visible = False
         columns = (

@@ -44,6 +44,7 @@ from codec.training.checkpoint import (
     save_checkpoint,
 )
 from codec.training.codebooks import CodebookUpkeep
+from codec.training.extra import check_extra
 from codec.training.interruption import StopSignals
 from codec.training.optimiser import build_optimisers, set_learning_rate
 from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
@@ -87,6 +88,7 @@ class Trainer:
         initial: dict[str, Tensor] | None = None,
         validation: Sequence[Path] = (),
     ) -> None:
+        check_extra()
         self.run, self.training = run, training
         self.rank, self.world, self.device = _join_process_group()
         self.mixed_precision = computes_in_bfloat16(self.device)
@@ -114,7 +116,7 @@ class Trainer:
             self.model.load_state_dict(resume.part("model"))
         else:
             self._start(initial)
-        self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimisers = build_optimisers(self.model, training.optimiser, fused=True)
         if resume:

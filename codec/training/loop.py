@@ -51,7 +51,7 @@ from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
 from codec.training.run_folder import LAST, TRUNK
 from codec.training.run_log import RunLog
 from codec.training.schedule import TrainingConfig
-from codec.training.validation import CROP, validate
+from codec.training.validation import CROP, reconstructions, validate
 
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
@@ -267,6 +267,13 @@ class Trainer:
         crops = self.held_out.to(self.device)
         return [point._asdict() for point in validate(self.average, crops)]
 
+    def log_validation(self, log: RunLog) -> list[dict[str, float]]:
+        """Validate, and write reconstructions into the log; returns the rate points."""
+        if self.held_out is not None:
+            crops = self.held_out.to(self.device)
+            log.write_pictures(self.position.step, reconstructions(self.average, crops))
+        return self.validate()
+
     def sample_for_export(self) -> Tensor:
         """As `export_sample`, always the same for one pool and seed."""
         return export_sample(self.pool, self._generator(-2))
@@ -350,14 +357,14 @@ def _run(
             if trainer.position.elapsed - saved > save_every_seconds:
                 saved = trainer.position.elapsed
                 trainer.save()
-                entry["validation"] = trainer.validate() if log else []
+                entry["validation"] = trainer.log_validation(log) if log else []
                 trainer.wait()
             if log:
                 log.write(entry)
             if report:
                 report(trainer.progress, entry)
     if log and not stop:
-        entry = vars(trainer.position) | {"validation": trainer.validate()}
+        entry = vars(trainer.position) | {"validation": trainer.log_validation(log)}
         log.write(entry)
         if report:
             report(trainer.progress, entry)

@@ -126,7 +126,6 @@ def parse_lambdas(
     help="What stands for rounding in the distortion: noise, or rounding with a "
     "straight-through gradient. The rate always sees noise.",
 )
-@click.option("--optimiser", type=click.Choice(["adam", "muon"]), default="adam")
 @click.option("--learning-rate", type=POSITIVE, default=1e-3, show_default=True)
 @click.option(
     "--batch",
@@ -193,7 +192,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     options = only_one(options, {"minutes": "--minutes", "steps": "--steps"})
     resume = initial = None
     if options["resume"]:
-        fixed = given & (MODEL_OPTIONS | {"optimiser", "init"})
+        fixed = given & (MODEL_OPTIONS | {"init"})
         if fixed:
             raise click.UsageError(f"a resumed run keeps its {', '.join(sorted(fixed))}")
         if not (run / LAST).is_file():
@@ -280,7 +279,6 @@ TRAINING_OPTIONS = {
     "learning_rate",
     "crop",
     "surrogate",
-    "optimiser",
     "vq_update",
     "beta",
     "eta",

@@ -118,7 +118,7 @@ class Trainer:
             self._start(initial)
         self.model.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimisers = build_optimisers(self.model, training.optimiser, fused=True)
+        self.optimisers = build_optimisers(self.model, fused=True)
         if resume:
             self.average.load_state_dict(resume.part("average"))
             restore_optimisers(resume, self.optimisers)

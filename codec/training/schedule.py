@@ -18,7 +18,9 @@ MS_SSIM_CROP = 192
 """Least side of a crop: at the coarsest of five scales a window of 11 pixels must fit."""
 
 BEFORE: Mapping[str, Any] = {"variety": 0.0}
-"""What older checkpoints and weights mean where it is not the default."""
+"""Values of fields that older checkpoints and weights lack, where they are not the defaults."""
+REMOVED = {"optimiser"}
+"""Fields that older checkpoints and weights have besides."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,6 @@ class TrainingConfig:
     ema: float = 0.999
     """Decay per step of the averaged weights, which are the ones exported."""
     clip_norm: float = 1.0
-    optimiser: str = "adam"
-    """`adam`, or `muon` for the matrices inside the networks."""
     vq_update: Rule = "published"
     """Gradients of latents and centres, see `codec.model.vector_quantizer` ("vq" only)."""
     beta: float = 1.0
@@ -67,18 +67,17 @@ class TrainingConfig:
         if self.crop % 64 or not 64 <= self.crop <= MAX_FIRST_CROP:
             raise TrainingError("the crop must be 64, 128, 192 or 256 pixels")
         UpdateRule(self.vq_update, self.beta, self.eta)
-        if self.optimiser not in ("muon", "adam"):
-            raise TrainingError("the optimiser must be muon or adam")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
-        """Of what a checkpoint or a weights file says; what it leaves out is as `BEFORE` says.
+        """Read the settings of a checkpoint or a weights file, of older ones too.
 
         Raises:
             TypeError: a field is unknown.
             TrainingError: values do not fit together.
         """
-        return cls(**{**BEFORE, **values})
+        known = {name: value for name, value in values.items() if name not in REMOVED}
+        return cls(**{**BEFORE, **known})
 
     def changed(self, changes: Mapping[str, Any]) -> TrainingConfig:
         """With other values of some fields, and of `batch`: crops of a step at the first size,

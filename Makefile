@@ -61,7 +61,7 @@ theory: $(READY) ## the statements of the theory, a table each (KODAK=folder)
 
 train-smoke: $(READY) ## train a tiny model on the test pictures in under a minute
 	$(BIN)/vqcodec train tests/data --out runs/smoke --force --steps 60 --holdout 0 \
-		--width 32 --latent 32 --hyper 16 --prior 16 --blocks 1,1 --cache-mib 64
+		--width 32 --latent 32 --hyper 16 --prior 16 --blocks 1,1 --cache-mib 64 --export-crops 24
 
 synthetic: $(READY) ## pictures unlike photographs, to train on too (PHOTOS=folder OUT=folder)
 	$(BIN)/python -m scripts.synthetic $(PHOTOS) $(OUT)

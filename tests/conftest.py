@@ -22,7 +22,6 @@ from codec.pipeline import Codec
 from codec.pipeline.encoding import Encoded
 from codec.runtime.torch_engine import TorchEngine
 from codec.runtime.weights import Weights, load_weights
-from codec.training.initial import initial_state
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
@@ -41,13 +40,6 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _short_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests export often: with few pictures and a short descent of the kernels."""
-    monkeypatch.setattr("codec.training.loop.EXPORT_CROPS", 24)
-    monkeypatch.setattr("codec.training.kernels.STEPS", 20)
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +72,8 @@ def released_codec() -> Codec:
 @pytest.fixture(scope="session")
 def tiny_autoencoder() -> RoundingAutoencoder:
     """The network of `TINY`, as training has it."""
+    from codec.training.initial import initial_state  # here: not every test needs training
+
     config, state = initial_state(str(TINY))
     model = RoundingAutoencoder(config)
     model.load_state_dict(state)

@@ -11,11 +11,8 @@ from codec.training.kernels import Products, fit_kernels, products
 from tests.conftest import crops_of_flowers
 
 AROUND = 76
-
-
-@pytest.fixture(autouse=True)
-def _whole_descent(_short_export: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codec.training.kernels.STEPS", 600)
+PASSES = 1000
+"""600 steps over 60 pictures."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def as_filters(kernels: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
 def test_kernels_span_what_pictures_want() -> None:
     wanted = torch.randn(3, AROUND, 3, dtype=torch.float64)
     found = made_up(60, wanted, 0.1)
-    fitted = fit_kernels(found, 3)
+    fitted = fit_kernels(found, 3, PASSES)
     assert fitted is not None
     kernels = as_filters(*fitted)
     assert part_taken(kernels, found) > 0.099
@@ -68,7 +65,7 @@ def test_kernels_span_what_pictures_want() -> None:
 
 def test_weights_are_whole_numbers_of_a_good_size() -> None:
     found = made_up(60, torch.randn(3, AROUND, 3, dtype=torch.float64), 0.1)
-    fitted = fit_kernels(found, 3)
+    fitted = fit_kernels(found, 3, PASSES)
     assert fitted is not None
     kernels = as_filters(*fitted)
     matrix = torch.einsum("kpc,npq,lqc->nkl", kernels, found.samples, kernels)

@@ -30,7 +30,8 @@ middle one, 32 of them 0.18 and 0.12, 16 of them 0.14 and 0.09."""
 UNLIKE = 0.25
 """Part of the error that a filter of its own takes from a picture unlike photographs, which would
 own the kernels: of photographs it takes 1 to 12 %."""
-STEPS = 600
+PASSES = 150
+"""Passes over the pictures in the descent of the kernels."""
 BATCH = 100
 RATE = 4e-3
 WEIGHT_DEVIATION = 32.0
@@ -71,11 +72,16 @@ def products(model: RoundingAutoencoder, pictures: Tensor) -> Products:
     return Products(*map(torch.stack, zip(*found, strict=True)))
 
 
-def fit_kernels(found: Products, count: int = COUNT) -> Kernels | None:
-    """Kernels that serve the pictures whose products are given, for whole weights.
+def fit_kernels(found: Products, count: int = COUNT, passes: int = PASSES) -> Kernels | None:
+    """Fit kernels to pictures, scaled for integer weights.
+
+    Args:
+        found: products over the pictures.
+        count: number of kernels.
+        passes: length of the descent, in passes over all pictures.
 
     Returns:
-        float32; None if hardly any picture is like a photograph.
+        float32; None if fewer than two pictures are like photographs.
     """
     found = _photographs(found)
     size = found.samples.shape[1]
@@ -95,7 +101,7 @@ def fit_kernels(found: Products, count: int = COUNT) -> Kernels | None:
         count - len(components), components.shape[1], generator=generator, dtype=torch.float64
     )
     basis = torch.cat([components, missing / math.sqrt(components.shape[1])])
-    basis = _descend(basis.reshape(count, size, COLOURS), found, generator)
+    basis = _descend(basis.reshape(count, size, COLOURS), found, passes, generator)
 
     weights = _least_squares(basis, found)[0]
     basis = basis * (weights.square().mean(0).sqrt() / WEIGHT_DEVIATION)[:, None, None]
@@ -110,13 +116,14 @@ def _photographs(found: Products) -> Products:
     return Products(found.samples[kept], found.missing[kept])
 
 
-def _descend(basis: Tensor, found: Products, generator: torch.Generator) -> Tensor:
+def _descend(basis: Tensor, found: Products, passes: int, generator: torch.Generator) -> Tensor:
     basis = basis.clone().requires_grad_()
     optimiser = torch.optim.Adam([basis])
     count = len(basis)
     lengths = sorted({max(1, count * part // 8) for part in (1, 2, 4, 6, 8)})
-    for step in range(STEPS):
-        optimiser.param_groups[0]["lr"] = RATE * min(1.0, 2 * (1 - step / STEPS))
+    steps = passes * len(found.samples) // BATCH
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = RATE * min(1.0, 2 * (1 - step / steps))
         chosen = torch.randperm(len(found.samples), generator=generator)[:BATCH]
         some = Products(found.samples[chosen], found.missing[chosen])
         length = lengths[int(torch.randint(len(lengths), (1,), generator=generator))]

@@ -56,8 +56,6 @@ from codec.training.validation import CROP, reconstructions, validate
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
 VALIDATION_CROPS = 32
-EXPORT_CROPS = 400
-"""Pictures of 256x256 that an export measures on."""
 INITIAL_CROPS = {"integer": 64, "vq": 256}
 """Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
 RESTART_CROPS = 64
@@ -180,8 +178,8 @@ class Trainer:
         surrogate = self.training.surrogate_at(progress)
         x = self.pool.crops(batch, side, generator, self.training.variety)
         x = x.to(self.device, memory_format=torch.channels_last)
-        level = self._levels(batch, generator)
         config = self.model.config
+        level = draw_levels(config, batch, generator)
         lmbda = torch.tensor([config.lambda_of(v) for v in level.tolist()], device=self.device)
 
         share = balance(lmbda, config.lambda_of((config.anchors - 1) / 2)) / batch
@@ -218,15 +216,6 @@ class Trainer:
             return None
         return {"loss": value_, "bpp": bpp, "psnr": psnr, "norm": norm_, "rate": rate, "crop": side}
 
-    def _levels(self, batch: int, generator: torch.Generator) -> Tensor:
-        """One level per picture, spread evenly over the ladder with a random offset."""
-        anchors = self.model.config.anchors
-        slots = torch.randperm(batch, generator=generator)
-        places = (slots + torch.rand(batch, generator=generator)) / batch
-        if self.model.config.rounding == "vq":  # a whole number of residual levels
-            return (places * anchors).floor()
-        return places * (anchors - 1)
-
     def _finite(self, norm: Tensor) -> bool:
         if bool(torch.isfinite(norm)):
             self._bad_steps = 0
@@ -235,7 +224,7 @@ class Trainer:
         self._bad_steps += 1
         if self._bad_steps >= MAX_BAD_STEPS:
             raise TrainingError(
-                f"{MAX_BAD_STEPS} steps in a row were not finite; lower --learning-rate"
+                f"{MAX_BAD_STEPS} steps in a row were not finite; lower the learning rate"
             )
         return False
 
@@ -275,8 +264,8 @@ class Trainer:
         return self.validate()
 
     def sample_for_export(self) -> Tensor:
-        """As `export_sample`, always the same for one pool and seed."""
-        return export_sample(self.pool, self._generator(-2))
+        """Draw the crops that the export measures on, the same for one pool and seed."""
+        return export_sample(self.pool, self._generator(-2), self.training.export_crops)
 
     def save(self, name: str = LAST) -> None:
         """Write the exact state into the run folder (first process only)."""
@@ -370,13 +359,25 @@ def _run(
             report(trainer.progress, entry)
 
 
-def export_sample(pool: TilePool, generator: torch.Generator) -> Tensor:
-    """Training crops that an export measures on, uint8 [n, 3, 256, 256].
+def draw_levels(config: ModelConfig, batch: int, generator: torch.Generator) -> Tensor:
+    """Draw one level per picture, [batch], stratified over the range of lambdas.
 
-    As they are: tables and kernels that were fitted to varied crops did 0.1 % worse, on varied
-    pictures too.
+    Each of `batch` equal parts of the range gets one picture, at random inside it and in random
+    order. Levels are in 0..anchors - 1; whole numbers for models that round to centres.
     """
-    crops = pool.crops(EXPORT_CROPS, CROP, generator)
+    strata = torch.randperm(batch, generator=generator)
+    positions = (strata + torch.rand(batch, generator=generator)) / batch
+    if config.rounding == "vq":  # a whole number of residual levels
+        return (positions * config.anchors).floor()
+    return positions * (config.anchors - 1)
+
+
+def export_sample(pool: TilePool, generator: torch.Generator, count: int) -> Tensor:
+    """Draw unvaried training crops for the export to measure on, uint8 [count, 3, 256, 256].
+
+    Tables and kernels that were fitted to varied crops did 0.1 % worse, on varied pictures too.
+    """
+    crops = pool.crops(count, CROP, generator)
     return (crops * 255).round().to(torch.uint8).cpu()
 
 

@@ -147,13 +147,14 @@ class TilePool:
         self._rotates = len(self._entries) > capacity
         self._chunk = capacity // ROTATIONS
         self._rotation = 0
-        self._tiles = torch.zeros(
+        self.tiles = torch.zeros(
             (min(capacity, len(self._entries)), 3, TILE, TILE), dtype=torch.uint8, device=device
         )
-        self._load(0, len(self._tiles), 0)
+        """The present content, uint8 [n, 3, 512, 512]."""
+        self._load(0, len(self.tiles), 0)
 
     def __len__(self) -> int:
-        return len(self._tiles)
+        return len(self.tiles)
 
     def _load(self, first_entry: int, count: int, first_slot: int) -> None:
         """Decode entries (cyclically) into consecutive slots."""
@@ -169,7 +170,7 @@ class TilePool:
             for (photo, places), tiles in zip(part, decoded, strict=True):
                 tiles = tiles or self._tiles_after(photo)
                 for number, slot in places:
-                    self._tiles[slot] = torch.from_numpy(tiles[number % len(tiles)])
+                    self.tiles[slot] = torch.from_numpy(tiles[number % len(tiles)])
 
     def _tiles_after(self, photo: Path) -> list[NDArray[np.uint8]]:
         """Tiles of the next photograph after a damaged one that can be decoded."""
@@ -187,7 +188,7 @@ class TilePool:
             return
         target = step // ROTATE_EVERY
         for rotation in range(max(self._rotation, target - ROTATIONS), target):
-            first_entry = len(self._tiles) + rotation * self._chunk
+            first_entry = len(self.tiles) + rotation * self._chunk
             self._load(first_entry, self._chunk, rotation % ROTATIONS * self._chunk)
         self._rotation = max(self._rotation, target)
 
@@ -211,7 +212,7 @@ class TilePool:
         for (index, top, left, mirror, flip, swap), change in zip(draw, changes, strict=True):
             side = source_side(size, TILE, generator) if change else size
             top, left = top % (TILE - side + 1), left % (TILE - side + 1)
-            crop = self._tiles[index % len(self), :, top : top + side, left : left + side]
+            crop = self.tiles[index % len(self), :, top : top + side, left : left + side]
             axes = [axis for axis, chosen in ((1, flip), (2, mirror)) if chosen & 1]
             crop = crop.flip(axes) if axes else crop
             crop = (crop.transpose(1, 2) if swap & 1 else crop).float() / 255

@@ -58,6 +58,8 @@ class TrainingConfig:
     """Share of the crops that are changed, see `codec.training.variation`."""
     cache_mib: int = 3072
     """Memory for decoded training tiles."""
+    export_crops: int = 400
+    """Training crops of 256x256 that the export measures on."""
     holdout: float = 0.05
     """Part of the photographs that is kept for validation."""
 
@@ -102,7 +104,7 @@ class TrainingConfig:
         """
         if model.distortion == "ms-ssim" and self.crop < MS_SSIM_CROP:
             raise TrainingError(
-                f"MS-SSIM has five scales: give --crop {MS_SSIM_CROP} or {MAX_FIRST_CROP}"
+                f"MS-SSIM has five scales; make the crop {MS_SSIM_CROP} or {MAX_FIRST_CROP} pixels"
             )
 
     @property

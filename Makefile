@@ -63,7 +63,7 @@ train-smoke: $(READY) ## train a tiny model on the test pictures in under a minu
 	$(BIN)/vqcodec train tests/data --out runs/smoke --force --steps 60 --holdout 0 \
 		--width 32 --latent 32 --hyper 16 --prior 16 --blocks 1,1 --cache-mib 64 --export-crops 24
 
-synthetic: $(READY) ## pictures unlike photographs, to train on too (PHOTOS=folder OUT=folder)
+synthetic: $(READY) ## drawn pictures for the training data: text, patterns, dithers (PHOTOS=folder OUT=folder)
 	$(BIN)/python -m scripts.synthetic $(PHOTOS) $(OUT)
 
 clean: ## remove the environment and all caches, but no runs

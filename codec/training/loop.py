@@ -1,15 +1,11 @@
 """The training run: one process per device, resumable at any step.
 
-    python -m codec train PHOTOS --lambda 0.0018:0.18 --minutes 60 --out runs/photo
+    vqcodec train PHOTOS --lambda 0.0018:0.18 --steps 20000 --out runs/photo
     torchrun --nproc-per-node 4 -m codec train ...          (the same on several GPUs)
 
-A run folder holds `last.safetensors` (exact state), `trunk.safetensors` (the state before
-the learning rate began to fall: where a longer run continues), `log.jsonl`, TensorBoard
-events, and at the end `model.safetensors`, which compresses pictures.
-
-Randomness is drawn from generators seeded by (seed, rank, step) and not carried along, so
-that on a CPU a resumed run repeats an uninterrupted one exactly. An interrupted run ends at
-the next step boundary and saves its state.
+The random generators of a step are seeded by (seed, rank, step), so that on a CPU a resumed run
+repeats an uninterrupted one exactly. An interrupted run ends at the next step boundary and saves
+its state.
 """
 
 from __future__ import annotations
@@ -57,23 +53,26 @@ MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
 VALIDATION_CROPS = 32
 INITIAL_CROPS = {"integer": 64, "vq": 256}
-"""Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
+"""Number of 128x128 crops to which the linear layers or centres of a new model are fitted."""
 RESTART_CROPS = 64
-"""Of those, how many tell which hidden units of an earlier model are dead."""
+"""Number of these that decide which hidden units of an earlier model are dead."""
 
 
 class Trainer:
-    """Everything a run holds between two steps.
+    """State of a run between two steps.
 
     Args:
-        run: folder of the run, created if missing.
+        run: existing folder of the run.
         photos: files and folders to train on.
-        model: shape of the model; ignored when resuming.
-        training: how to train.
+        model: configuration of the model; ignored when resuming.
+        training: settings of the run.
         resume: checkpoint to continue from.
-        initial: state to start from instead of the transform-codec start; it may leave out
-            the codebooks and their prior.
+        initial: parameters to start from instead of a transform codec (DCT and PCA); codebooks and
+            their prior may be absent.
         validation: files and folders to validate on, instead of a share of `photos`.
+
+    Raises:
+        TrainingError: a dependency is missing, or the settings do not fit the model or pictures.
     """
 
     def __init__(
@@ -162,10 +161,14 @@ class Trainer:
 
     @property
     def progress(self) -> float:
+        """Progress of the run, 0..1."""
         return self.training.progress(self.position.step, self.position.elapsed)
 
     def step(self) -> dict[str, float] | None:
-        """One optimiser step; returns what the log shows of it, None if it was not finite.
+        """Take one optimiser step.
+
+        Returns:
+            Scalars for the log; None if a gradient was not finite, and the step was skipped.
 
         Raises:
             TrainingError: too many steps in a row were not finite.
@@ -189,7 +192,7 @@ class Trainer:
             result = self._forward(x, level.to(self.device), surrogate, weight)
         loss = rate_distortion(x, result, lmbda, config.distortion)
         balanced = loss.value * share
-        # The rounding to centres has weighed its own gradients by `weight` alone.
+        # The quantizer to centres applies `weight` to its own gradients, but no evenness.
         even = evenness(balanced) if config.rounding == "integer" else 1.0
         value = (balanced * even).sum()
         for optimiser in self.optimisers:
@@ -229,7 +232,7 @@ class Trainer:
         return False
 
     def synchronise(self, stop: bool) -> bool:
-        """Give all processes the same elapsed time, and with it the same schedule.
+        """Share the largest elapsed time among all processes, and so the schedule.
 
         Returns:
             Whether any process wants to stop.
@@ -250,7 +253,7 @@ class Trainer:
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
     def validate(self) -> list[dict[str, float]]:
-        """Rate points of the averaged weights on the held-out photographs."""
+        """Measure rate points of the averaged weights on the held-out photographs."""
         if self.held_out is None:
             return []
         crops = self.held_out.to(self.device)
@@ -280,11 +283,12 @@ class Trainer:
             )
 
     def wait(self) -> None:
-        """Until all processes are here: none shall wait for another in a step, which is timed."""
+        """Wait for all processes, so that none waits inside a step, which is timed."""
         if self.world > 1:
             torch.distributed.barrier()
 
     def close(self) -> None:
+        """End the decoding threads and leave the process group."""
         self.pool.close()
         if self.world > 1:
             self._forward = self.model
@@ -302,7 +306,11 @@ def train(
     """Run to the end of the schedule, or to step `stop_at`.
 
     Args:
-        report: called with the progress and what was logged.
+        trainer: state of the run.
+        report: called with the progress and each entry of the log.
+        log_every: steps per entry of the log.
+        save_every_seconds: time between checkpoints, each with a validation.
+        stop_at: step at which to stop early.
     """
     with StopSignals() as signals:
         with RunLog(trainer.run) if trainer.rank == 0 else nullcontext() as log:
@@ -382,7 +390,7 @@ def export_sample(pool: TilePool, generator: torch.Generator, count: int) -> Ten
 
 
 def _join_process_group() -> tuple[int, int, torch.device]:
-    """(rank, number of processes, device) under torchrun, or of a single process."""
+    """Find (rank, number of processes, device), and join the process group under torchrun."""
     cuda = torch.cuda.is_available()
     if "RANK" not in os.environ:
         return 0, 1, torch.device("cuda" if cuda else "cpu")
@@ -396,7 +404,7 @@ def _join_process_group() -> tuple[int, int, torch.device]:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is made for speed there: CPUs that emulate it are faster in float32."""
+    """Tell whether a device has bfloat16 arithmetic; emulated, it is slower than float32."""
     if device.type != "cpu":
         return True
     capabilities = torch.cpu.get_capabilities()

@@ -1,4 +1,4 @@
-"""The course of a run: JSON lines, and TensorBoard events where that is installed."""
+"""Log of a run: JSON lines, and TensorBoard events where that is installed."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ SIZES ?= 0.4,4
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test lint bench bench-large compressai kinds targets man kodak weights-check cards vq theory given training-speed train-smoke synthetic clean
+.PHONY: help demo test lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,9 +42,6 @@ bench: $(READY) ## speed and memory by stage, size and threads, against 5x5 + GD
 bench-large: $(READY) ## time and peak memory of 100 megapixels, whole and a region
 	$(BIN)/python -m scripts.bench --sizes 100 --no-classic $(PICTURE)
 
-compressai: given $(READY) ## our times beside CompressAI's, which it installs (KODAK=folder)
-	$(BIN)/python -m scripts.compressai_side_by_side $(wildcard $(KODAK)/*.png)
-
 kinds: $(READY) ## a table of what becomes of each kind of input
 	$(BIN)/python scripts/input_kinds.py
 
@@ -69,14 +66,11 @@ vq: given $(READY) ## the vector-quantised model level by level, beside the othe
 theory: $(READY) ## the statements of the theory, a table each (KODAK=folder for file sizes)
 	$(BIN)/python scripts/theory.py $(KODAK)
 
-training-speed: $(READY) ## steps per second on the CPU, with one thing changed at a time
-	$(BIN)/python scripts/training_speed.py
-
 train-smoke: $(READY) ## train a tiny model on the test pictures in under a minute
 	$(BIN)/vqcodec train tests/data --out runs/smoke --force --steps 60 --holdout 0 \
-		--width 32 --latent 32 --hyper 16 --prior 16 --blocks 1,1 --cache-mib 64
+		--width 32 --latent 32 --hyper 16 --prior 16 --blocks 1,1 --cache-mib 64 --export-crops 24
 
-synthetic: $(READY) ## pictures unlike photographs, to train on too (PHOTOS=folder OUT=folder)
+synthetic: $(READY) ## drawn pictures for the training data: text, patterns, dithers (PHOTOS=folder OUT=folder)
 	$(BIN)/python -m scripts.synthetic $(PHOTOS) $(OUT)
 
 clean: ## remove the environment and all caches, but no runs

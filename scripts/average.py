@@ -28,6 +28,7 @@ from codec.weights.file import load_weights
 from codec.weights.released import find_weights
 
 CACHE_BYTES = 1 << 30
+CROPS = TrainingConfig.export_crops
 
 
 def average(before: str, after: Sequence[str], share: float, name: str) -> Checkpoint:
@@ -64,6 +65,9 @@ def average(before: str, after: Sequence[str], share: float, name: str) -> Check
 @click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True)
 @click.option("--also", multiple=True, metavar="AFTER", help="Another, of equal weight.")
 @click.option("--name", default="photo", show_default=True, help="Name inside the weights file.")
+@click.option(
+    "--crops", type=click.IntRange(min=1), default=CROPS, show_default=True, help="To measure on."
+)
 def main(
     before: str,
     after: str,
@@ -72,6 +76,7 @@ def main(
     share: float,
     also: tuple[str, ...],
     name: str,
+    crops: int,
 ) -> None:
     """Write (1 - share) of the model BEFORE plus share of the model AFTER to OUT."""
     try:
@@ -80,7 +85,7 @@ def main(
         checkpoint = average(before, (after, *also), share, name)
         training, _ = hold_out(find_photos(photos), checkpoint.training.holdout)
         pool = TilePool(training, torch.device("cpu"), CACHE_BYTES)
-        sample = export_sample(pool, torch.Generator().manual_seed(0))
+        sample = export_sample(pool, torch.Generator().manual_seed(0), crops)
         pool.close()
         weights = export_weights(checkpoint, out, sample)
     except CodecError as error:

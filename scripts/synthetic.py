@@ -1,14 +1,14 @@
 """Pictures unlike photographs, for the training data: `make synthetic PHOTOS=... OUT=...`.
 
-A model that has seen nothing but photographs may fail on dithers, line art and test patterns in
-ways that no photograph shows. Draws `COUNT` pictures of 512x512, of every kind as many and of
-mixtures twice as many, some of them from the photographs; the same for the same photographs and the
-same version of Pillow. With `--kind NAME` all are of that kind.
+A model that has seen nothing but photographs fails on dithers, line art, test patterns and text in
+saturated colours. The pictures are 512x512, as many of each kind and twice as many mixtures; some
+kinds start from the photographs. They are the same for the same photographs and version of Pillow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise, permutations, product
 from pathlib import Path
 
 import click
@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from codec.errors import CodecError, InputError
 from codec.training.photos import TILE, count_tiles, find_photos, tiles_of
 
-COUNT = 168
+PER_KIND = 12
 WORDS = (
     *("the", "rate", "of", "a", "picture", "is", "what", "its", "code", "takes", "and"),
     *("0123456789", "(P,", "Q)", "=", "-ln", "P", "+", "x"),
@@ -27,6 +27,14 @@ WORDS = (
 
 Pixels = NDArray[np.uint8]
 Generator = np.random.Generator
+Colour = tuple[int, int, int]
+Box = tuple[slice, slice]
+
+SATURATED: list[Colour] = [(r, g, b) for r, g, b in product((0, 255), repeat=3)]
+PAIRS = list(permutations(SATURATED, 2))
+"""All 56 ordered pairs of black, white and the six saturated colours."""
+SPLITS = ((TILE, 8), (TILE, 7))
+"""Height and number of rows, width and number of columns of a picture with a cell for each pair."""
 
 
 def colours(rng: Generator, count: int) -> Pixels:
@@ -50,11 +58,56 @@ def paint(chosen: NDArray[np.bool_], rng: Generator) -> Pixels:
     return colours(rng, 2)[chosen.astype(int)]
 
 
+def cells() -> list[Box]:
+    """Cut a picture into as many parts as there are pairs of colours."""
+    rows, columns = ([side * n // count for n in range(count + 1)] for side, count in SPLITS)
+    return [
+        (slice(top, bottom), slice(left, right))
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
+
+
+def dealt(rng: Generator) -> Iterator[tuple[Box, Colour, Colour]]:
+    """Deal the pairs of saturated colours to the cells at random."""
+    for box, number in zip(cells(), rng.permutation(len(PAIRS)), strict=True):
+        first, second = PAIRS[number]
+        yield box, first, second
+
+
+def write_words(cell: Image.Image, rng: Generator, ink: Colour, outline: Colour | None) -> None:
+    """Fill a picture with words of 8 to 24 pixels, with and without smooth edges."""
+    draw = ImageDraw.Draw(cell)
+    draw.fontmode = rng.choice(["1", "L"])
+    size = int(rng.integers(8, 25))
+    stroke = 0 if outline is None else int(rng.integers(1, 3))
+    spacing = 2 if outline is None else size
+    font = ImageFont.load_default(size)
+    for top in range(0, cell.height, size + spacing):
+        line = " ".join(rng.choice(WORDS, 12))
+        left = int(rng.integers(-20, 4))
+        draw.text((left, top), line, ink, font, stroke_width=stroke, stroke_fill=outline)
+
+
 def dithered(photo: Image.Image, rng: Generator) -> Pixels:
     """Error diffusion to one bit, in grey or in each channel."""
     if rng.random() < 0.7:
         return np.asarray(photo.convert("1").convert("RGB"))
     return np.stack([np.asarray(c.convert("1").convert("L")) for c in photo.split()], -1)
+
+
+def four_bits(photo: Image.Image, rng: Generator) -> Pixels:
+    """Error diffusion to 16 greys, or to the 16 colours of old displays."""
+    if rng.random() < 0.5:
+        colours16 = [(17 * grey, 17 * grey, 17 * grey) for grey in range(16)]
+        photo = photo.convert("L").convert("RGB")
+    else:
+        dark = [(r // 2, g // 2, b // 2) for r, g, b in SATURATED[1:]]
+        colours16 = [*SATURATED, *dark, (192, 192, 192)]
+    table = Image.new("P", (1, 1))
+    table.putpalette([channel for colour in colours16 for channel in colour])
+    few = photo.quantize(palette=table, dither=Image.Dither.FLOYDSTEINBERG)
+    return np.asarray(few.convert("RGB"))
 
 
 def ordered(photo: Image.Image, rng: Generator) -> Pixels:
@@ -96,6 +149,17 @@ def stripes(_: Image.Image, rng: Generator) -> Pixels:
     period = 1 + extent(rng, 64)
     places = np.indices((TILE, TILE))[rng.integers(2)]
     return paint(places % period < rng.integers(1, period), rng)
+
+
+def saturated_stripes(_: Image.Image, rng: Generator) -> Pixels:
+    """Stripes of 1 to 8 pixels along either side, in all pairs of saturated colours."""
+    pixels = np.empty((TILE, TILE, 3), np.uint8)
+    coordinates = np.indices((TILE, TILE))
+    widths = 1 + rng.permutation(len(PAIRS)) % 8
+    for width, (box, first, second) in zip(widths, dealt(rng), strict=True):
+        chosen = coordinates[rng.integers(2)][box] // width % 2
+        pixels[box] = np.array([first, second])[chosen]
+    return pixels
 
 
 def waves(_: Image.Image, rng: Generator) -> Pixels:
@@ -142,6 +206,27 @@ def text(_: Image.Image, rng: Generator) -> Pixels:
     return np.asarray(image)
 
 
+def saturated_text(_: Image.Image, rng: Generator) -> Pixels:
+    """Text over flat colour, in all pairs of saturated colours."""
+    pixels = np.empty((TILE, TILE, 3), np.uint8)
+    for box, ink, ground in dealt(rng):
+        height, width = (side.stop - side.start for side in box)
+        cell = Image.new("RGB", (width, height), ground)
+        write_words(cell, rng, ink, None)
+        pixels[box] = np.asarray(cell)
+    return pixels
+
+
+def captions(photo: Image.Image, rng: Generator) -> Pixels:
+    """Text over a photograph, with an outline, in all pairs of saturated colours."""
+    pixels = np.asarray(photo).copy()
+    for box, ink, outline in dealt(rng):
+        cell = Image.fromarray(pixels[box])
+        write_words(cell, rng, ink, outline)
+        pixels[box] = np.asarray(cell)
+    return pixels
+
+
 def drawing(photo: Image.Image, rng: Generator) -> Pixels:
     """Flat areas and thin lines, as in charts and icons."""
     shades = [tuple(map(int, c)) for c in colours(rng, 12)]
@@ -163,17 +248,35 @@ def drawing(photo: Image.Image, rng: Generator) -> Pixels:
 
 
 def flat(_: Image.Image, rng: Generator) -> Pixels:
-    """One colour, or a straight gradient of two."""
-    first, last = rng.integers(0, 256, (2, 3)).astype(float)
-    share = np.linspace(0, rng.choice([0.0, 1.0]), TILE)[None, :, None]
-    row = (first + (last - first) * share).round().astype(np.uint8)
-    return np.tile(row, (TILE, 1, 1))
+    """One colour."""
+    return np.broadcast_to(colours(rng, 3)[2], (TILE, TILE, 3)).copy()
+
+
+def gradient(_: Image.Image, rng: Generator) -> Pixels:
+    """A gradient of 2 to 4 colours, straight in any direction or round."""
+    rows, columns = np.indices((TILE, TILE)) / TILE - rng.uniform(0, 1, (2, 1, 1))
+    if rng.random() < 0.5:
+        position = np.hypot(rows, columns)
+    else:
+        angle = rng.uniform(0, 2 * np.pi)
+        position = np.cos(angle) * rows + np.sin(angle) * columns
+    position = (position - position.min()) / np.ptp(position)
+    count = int(rng.integers(2, 5))
+    stops = rng.integers(0, 256, (count, 3)).astype(float)
+    if rng.random() < 0.5:
+        stops = rng.permutation(SATURATED)[:count].astype(float)
+    knots = np.linspace(0, 1, len(stops))
+    channels = [np.interp(position, knots, stop) for stop in stops.T]
+    return np.stack(channels, -1).round().astype(np.uint8)
 
 
 def mixture(photo: Image.Image, rng: Generator) -> Pixels:
     """A photograph with drawings, text and patterns in it, as on a screen."""
     pixels = np.asarray(photo).copy()
-    kinds = (text, drawing, checkerboard, stripes, dithered, flat)
+    kinds = (
+        *(text, saturated_text, drawing, checkerboard, stripes, saturated_stripes),
+        *(dithered, four_bits, flat, gradient),
+    )
     for number in rng.integers(0, len(kinds), 5):
         top, left = rng.integers(0, TILE - 64, 2)
         height, width = rng.integers(32, 256, 2)
@@ -184,17 +287,22 @@ def mixture(photo: Image.Image, rng: Generator) -> Pixels:
 
 KINDS: tuple[Callable[[Image.Image, Generator], Pixels], ...] = (
     dithered,
+    four_bits,
     ordered,
     thresholded,
     palette,
     checkerboard,
     stripes,
+    saturated_stripes,
     waves,
     binary_noise,
     noise,
     text,
+    saturated_text,
+    captions,
     drawing,
     flat,
+    gradient,
     mixture,
     mixture,
 )
@@ -204,7 +312,14 @@ KINDS: tuple[Callable[[Image.Image, Generator], Pixels], ...] = (
 @click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--kind", type=click.Choice([kind.__name__ for kind in KINDS]), help="This one only.")
-def main(photos: tuple[Path, ...], out: Path, kind: str | None) -> None:
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=PER_KIND * len(KINDS),
+    show_default=True,
+    help="Number of pictures.",
+)
+def main(photos: tuple[Path, ...], out: Path, kind: str | None, count: int) -> None:
     """Draw pictures, some of them from PHOTOS (files and folders), into the new folder OUT."""
     kinds = [draw for draw in KINDS if kind in (None, draw.__name__)]
     try:
@@ -214,7 +329,7 @@ def main(photos: tuple[Path, ...], out: Path, kind: str | None) -> None:
         if out.exists() and any(out.iterdir()):
             raise InputError(f"{out} is not empty; name a new folder")
         out.mkdir(parents=True, exist_ok=True)
-        for number in range(COUNT):
+        for number in range(count):
             rng = np.random.default_rng(number)
             tile = tiles_of(found[rng.integers(len(found))])[0].transpose(1, 2, 0)
             draw = kinds[number % len(kinds)]

@@ -20,7 +20,6 @@ from codec.encoder.picture import Encoded
 from codec.engine.torch import TorchEngine
 from codec.errors import CodecError
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.training.initial import initial_state
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
 
@@ -42,13 +41,6 @@ KODAK = os.environ.get("VQCODEC_KODAK")
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _short_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests export often: with few pictures and a short descent of the kernels."""
-    monkeypatch.setattr("codec.training.loop.EXPORT_CROPS", 24)
-    monkeypatch.setattr("codec.training.kernels.STEPS", 20)
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +73,8 @@ def released_codec() -> Codec:
 @pytest.fixture(scope="session")
 def tiny_autoencoder() -> RoundingAutoencoder:
     """The network of `TINY`, as training has it."""
+    from codec.training.initial import initial_state  # here: not every test needs training
+
     config, state = initial_state(str(TINY))
     model = RoundingAutoencoder(config)
     model.load_state_dict(state)

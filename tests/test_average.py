@@ -31,7 +31,7 @@ def test_the_mean_of_models(
 ) -> None:
     out = tmp_path / "mean.safetensors"
     arguments = [str(TINY), str(after), *PHOTOS, str(out), "--share", str(share), "--name", "mean"]
-    arguments += also
+    arguments += [*also, "--crops", "24"]
     share /= 1 + len(also) // 2
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output

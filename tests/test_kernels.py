@@ -11,11 +11,8 @@ from codec.training.kernels import Products, fit_kernels, products
 from tests.conftest import crops_of_flowers
 
 AROUND = 76
-
-
-@pytest.fixture(autouse=True)
-def _whole_descent(_short_export: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codec.training.kernels.STEPS", 600)
+PASSES = 1000
+"""600 steps over 60 pictures."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +42,7 @@ def made_up(count: int, filters: torch.Tensor, error: float) -> Products:
 def part_taken(kernels: torch.Tensor, found: Products) -> float:
     """Mean part of the error that filters [k, 76, 3] take."""
     matrix = torch.einsum("kpc,npq,lqc->nkl", kernels, found.samples, kernels)
-    vector = torch.einsum("kpc,npc->nk", kernels, found.missing)
+    vector = torch.einsum("kpc,npc->nk", kernels, found.residual)
     return float((torch.linalg.solve(matrix, vector) * vector).sum(1).mean())
 
 
@@ -58,7 +55,7 @@ def as_filters(kernels: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
 def test_kernels_span_what_pictures_want() -> None:
     wanted = torch.randn(3, AROUND, 3, dtype=torch.float64)
     found = made_up(60, wanted, 0.1)
-    fitted = fit_kernels(found, 3)
+    fitted = fit_kernels(found, 3, PASSES)
     assert fitted is not None
     kernels = as_filters(*fitted)
     assert part_taken(kernels, found) > 0.099
@@ -68,11 +65,11 @@ def test_kernels_span_what_pictures_want() -> None:
 
 def test_weights_are_whole_numbers_of_a_good_size() -> None:
     found = made_up(60, torch.randn(3, AROUND, 3, dtype=torch.float64), 0.1)
-    fitted = fit_kernels(found, 3)
+    fitted = fit_kernels(found, 3, PASSES)
     assert fitted is not None
     kernels = as_filters(*fitted)
     matrix = torch.einsum("kpc,npq,lqc->nkl", kernels, found.samples, kernels)
-    vector = torch.einsum("kpc,npc->nk", kernels, found.missing)
+    vector = torch.einsum("kpc,npc->nk", kernels, found.residual)
     weights = torch.linalg.solve(matrix, vector)
     assert weights.square().mean(0).sqrt() == pytest.approx(32, rel=0.05)
     rounded = weights.round()
@@ -96,7 +93,7 @@ def test_products_are_those_of_the_filter(model: RoundingAutoencoder) -> None:
     pictures = (crops_of_flowers(6, 128) * 255).round().to(torch.uint8)
     found = products(model, pictures)
     assert found.samples.shape == (6, AROUND, AROUND)
-    kernels = fit_kernels(found._replace(missing=found.missing * 0.3), 3)  # as a photograph's
+    kernels = fit_kernels(found._replace(residual=found.residual * 0.3), 3)  # as a photograph's
     assert kernels is not None
 
     generator = torch.Generator().manual_seed(0)
@@ -108,7 +105,7 @@ def test_products_are_those_of_the_filter(model: RoundingAutoencoder) -> None:
     weights = torch.tensor([20.0, -30.0, 10.0])
     filters = as_filters(*kernels)
     filter_ = torch.tensordot(weights.double(), filters, 1)
-    promised = 1 - 2 * (filter_ * found.missing[0]).sum()
+    promised = 1 - 2 * (filter_ * found.residual[0]).sum()
     promised += (filter_ * (found.samples[0] @ filter_)).sum()
     left = (x[0] - restore(shown, kernels, weights)).square().sum() / missing.square().sum()
     assert float(left) == pytest.approx(float(promised), rel=1e-4)

@@ -70,7 +70,7 @@ def test_a_small_pool_rotates_through_every_tile(tmp_path: Path) -> None:
     assert len(pool) == 16
 
     def shown(pool: TilePool) -> set[int]:
-        return {int(v) for v in pool._tiles[:, 0, 0, 0]}
+        return {int(v) for v in pool.tiles[:, 0, 0, 0]}
 
     seen = shown(pool)
     for step in range(0, 256 * 50, 100):
@@ -78,7 +78,7 @@ def test_a_small_pool_rotates_through_every_tile(tmp_path: Path) -> None:
         seen |= shown(pool)
     assert seen == set(range(36))
     late.advance_to(256 * 50 - 56)  # as a resumed run does
-    assert torch.equal(pool._tiles, late._tiles)
+    assert torch.equal(pool.tiles, late.tiles)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_damaged_photographs_give_way_to_the_next(damaged: Path) -> None:
     good = {tiles_of(path)[0].tobytes() for path in found[1:-1]}
     pool = TilePool(found, CPU, 1 << 30)
     assert len(pool) == 10
-    assert {tile.numpy().tobytes() for tile in pool._tiles} == good
+    assert {tile.numpy().tobytes() for tile in pool.tiles} == good
     with pytest.raises(TrainingError, match="none of 1"):
         TilePool(found[:1], CPU, 1 << 30)
     crops = centre_crops(found, 64, 3)
@@ -115,7 +115,7 @@ def test_damaged_photographs_in_a_rotating_pool(damaged: Path) -> None:
     for step in range(0, 256 * 50, 256):
         pool.advance_to(step)
     late.advance_to(256 * 49)
-    assert torch.equal(pool._tiles, late._tiles)
+    assert torch.equal(pool.tiles, late.tiles)
 
 
 def test_unreadable_photographs_are_left_out(photos: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 from copy import deepcopy
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click import Option
 from PIL import Image
 
 from codec.cli.main import main
+from codec.cli.train import SECTIONS
+from codec.cli.train import train as train_command
 from codec.errors import OutputError, OutputExistsError, TrainingError
 from codec.training.checkpoint import load_checkpoint, save_checkpoint
 from codec.training.interruption import StopSignals
 from codec.training.photos import find_photos, hold_out, tiles_of
 from codec.training.run_folder import LAST, TRUNK
-from tests.conftest import DATA
+from tests.conftest import DATA, Run
 
 TINY_RUN = ["--width", "8", "--latent", "8", "--hyper", "4", "--prior", "8", "--blocks", "1,1"]
 TINY_RUN += [
@@ -32,6 +36,8 @@ TINY_RUN += [
     "0",
     "--cache-mib",
     "13",
+    "--export-crops",
+    "24",
 ]
 
 
@@ -151,3 +157,16 @@ def test_a_closed_terminal_ends_a_run_in_order(name: str) -> None:
     finally:
         signal.signal(number, before)
     assert received == number
+
+
+def test_help_has_each_option_once_under_a_heading(run: Run) -> None:
+    status, out, _ = run("train", "--help")
+    assert status == 0
+    out = out[out.index("Run:\n") :]
+    headings = [line[:-1] for line in out.splitlines() if re.fullmatch(r"\w.*:", line)]
+    assert headings == [*SECTIONS, "Other"]
+    listed = re.findall(r"^  (?:-\w, )?(--[\w-]+)", out, re.MULTILINE)
+    options = [option for option in train_command.params if isinstance(option, Option)]
+    assert sorted(listed) == sorted([*(max(o.opts, key=len) for o in options), "--help"])
+    centres = out[out.index("For --rounding vq only") :]
+    assert {"--beta", "--centres", "--index-prior"} <= set(re.findall(r"--[\w-]+", centres))

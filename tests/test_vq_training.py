@@ -31,7 +31,7 @@ SETTINGS = TrainingConfig(
 )
 SHAPE = (
     "--rounding vq --width 16 --latent 24 --prior 8 --blocks 1,1 --centres 8 --groups 2 --levels 3"
-    " --batch 4 --crop 64 --holdout 0 --cache-mib 13"
+    " --batch 4 --crop 64 --holdout 0 --cache-mib 13 --export-crops 8"
 )
 
 
@@ -175,7 +175,7 @@ def test_transforms_of_an_integer_model(tmp_path: Path, run: Run, photos: list[P
 
 def test_init_continues_a_model_of_centres(tmp_path: Path, run: Run) -> None:
     start = ["train", FLOWERS, "--init", TINY_VQ, "--out", tmp_path / "run", "--steps", "2"]
-    start += ["--crop", "64", "--batch", "2", "--holdout", "0"]
+    start += ["--crop", "64", "--batch", "2", "--holdout", "0", "--export-crops", "8"]
     assert run(*start, "--beta", "2", "--learning-rate", "1e-9")[0] == 0
     trained, old = (load_weights(p) for p in (tmp_path / "run" / "model.safetensors", TINY_VQ))
     assert trained.config == dataclasses.replace(old.config, gate_bound=4.0)

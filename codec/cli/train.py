@@ -21,16 +21,14 @@ if TYPE_CHECKING:
     from codec.weights.config import ModelConfig
 
 DEFAULT_MINUTES = 30.0
-
-
 LAMBDAS = {"integer": (0.0018, 0.18), "vq": (0.0004, 0.03)}
-"""Ranges of lambda that the two roundings are good for."""
+"""Default ranges of lambda of the two roundings."""
 
 
 def parse_lambdas(
     _: click.Context, __: click.Parameter, text: str | None
 ) -> tuple[float, float] | None:
-    """`L` for one rate, `LOW:HIGH` for a range."""
+    """Parse `L` for one rate, `LOW:HIGH` for a range."""
     if text is None:
         return None
     parts = text.split(":")
@@ -43,14 +41,46 @@ def parse_lambdas(
     return low, high
 
 
-@click.command()
+SHAPE_OPTIONS = ("transform", "width", "latent", "hyper", "blocks", "gates16", "filter4")
+VQ_OPTIONS = ("centres", "groups", "levels", "index_prior", "assignment")
+VQ_TRAINING_OPTIONS = ("vq_update", "beta", "eta")
+MODEL_OPTIONS = {"lambda", "prior", "rounding", "distortion", *SHAPE_OPTIONS, *VQ_OPTIONS}
+CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4", "distortion"}
+"""Options that may differ from the model of --init."""
+SECTIONS = {
+    "Run": ("out", "name", "steps", "minutes", "resume", "init", "seed", "export_crops", "force"),
+    "Pictures": ("holdout", "validation", "variety", "cache_mib"),
+    "Objective and steps": (
+        *("lambda", "distortion", "surrogate"),
+        *("learning_rate", "batch", "crop"),
+    ),
+    "Model": ("rounding", *SHAPE_OPTIONS, "prior"),
+    "For --rounding vq only": (*VQ_OPTIONS, *VQ_TRAINING_OPTIONS),
+}
+"""Headings of the help, and the options below each."""
+
+
+class SectionedCommand(click.Command):
+    """Command whose help lists its options under the headings of `SECTIONS`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those of no heading at the end."""
+        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        records = {p.name: record for p in options if (record := p.get_help_record(ctx))}
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Other"):
+            formatter.write_dl(list(records.values()))
+
+
+@click.command(cls=SectionedCommand)
 @click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--lambda",
     callback=parse_lambdas,
     metavar="L|LOW:HIGH",
-    help="Slope of the objective bits/pixel + lambda 255^2 MSE (or of what --distortion says): "
-    "one rate, or a range.  "
+    help="Weight of the distortion in bits/pixel + lambda D: one rate, or a range of rates.  "
     "[default: 0.0018:0.18; for vq 0.0004:0.03]",
 )
 @click.option(
@@ -61,13 +91,15 @@ def parse_lambdas(
     help="Folder of the run.",
 )
 @click.option("--name", default="photo", show_default=True, help="Name inside the weights file.")
-@click.option("--minutes", type=POSITIVE, help="Length of the run.")
-@click.option("--steps", type=click.IntRange(min=1), help="Length of the run instead of minutes.")
+@click.option("--minutes", type=POSITIVE, help="Length of the run in time.  [default: 30]")
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Length of the run, instead of --minutes."
+)
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--init", metavar="NAME|FILE", help="Start from the weights of a model.")
 @click.option("--transform", type=click.Choice(["lowres", "gdn"]), default="lowres")
 @click.option("--width", default=192, show_default=True, help="Channels at 1/8.")
-@click.option("--latent", default=320, show_default=True, help="Channels of the trunk and of y.")
+@click.option("--latent", default=320, show_default=True, help="Channels at 1/16 and of y.")
 @click.option("--hyper", default=128, show_default=True, help="Channels of z.")
 @click.option("--prior", default=192, show_default=True, help="Width of the prior networks.")
 @click.option("--blocks", default="4,3", show_default=True, help="Blocks at 1/8 and at 1/16.")
@@ -84,56 +116,54 @@ def parse_lambdas(
     show_default=True,
     help="To integers (Balle et al.), or to the nearest of K centres (VQ-VAE).",
 )
-@click.option("--centres", default=64, show_default=True, help="vq: K of each codebook.")
-@click.option("--groups", default=8, show_default=True, help="vq: parts of a latent vector.")
-@click.option("--levels", default=8, show_default=True, help="vq: residual levels, the rates.")
+@click.option("--centres", default=64, show_default=True, help="K of each codebook.")
+@click.option("--groups", default=8, show_default=True, help="Parts of a latent vector.")
+@click.option("--levels", default=8, show_default=True, help="Residual levels, the rates.")
 @click.option(
     "--vq-update",
     type=click.Choice(["end-to-end", "published", "joint"]),
     default="published",
     show_default=True,
-    help="vq: gradients of latents and centres.",
+    help="Gradients of latents and centres.",
 )
-@click.option("--beta", default=1.0, show_default=True, help="vq: weight of the commitment.")
-@click.option("--eta", default=1.0, show_default=True, help="vq: factor of the centres' rate.")
+@click.option("--beta", default=1.0, show_default=True, help="Weight of the commitment.")
+@click.option("--eta", default=1.0, show_default=True, help="Learning rate of centres, relative.")
 @click.option(
     "--index-prior",
     type=click.Choice(["learned", "uniform"]),
     default="learned",
     show_default=True,
-    help="vq: probabilities of the indices.",
+    help="Probabilities of the indices.",
 )
 @click.option(
     "--assignment",
     type=click.Choice(["nearest", "rate-weighted"]),
     default="nearest",
     show_default=True,
-    help="vq: nearest centre, or argmin |L - C_k|^2 - ln P(k) / lambda'.",
+    help="Nearest centre, or argmin |L - C_k|^2 - ln P(k) / lambda'.",
 )
 @click.option(
     "--distortion",
     type=click.Choice(["mse", "ms-ssim"]),
     default="mse",
     show_default=True,
-    help="What lambda weighs: 255^2 MSE, or 1200 (1 - MS-SSIM) and a twentieth of that; ms-ssim "
-    "needs --crop 192 or 256.",
+    help="D = 255^2 MSE, or 1200 (1 - MS-SSIM) + 0.05 * 255^2 MSE, which needs --crop 192 or 256.",
 )
 @click.option(
     "--surrogate",
     type=click.Choice(["noise", "mixed"]),
     default="mixed",
     show_default=True,
-    help="What stands for rounding in the distortion: noise, or rounding with a "
+    help="Rounding in the distortion: additive uniform noise, or rounding with a "
     "straight-through gradient. The rate always sees noise.",
 )
-@click.option("--optimiser", type=click.Choice(["adam", "muon"]), default="adam")
 @click.option("--learning-rate", type=POSITIVE, default=1e-3, show_default=True)
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=8,
     show_default=True,
-    help="Crops of a step at the first size.",
+    help="Crops per step at the first size.",
 )
 @click.option("--crop", default=128, show_default=True, help="Side of the first crops.")
 @click.option(
@@ -141,7 +171,7 @@ def parse_lambdas(
     type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Share of the crops that are resized, developed anew or made grainy at random.",
+    help="Share of varied crops: resized, developed, with grain, as JPEG.",
 )
 @click.option(
     "--holdout",
@@ -163,18 +193,27 @@ def parse_lambdas(
     show_default=True,
     help="Memory for decoded tiles.",
 )
+@click.option(
+    "--export-crops",
+    type=click.IntRange(min=1),
+    default=400,
+    show_default=True,
+    help="Crops of 256x256 on which the export fits tables and kernels.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing run.")
 @click.pass_context
 def train(ctx: click.Context, /, **options: Any) -> None:
     """Train a model on PHOTOS (files and folders of PNG, JPEG, WebP or AVIF).
 
-    Without --minutes and --steps a run lasts 30 minutes. Its learning rate falls to zero at
-    the end whatever the length, so every budget gives a usable model: model.safetensors in
-    the run folder, to be used as `vqcodec compress --model RUN/model.safetensors`. A resumed
-    run keeps its settings, except for those given anew; PHOTOS and --validation are not among
-    them, and are given again.
+    The learning rate falls to zero at the end whatever the length, so every budget gives a usable
+    model: RUN/model.safetensors, for `vqcodec compress --model RUN/model.safetensors`. A resumed
+    run keeps its settings except for those given again; PHOTOS and --validation always have to be
+    given again.
     """
+    from codec.training.extra import check_extra
+
+    check_extra()
     progress = _Progress()
 
     from codec.training.checkpoint import load_checkpoint
@@ -190,7 +229,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     options = only_one(options, {"minutes": "--minutes", "steps": "--steps"})
     resume = initial = None
     if options["resume"]:
-        fixed = given & (MODEL_OPTIONS | {"optimiser", "init"})
+        fixed = given & (MODEL_OPTIONS | {"init"})
         if fixed:
             raise click.UsageError(f"a resumed run keeps its {', '.join(sorted(fixed))}")
         if not (run / LAST).is_file():
@@ -206,7 +245,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
             )
         training = _training_config(options)
         model, initial = _start(options, given)
-        foreign = given & (VQ_OPTIONS | {"vq_update", "beta", "eta"})
+        foreign = given & {*VQ_OPTIONS, *VQ_TRAINING_OPTIONS}
         if foreign and model.rounding != "vq":
             raise click.UsageError(f"{', '.join(sorted(foreign))}: for --rounding vq only")
     training.check_fits(model)
@@ -218,12 +257,12 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         run, options["photos"], model, training, resume, initial, options["validation"]
     )
     if not resume and trainer.rank == 0:
-        clear_run(run)  # now that nothing is left that could be refused
+        clear_run(run)  # last, when nothing can be refused any more
     if trainer.pool.skipped:
-        click.echo(f"{trainer.pool.skipped} photographs that cannot be read are left out", err=True)
+        click.echo(f"{trainer.pool.skipped} unreadable photographs are left out", err=True)
     try:
-        with progress.shown(trainer.rank == 0):
-            run_training(trainer, progress.show)
+        with progress.displayed(trainer.rank == 0):
+            run_training(trainer, progress.report)
     finally:
         trainer.close()
     if trainer.rank == 0:
@@ -236,7 +275,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
 def _start(
     options: dict[str, Any], given: set[str]
 ) -> tuple[ModelConfig, dict[str, Tensor] | None]:
-    """Shape of a new model and, with --init, the state it starts from."""
+    """Make the configuration of a new model and, with --init, the state it starts from."""
     if not options["init"]:
         return _model_config(options, given), None
 
@@ -249,7 +288,7 @@ def _start(
         changes[name] = options[name]
     model, initial = initial_state(options["init"], changes)
     if options["rounding"] == "vq" and model.rounding == "integer":
-        if given & SHAPE_OPTIONS:
+        if given & {*SHAPE_OPTIONS}:
             raise click.UsageError("--init brings the shape of its model's transforms")
         config = _model_config(options, given)
         if "distortion" not in given:
@@ -264,11 +303,6 @@ def _start(
     return model, initial
 
 
-SHAPE_OPTIONS = {"transform", "width", "latent", "hyper", "blocks", "gates16", "filter4"}
-CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4", "distortion"}
-"""What --init may give another value than its model has."""
-VQ_OPTIONS = {"centres", "groups", "levels", "index_prior", "assignment"}
-MODEL_OPTIONS = {"lambda", "prior", "rounding", "distortion"} | SHAPE_OPTIONS | VQ_OPTIONS
 TRAINING_OPTIONS = {
     "batch",
     "name",
@@ -277,13 +311,13 @@ TRAINING_OPTIONS = {
     "learning_rate",
     "crop",
     "surrogate",
-    "optimiser",
     "vq_update",
     "beta",
     "eta",
     "seed",
     "variety",
     "cache_mib",
+    "export_crops",
     "holdout",
 }
 """Options that are settings of training under the same name, see `TrainingConfig.changed`."""
@@ -300,7 +334,7 @@ def _training_config(options: dict[str, Any]) -> TrainingConfig:
 
 
 def _depths(options: dict[str, Any]) -> tuple[int, int]:
-    """Blocks at 1/8 and at 1/16."""
+    """Parse the numbers of blocks at 1/8 and at 1/16."""
     try:
         blocks8, blocks16 = (int(n) for n in options["blocks"].split(","))
     except ValueError:
@@ -318,7 +352,7 @@ def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
     rates = options["levels"] if options["rounding"] == "vq" else 8
     if low < high and rates < 2:
         raise click.UsageError("--levels 1 has one rate; give one --lambda with it")
-    kept = ("rounding", "distortion", *VQ_OPTIONS - {"levels"})
+    kept = ("rounding", "distortion", *{*VQ_OPTIONS} - {"levels"})
     try:
         return ModelConfig(
             transform=options["transform"],
@@ -344,11 +378,9 @@ class _Progress:
     """A progress bar on a terminal, and one line per validation anywhere."""
 
     def __init__(self) -> None:
-        try:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-        except ImportError as error:
-            raise TrainingError("training needs: pip install 'vqcodec[train]'") from error
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         self._console = Console(stderr=True)
         self._visible = False
         columns = (
@@ -359,8 +391,8 @@ class _Progress:
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
 
     @contextmanager
-    def shown(self, visible: bool) -> Iterator[None]:
-        """Show the bar while the run lasts, in the first process only."""
+    def displayed(self, visible: bool) -> Iterator[None]:
+        """Display the bar while the run lasts, if `visible`."""
         self._visible = visible
         if not visible:
             yield
@@ -369,8 +401,8 @@ class _Progress:
             self._task = self._bar.add_task("starting", total=1.0)
             yield
 
-    def show(self, progress: float, entry: dict[str, Any]) -> None:
-        """Report one entry of the log."""
+    def report(self, progress: float, entry: dict[str, Any]) -> None:
+        """Display one entry of the log."""
         if not self._visible:
             return
         step = entry["step"]
@@ -379,7 +411,7 @@ class _Progress:
             self._bar.update(self._task, completed=progress, description=text)
         points = entry.get("validation")
         if points:
-            shown = "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points)
+            rates = "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points)
             self._console.print(
-                f"step {step} ({entry['elapsed']:.0f} s), bpp/dB: {shown}", soft_wrap=True
+                f"step {step} ({entry['elapsed']:.0f} s), bpp/dB: {rates}", soft_wrap=True
             )

@@ -1,18 +1,20 @@
-"""Training: folders of photographs in, checkpoints and a weights file out.
+"""Training: folders of photographs in, checkpoints and a weights file out; see README.md here.
 
 photos        picture files -> pool of uint8 tiles -> random crops
+variation     random changes to crops: resizing, development, grain, JPEG
 schedule      learning rate, crop size and surrogate as functions of progress
-optimiser     Adam for the networks, or Muon for their matrices; descent by class for centres
-codebooks     usage of centres, and a new start for dead ones
+optimiser     Adam for the networks, gradient descent by class for centres
+codebooks     usage statistics of centres, restarts of dead ones
 checkpoint    exact state on disk
 loop          the training run
-run_folder    what its folder holds, and where it continues
-interruption  signals, obeyed at step boundaries
+run_folder    files of a run, and the checkpoint where it continues
+interruption  signals, handled at step boundaries
 run_log       JSON lines and TensorBoard events
-validation    real rounded rate on held-out tiles
-calibration   tables of y fitted to the symbols that a trained model rounds to
-hyper_tables  tables of z fitted likewise, by context
-kernels       of the restoration filter, fitted to what pictures want
+validation    rate and distortion with rounded latents on held-out pictures
+calibration   tables of y and curvatures, fitted to a trained model
+hyper_tables  tables of z by context, fitted likewise
+kernels       kernels of the restoration filter, fitted likewise
 export        checkpoint -> exact tables and weights file
 initial       weights file -> start of a new run
+extra         check that the optional dependencies are installed
 """

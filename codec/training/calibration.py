@@ -1,4 +1,4 @@
-"""What an export measures on photographs: tables that fit, and what rounding costs.
+"""Calibration of a trained model on photographs: tables of y and curvatures of the distortion.
 
 Training takes a residual of scale s for a Gaussian N(0, s^2); the residuals of photographs have
 a sharper peak and longer tails. Each table becomes a mixture of Gaussians around its scale,
@@ -7,11 +7,10 @@ a sharper peak and longer tails. Each table becomes a mixture of Gaussians aroun
     P(q) = sum_k w_sk (Phi((q + 1/2) / (r_k s)) - Phi((q - 1/2) / (r_k s)))
 
 whose weights maximise the likelihood of symbols counted on training pictures, rounded as the
-encoder does. P is still the integral of p over the unit cell; a file gets shorter, and nothing else
-changes.
+encoder rounds. P is still the integral of p over the unit cell; only the files get shorter.
 
-How much the distortion bends along each channel of y tells the encoder how wide a dead zone may
-be, see `codec.encoder.dead_zone`.
+The curvature of the distortion along each channel of y determines the width of the encoder's dead
+zone, see `codec.encoder.dead_zone`.
 """
 
 from __future__ import annotations
@@ -31,27 +30,29 @@ from codec.weights.config import LEVEL_BITS
 RATIOS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
 """Deviations of the components in units of the table's scale."""
 LIMIT = 2048
-"""Largest symbol that is counted by itself."""
+"""Largest magnitude of a counted symbol; larger ones are clipped to it."""
 GAUSSIAN_COUNT = 2000.0
-"""Made-up symbols of the plain Gaussian in each table: what rarely occurs stays as trained."""
+"""Pseudo-counts of the plain Gaussian in each table: what rarely occurs stays as trained."""
 ITERATIONS = 1000
 REACH = 32.0
-"""Deviations within which symbols take part in the fit."""
+"""Range of the symbols that are fitted, in standard deviations of the table."""
 LEAST_CURVATURE = 1e-3
-"""Bits; an estimate for a channel that hardly moves may fall below 0."""
+"""Lower bound in bits; the estimate for an almost constant channel can be negative."""
 TINY = 1e-300
-"""Keeps cells that no component reaches from being divided by 0."""
+"""Lower bound of a cell's probability, against division by 0."""
 
 
 @torch.no_grad()
 def count_symbols(
     model: RoundingAutoencoder, pictures: Tensor, zone: DeadZone | None = None, batch: int = 8
 ) -> Tensor:
-    """How often each symbol occurs under each table, over all anchors.
+    """Count how often each symbol of y occurs under each table, over all anchors.
 
     Args:
+        model: in evaluation mode.
         pictures: uint8 [n, 3, H, W], sides multiples of 64, on the model's device.
-        zone: of the encoder; None for the nearest integers.
+        zone: dead zone of the encoder; None for the nearest integers.
+        batch: pictures per forward pass.
 
     Returns:
         float64 [64, 2 LIMIT + 1], symmetric about symbol 0 in the middle.
@@ -75,10 +76,13 @@ def count_symbols(
 
 
 def fit_mixtures(counts: Tensor) -> Tensor:
-    """Weights of the components of each table by expectation maximisation, [64, components].
+    """Fit the weights of each table's components by expectation maximisation.
 
     Args:
-        counts: as `count_symbols` gives them.
+        counts: result of `count_symbols`.
+
+    Returns:
+        float64 [64, components].
     """
     plain = RATIOS.index(1.0)
     start = torch.full((len(RATIOS), 1), 0.5 / (len(RATIOS) - 1), dtype=torch.float64)
@@ -99,11 +103,15 @@ def fit_mixtures(counts: Tensor) -> Tensor:
 
 
 def mixture_cell_probability(symbols: Tensor, sigma: Tensor, weights: Tensor) -> Tensor:
-    """Probability of the unit cells around `symbols` [n] under a mixture around one scale.
+    """Probability of the unit cell around each symbol under a mixture around one scale.
 
     Args:
+        symbols: [n].
         sigma: the scale, a scalar.
-        weights: of the components, [components].
+        weights: weights of the components, [components].
+
+    Returns:
+        [n].
     """
     parts = [
         weight * gaussian_cell_probability(symbols, sigma * ratio)
@@ -113,13 +121,16 @@ def mixture_cell_probability(symbols: Tensor, sigma: Tensor, weights: Tensor) ->
 
 
 def latent_curvature(model: RoundingAutoencoder, pictures: Tensor) -> Tensor | None:
-    """Half the second derivative of lambda times distortion by each latent: bits of a unit step.
+    """Curvature of lambda * distortion along each channel of y, in bits per squared unit step:
 
-    The diagonal of the Hessian at rounded latents by Hutchinson's estimator (1990), the mean
-    over places and pictures, at least `LEAST_CURVATURE`. Pictures with places where there are no
-    derivatives, as MS-SSIM has them, are left out.
+        c = 1/2 E[d^2(lambda D) / dy^2]
+
+    by Hutchinson's estimator (1990) of the Hessian's diagonal at rounded latents, averaged over
+    positions and pictures, at least `LEAST_CURVATURE`. Pictures in which a derivative does not
+    exist, as can happen with MS-SSIM, are left out.
 
     Args:
+        model: in evaluation mode.
         pictures: uint8 [n, 3, H, W], sides multiples of 64, on the model's device.
 
     Returns:
@@ -136,11 +147,11 @@ def latent_curvature(model: RoundingAutoencoder, pictures: Tensor) -> Tensor | N
             x_hat = model.synthesise(y_hat, level)
             lmbda = model.config.lambda_of(anchor)
             cost = distortion_bits(x, x_hat, lmbda, model.config.distortion)
-            (slope,) = torch.autograd.grad(cost.sum(), y_hat, create_graph=True)
+            (gradient,) = torch.autograd.grad(cost.sum(), y_hat, create_graph=True)
             signs = torch.randint(0, 2, y_hat.shape, generator=generator) * 2.0 - 1
             signs = signs.to(x.device)
-            (bend,) = torch.autograd.grad(slope, y_hat, signs)
-            mean = (signs * bend).mean((0, 2, 3)).cpu() / 2
+            (product,) = torch.autograd.grad(gradient, y_hat, signs)
+            mean = (signs * product).mean((0, 2, 3)).cpu() / 2
             if bool(mean.isfinite().all()):
                 found.append(mean)
         if not found:

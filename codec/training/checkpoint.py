@@ -1,7 +1,7 @@
-"""The exact state of a run on disk: tensors as safetensors, everything else as its JSON.
+"""Checkpoints: the exact state of a run, tensors as safetensors, everything else as JSON.
 
-Optimiser state is flattened to `optimiser.<i>.<parameter>.<key>`, so that no pickle is
-needed and a checkpoint is as safe to open as a picture.
+Optimiser state is flattened to `optimiser.<i>.<parameter>.<key>`. There is no pickle: a checkpoint
+is as safe to open as a picture.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ FORMAT = "vqcodec-checkpoint-2"
 
 @dataclass
 class Position:
-    """How far a run has come."""
+    """Steps and time that a run has behind it."""
 
     step: int = 0
     elapsed: float = 0.0
-    """Seconds of training, validation and saving left out."""
+    """Seconds of training, without validation and saving."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint read back."""
+    """Content of a checkpoint file."""
 
     model: ModelConfig
     training: TrainingConfig
@@ -46,11 +46,12 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors whose names begin with `prefix` and a dot, without these."""
         start = len(prefix) + 1
         return {n[start:]: t for n, t in self.tensors.items() if n.startswith(f"{prefix}.")}
 
     def averaged_model(self) -> Autoencoder:
-        """The model with averaged weights: what validation saw and the export takes."""
+        """Build the model with averaged weights, which is validated and exported."""
         model = build_autoencoder(self.model)
         model.load_state_dict(self.part("average"))
         return model.eval()
@@ -64,10 +65,10 @@ def save_checkpoint(
     average: Autoencoder,
     optimisers: Sequence[Optimizer],
 ) -> None:
-    """Write a checkpoint whole or not at all.
+    """Write a checkpoint atomically.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     tensors = {f"model.{n}": t for n, t in model.state_dict().items()}
     tensors |= {f"average.{n}": t for n, t in average.state_dict().items()}

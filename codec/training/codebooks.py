@@ -1,4 +1,4 @@
-"""Upkeep of codebooks during training: usage is watched, dead centres start again."""
+"""Codebook maintenance during training: usage statistics and restarts of dead centres."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor
 from codec.model.vector_autoencoder import VectorAutoencoder
 
 LATENTS_PER_TILE = 64
-"""An epoch ends when as many latents were seen as one 128x128 crop of every tile has."""
+"""Latents per epoch and tile: those of one 128x128 crop."""
 RESTART_UNTIL = 0.8
-"""Progress of a run after which dead centres stay: the rest would not settle in time."""
+"""Progress of a run after which dead centres stay: restarted ones would not converge in time."""
 
 
 class CodebookUpkeep:
-    """Statistics and restarts at the end of each epoch, the same on every process.
+    """Usage statistics and restarts at the end of each epoch, the same on every process.
 
     Args:
-        model: whose quantizer counts how often each centre is used.
-        average: its averaged twin.
-        tiles: in the pool of this process.
+        model: model in training, whose quantizer counts the usage of each centre.
+        average: model with averaged weights.
+        tiles: number of tiles in the pool of this process.
         world: number of processes.
     """
 
@@ -32,14 +32,15 @@ class CodebookUpkeep:
             torch.distributed.all_reduce(total)
         self._epoch = int(total) * LATENTS_PER_TILE / world
         self.statistics: dict[str, float] = {}
-        """Share of centres in use and perplexity over the last whole epoch; see the log."""
+        """Share of centres in use and perplexity over the last whole epoch, for the log."""
 
     @torch.no_grad()
     def after_step(self, x: Tensor, progress: float) -> None:
-        """End the epoch if it is over.
+        """Update statistics and restart dead centres if the epoch is over.
 
         Args:
-            x: the step's pictures, from which dead centres are drawn.
+            x: pictures of the step, from whose latents dead centres are drawn.
+            progress: progress of the run, 0..1.
         """
         quantizer = self._model.quantizer
         if float(quantizer.usage[0, 0].sum()) < self._epoch:

@@ -1,4 +1,4 @@
-"""Checkpoint to weights file and back: floats to dyadic integers, densities to tables."""
+"""Checkpoint to weights file: floats to dyadic integers, densities to frequency tables."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from codec.weights.file import Weights, load_weights
 DEVIATIONS = 6.0
 """Half width of a Gaussian's table in standard deviations."""
 Y_MARGIN = 512
-"""Symbols that a table covers beyond that, at 24 bits each: what the prior did not see coming, as
-in line art, must not be cut to what it did. Each of the others costs 1e-4 bits more for it."""
+"""Symbols that a table covers on each side of that, at 24 bits each, for outliers as in line art,
+which must not be clipped. They make the other symbols 1e-4 bits longer."""
 Z_MARGIN = 8
-"""Likewise, beyond what is likely."""
+"""Symbols that a table of z covers on each side of the likely ones."""
 Z_LIMIT = 255
 NEGLIGIBLE = 2.0**-24
 TABLE_PICTURES = 96
-"""Of 256x256, whose symbols are counted."""
+"""Number of 256x256 pictures whose symbols of y are counted."""
 CURVATURE_PICTURES = 16
-"""Of 256x256, over whose 4,096 places a channel's curvature is averaged."""
+"""Number of 256x256 pictures, 4,096 positions of y, over which curvatures are averaged."""
 
 FOLDED_UNITS = {
     "context.weight": CONTEXT_UNIT,
@@ -66,14 +66,15 @@ FOLDED_UNITS = {
     "embedding": 2.0 ** (ACTIVATION_BITS - WEIGHT_BITS),
     "pass_bias": 2.0 ** (ACTIVATION_BITS - WEIGHT_BITS),
 }
-"""Constant factors of the float network that the integer one has in its weights."""
+"""Constant factors of the float network that the integer network has in its weights."""
 
 
 def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:
-    """One zero-mean table per scale level, from the cell probability of the Gaussian.
+    """Make one zero-mean table of y per scale, from the cell probability of the Gaussian.
 
     Args:
-        mixtures: weights of a mixture around each scale, see `codec.training.calibration`.
+        mixtures: weights of a mixture around each scale, see `codec.training.calibration`;
+            None for the Gaussian alone.
     """
     low, tables = [], []
     for level in range(SIGMA_LEVELS):
@@ -90,7 +91,7 @@ def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:
 
 
 def factorized_tables(density: FactorizedDensity, channels: int) -> FrequencyTables:
-    """One table per channel of z, from its cell probability, as wide as it has mass."""
+    """Make one table per channel of z from its cell probability, as wide as there is mass."""
     low, tables = [], []
     for row in factorized_mass(density, channels, Z_LIMIT):
         likely = np.flatnonzero(row > NEGLIGIBLE)
@@ -111,7 +112,7 @@ def factorized_mass(density: FactorizedDensity, channels: int, limit: int) -> ND
 
 
 def powers_of_two() -> NDArray[np.int32]:
-    """2^24 2^(-d/1024), rounded: what turns differences of logits into frequencies."""
+    """Table of round(2^24 * 2^(-d / 1024)), which maps differences of logits to frequencies."""
     return np.floor(TOTAL * np.exp2(-np.arange(POWERS) / UNIT) + 0.5).astype(np.int32)
 
 
@@ -127,11 +128,13 @@ def export_model(
     """Turn a trained model into weights that compress pictures.
 
     Args:
-        training: how it was trained, for the record.
-        mixtures: of the tables of y, if they were fitted.
-        curvature: of the distortion along y, if it was measured, [anchors, M].
-        kernels: of the restoration filter, if they were fitted.
-        hyper_counts: of the symbols of z by context, if they were counted.
+        model: trained autoencoder.
+        name: name inside the weights file.
+        training: settings of the run, for the record.
+        mixtures: weights of `fit_mixtures` for the tables of y; None for Gaussians.
+        curvature: curvature of the distortion along y, [anchors, M]; None leaves it out.
+        kernels: kernels of the restoration filter; None for no filter.
+        hyper_counts: counts of `count_hyper_symbols`; None for tables of the trained density.
 
     Raises:
         WeightsError: a parameter is not finite, does not fit its type, or breaks the
@@ -182,9 +185,10 @@ def export_weights(
     """Export a checkpoint's averaged model to a file, and load that file back to verify it.
 
     Args:
-        photographs: training pictures to fit the tables of y and z and, with MSE as the distortion,
-            the kernels of the restoration filter to, and to measure the curvature of the
-            distortion on, uint8 [n, 3, H, W].
+        checkpoint: checkpoint of a finished run.
+        target: path of the weights file.
+        photographs: training pictures for the calibration, uint8 [n, 3, H, W]: tables of y and z,
+            curvatures and, for MSE, kernels of the restoration filter; None for none of these.
 
     Raises:
         WeightsError: the model cannot be exported.

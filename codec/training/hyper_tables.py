@@ -1,16 +1,14 @@
-"""Tables of the hyper-latents z, fitted to symbols of photographs by their contexts.
+"""Frequency tables of the hyper-latents z by context, fitted to symbols of training pictures.
 
-For every anchor a, context k (`codec.entropy.z_contexts`) and channel c the symbols of training
-pictures are counted. The more is counted, the less counts what is known of it without the anchor,
-and of that what is known of the channel alone:
+Symbols are counted for each (anchor a, context k of `codec.entropy.z_contexts`, channel c).
+Counts are shrunk hierarchically: (a, k, c) towards (k, c) towards the channel,
 
-    p_ck  ~ n_ck  + SHRINKAGE p_c
-    p_akc ~ n_akc + SHRINKAGE p_ck
+    p_c   ~ n_c   + DENSITY_COUNT * trained density of c
+    p_kc  ~ n_kc  + SHRINKAGE * p_c
+    p_akc ~ n_akc + SHRINKAGE * p_kc
 
-with p_c the counts of the channel and the trained density. There are far more of these than a file
-of weights should hold and different ones that photographs tell apart, so they share a family of
-tables: the one of k-means with the bits that a wrong table costs, Kullback and Leibler's
-divergence, as the distance.
+The weights file holds `TABLES` distributions only: centres of k-means over all p_akc with the
+Kullback-Leibler divergence, the bits that a wrong table costs, as the distance.
 """
 
 from __future__ import annotations
@@ -28,31 +26,37 @@ from codec.model.autoencoder import RoundingAutoencoder
 LIMIT = 127
 """Largest magnitude of a symbol that a file can hold."""
 TABLES = 64
-"""Of the family."""
+"""Number of tables that all anchors, contexts and channels share."""
 SHRINKAGE = 60.0
+"""Pseudo-counts of the distribution one step up the hierarchy."""
 DENSITY_COUNT = 200.0
-"""Symbols that the trained density of a channel weighs as much as."""
+"""Pseudo-counts of the trained density of a channel."""
 ITERATIONS = 30
 SEED = 0
 
 
 class HyperTables(NamedTuple):
-    """A family of distributions, and who uses which."""
+    """Shared distributions, and the number of the one that each context uses."""
 
     probabilities: NDArray[np.float64]
     """[tables, 2 LIMIT + 1], all above 0."""
     numbers: NDArray[np.int32]
-    """Of the tables, [anchors, 25, hyper]."""
+    """Index of the distribution, [anchors, 25, hyper]."""
 
 
 @torch.no_grad()
 def count_hyper_symbols(
     model: RoundingAutoencoder, pictures: Tensor, batch: int = 8
 ) -> NDArray[np.float64]:
-    """How often each symbol of z occurs, [anchors, 25, hyper, 2 LIMIT + 1].
+    """Count how often each symbol of z occurs in each context.
 
     Args:
+        model: in evaluation mode.
         pictures: uint8 [n, 3, H, W], sides multiples of 64, on the model's device.
+        batch: pictures per forward pass.
+
+    Returns:
+        [anchors, 25, hyper, 2 LIMIT + 1].
     """
     anchors, hyper = model.config.anchors, model.config.hyper
     shape = (CONTEXTS, hyper, 2 * LIMIT + 1)
@@ -62,10 +66,10 @@ def count_hyper_symbols(
         for anchor in range(anchors):
             level = torch.full((len(part),), float(anchor), device=part.device)
             z = model.hyper_symbols(features, level).cpu().numpy().clip(-LIMIT, LIMIT)
-            places = everywhere(*z.shape[2:])
-            context = contexts(z, places)
+            positions = everywhere(*z.shape[2:])
+            context = contexts(z, positions)
             channel = np.arange(hyper)[:, None]
-            symbol = z[:, :, *places] + LIMIT
+            symbol = z[:, :, *positions] + LIMIT
             index = np.ravel_multi_index((context, channel, symbol), shape)
             counts[anchor] += np.bincount(index.reshape(-1), minlength=counts[0].size).reshape(
                 shape
@@ -76,12 +80,12 @@ def count_hyper_symbols(
 def fit_hyper_tables(
     counts: NDArray[np.float64], density: NDArray[np.float64], tables: int = TABLES
 ) -> HyperTables:
-    """A family of at most `tables` distributions for what was counted.
+    """Fit at most `tables` shared distributions to counted symbols.
 
     Args:
-        counts: as `count_hyper_symbols` gives them.
-        density: what the model was trained with, of each channel, [hyper, 2 LIMIT + 1].
-        tables: how many.
+        counts: result of `count_hyper_symbols`.
+        density: cell probabilities of each channel in training, [hyper, 2 LIMIT + 1].
+        tables: largest number of distributions.
     """
     channel = _distribution(counts.sum((0, 1)) + DENSITY_COUNT * _distribution(density))
     context = _distribution(counts.sum(0) + SHRINKAGE * channel)
@@ -91,7 +95,7 @@ def fit_hyper_tables(
 
 
 def _distribution(masses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Masses above 0 that sum to 1 along the last axis."""
+    """Normalise masses to positive probabilities that sum to 1 along the last axis."""
     masses = masses + np.finfo(np.float32).tiny
     shares: NDArray[np.float64] = masses / masses.sum(-1, keepdims=True)
     return shares
@@ -100,7 +104,13 @@ def _distribution(masses: NDArray[np.float64]) -> NDArray[np.float64]:
 def _cluster(
     rows: NDArray[np.float64], weight: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Centres [<= count, n] of distributions [m, n] that weigh so much, and each one's nearest."""
+    """Cluster weighted distributions; returns centres and the nearest centre of each row.
+
+    Args:
+        rows: distributions [m, n].
+        weight: weight of each, [m].
+        count: largest number of centres.
+    """
     random = np.random.default_rng(SEED)
     entropy = -(rows * np.log2(rows)).sum(-1)
     chance = weight * entropy

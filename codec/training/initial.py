@@ -1,4 +1,4 @@
-"""Weights that were exported before, as the start of a new run."""
+"""Exported weights as the start of a new run."""
 
 from __future__ import annotations
 
@@ -36,17 +36,16 @@ TRANSFORM_SHAPE = (
 def initial_state(
     model: str, changes: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Configuration and parameters of exported weights, to continue training from.
+    """Read configuration and parameters of exported weights, to continue training from.
 
-    The gates get the bound that new models have, if they had none, and a prior in two passes
-    becomes one in as many as new models have that computes the same.
+    Gates without a bound get that of new models. A prior in two passes becomes an equivalent one
+    in four.
 
     Args:
         model: name of a released model, or path of a weights file.
-        changes: fields of the configuration that shall differ: `blocks8` and `blocks16` may grow,
-            and `filter4` where there was no filter; new blocks come last, and like a new filter
-            change nothing at first; `gates16` may become False, and what the gates did is lost;
-            and `distortion`.
+        changes: changed fields of the configuration. `blocks8` and `blocks16` may grow, and
+            `filter4` where there is no filter; new layers start as the identity. `gates16` may
+            become False, which removes the trained gates. `distortion` may be any.
 
     Raises:
         WeightsError: the weights are missing or unsound, or cannot be changed in this way.
@@ -71,7 +70,7 @@ def initial_state(
 
 
 def state_of(weights: Weights) -> dict[str, Tensor]:
-    """Parameters of the autoencoder, in floats, of exported weights."""
+    """Convert exported weights to float parameters of the autoencoder."""
     state: dict[str, Tensor] = {}
     for name, array in weights.tensors.items():
         part, _, rest = name.partition(".")
@@ -90,16 +89,16 @@ def state_of(weights: Weights) -> dict[str, Tensor]:
 def with_transforms_of(
     old: ModelConfig, state: Mapping[str, Tensor], config: ModelConfig
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Transforms of a model that rounds to integers, for one that rounds to centres.
+    """Adapt the transforms of a model that rounds to integers to one that rounds to centres.
 
-    Quantities learned per lambda are taken at the lambdas of the new ladder, as far as the old
-    one reaches. The gains at the ladder's end go into the last layer of g_a, so that g_s reads
-    its latents as they are.
+    Parameters learned per lambda are interpolated at the lambdas of the new model, clamped to the
+    old range. The gains of the highest rate are folded into the last layer of g_a, since the new
+    model has none.
 
     Args:
-        old: of the model that rounds to integers.
+        old: configuration of the model that rounds to integers.
         state: its parameters.
-        config: of the new model; takes over the shape of the transforms.
+        config: configuration of the new model, except for the shape of the transforms.
 
     Returns:
         The new configuration, and parameters of its g_a and g_s.
@@ -112,13 +111,13 @@ def with_transforms_of(
     config = dataclasses.replace(config, **{name: getattr(old, name) for name in TRANSFORM_SHAPE})
     lambdas = [config.lambda_of(level) for level in range(config.anchors)]
     bounded = [min(max(value, old.lambda_min), old.lambda_max) for value in lambdas]
-    places = torch.tensor([old.level_of(value) for value in bounded])
+    positions = torch.tensor([old.level_of(value) for value in bounded])
     carried = {
-        name: interpolate(tensor, places) if name.endswith("log_scale") else tensor
+        name: interpolate(tensor, positions) if name.endswith("log_scale") else tensor
         for name, tensor in state.items()
         if name.split(".")[0] in ("g_a", "g_s")
     }
-    top = places[-1:]
+    top = positions[-1:]
     log_gain = [interpolate(state[f"gain.{name}"], top)[0] for name in ("log_gain", "log_inverse")]
     gain = torch.stack(log_gain).sum(0).exp()
     carried["g_a.head.weight"] = carried["g_a.head.weight"] * gain[:, None]

@@ -1,4 +1,4 @@
-"""Interruption of a run: noted at once, obeyed where the state is whole."""
+"""Interruption of a run by signals, deferred to where its state is consistent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Any
 
 
 class StopSignals(AbstractContextManager["StopSignals"]):
-    """Turns SIGINT, SIGTERM and SIGHUP into a wish to stop at the next step boundary."""
+    """Context that records SIGINT, SIGTERM and SIGHUP instead of ending the process.
+
+    `received` is the last of them, or None. Leaving the context ends the process as the signal
+    would have.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -20,7 +24,7 @@ class StopSignals(AbstractContextManager["StopSignals"]):
         if threading.current_thread() is threading.main_thread():
             numbers = [signal.SIGINT, signal.SIGTERM]
             hangup = getattr(signal, "SIGHUP", None)  # there is none on Windows
-            if hangup and signal.getsignal(hangup) != signal.SIG_IGN:  # as nohup wants it
+            if hangup and signal.getsignal(hangup) != signal.SIG_IGN:  # under nohup
                 numbers.append(hangup)
             for number in numbers:
                 self._previous[number] = signal.signal(number, self._receive)

@@ -1,15 +1,11 @@
 """The training run: one process per device, resumable at any step.
 
-    python -m codec train PHOTOS --lambda 0.0018:0.18 --minutes 60 --out runs/photo
+    vqcodec train PHOTOS --lambda 0.0018:0.18 --steps 20000 --out runs/photo
     torchrun --nproc-per-node 4 -m codec train ...          (the same on several GPUs)
 
-A run folder holds `last.safetensors` (exact state), `trunk.safetensors` (the state before
-the learning rate began to fall: where a longer run continues), `log.jsonl`, TensorBoard
-events, and at the end `model.safetensors`, which compresses pictures.
-
-Randomness is drawn from generators seeded by (seed, rank, step) and not carried along, so
-that on a CPU a resumed run repeats an uninterrupted one exactly. An interrupted run ends at
-the next step boundary and saves its state.
+The random generators of a step are seeded by (seed, rank, step), so that on a CPU a resumed run
+repeats an uninterrupted one exactly. An interrupted run ends at the next step boundary and saves
+its state.
 """
 
 from __future__ import annotations
@@ -43,38 +39,40 @@ from codec.training.checkpoint import (
     save_checkpoint,
 )
 from codec.training.codebooks import CodebookUpkeep
+from codec.training.extra import check_extra
 from codec.training.interruption import StopSignals
 from codec.training.optimiser import build_optimisers, set_learning_rate
 from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
 from codec.training.run_folder import LAST, TRUNK
 from codec.training.run_log import RunLog
 from codec.training.schedule import TrainingConfig
-from codec.training.validation import CROP, validate
+from codec.training.validation import CROP, reconstructions, validate
 from codec.weights.config import ModelConfig
 
 MAX_BAD_STEPS = 50
 """Consecutive non-finite steps after which a run gives up."""
 VALIDATION_CROPS = 32
-EXPORT_CROPS = 400
-"""Pictures of 256x256 that an export measures on."""
 INITIAL_CROPS = {"integer": 64, "vq": 256}
-"""Pictures of 128x128 that a fresh model's linear parts or centres are fitted to."""
+"""Number of 128x128 crops to which the linear layers or centres of a new model are fitted."""
 RESTART_CROPS = 64
-"""Of those, how many tell which hidden units of an earlier model are dead."""
+"""Number of these that decide which hidden units of an earlier model are dead."""
 
 
 class Trainer:
-    """Everything a run holds between two steps.
+    """State of a run between two steps.
 
     Args:
-        run: folder of the run, created if missing.
+        run: existing folder of the run.
         photos: files and folders to train on.
-        model: shape of the model; ignored when resuming.
-        training: how to train.
+        model: configuration of the model; ignored when resuming.
+        training: settings of the run.
         resume: checkpoint to continue from.
-        initial: state to start from instead of the transform-codec start; it may leave out
-            the codebooks and their prior.
+        initial: parameters to start from instead of a transform codec (DCT and PCA); codebooks and
+            their prior may be absent.
         validation: files and folders to validate on, instead of a share of `photos`.
+
+    Raises:
+        TrainingError: a dependency is missing, or the settings do not fit the model or pictures.
     """
 
     def __init__(
@@ -87,6 +85,7 @@ class Trainer:
         initial: dict[str, Tensor] | None = None,
         validation: Sequence[Path] = (),
     ) -> None:
+        check_extra()
         self.run, self.training = run, training
         self.rank, self.world, self.device = _join_process_group()
         self.mixed_precision = computes_in_bfloat16(self.device)
@@ -114,9 +113,9 @@ class Trainer:
             self.model.load_state_dict(resume.part("model"))
         else:
             self._start(initial)
-        self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimisers = build_optimisers(self.model, training.optimiser, fused=True)
+        self.optimisers = build_optimisers(self.model, fused=True)
         if resume:
             self.average.load_state_dict(resume.part("average"))
             restore_optimisers(resume, self.optimisers)
@@ -162,10 +161,14 @@ class Trainer:
 
     @property
     def progress(self) -> float:
+        """Progress of the run, 0..1."""
         return self.training.progress(self.position.step, self.position.elapsed)
 
     def step(self) -> dict[str, float] | None:
-        """One optimiser step; returns what the log shows of it, None if it was not finite.
+        """Take one optimiser step.
+
+        Returns:
+            Scalars for the log; None if a gradient was not finite, and the step was skipped.
 
         Raises:
             TrainingError: too many steps in a row were not finite.
@@ -178,8 +181,8 @@ class Trainer:
         surrogate = self.training.surrogate_at(progress)
         x = self.pool.crops(batch, side, generator, self.training.variety)
         x = x.to(self.device, memory_format=torch.channels_last)
-        level = self._levels(batch, generator)
         config = self.model.config
+        level = draw_levels(config, batch, generator)
         lmbda = torch.tensor([config.lambda_of(v) for v in level.tolist()], device=self.device)
 
         share = balance(lmbda, config.lambda_of((config.anchors - 1) / 2)) / batch
@@ -189,7 +192,7 @@ class Trainer:
             result = self._forward(x, level.to(self.device), surrogate, weight)
         loss = rate_distortion(x, result, lmbda, config.distortion)
         balanced = loss.value * share
-        # The rounding to centres has weighed its own gradients by `weight` alone.
+        # The quantizer to centres applies `weight` to its own gradients, but no evenness.
         even = evenness(balanced) if config.rounding == "integer" else 1.0
         value = (balanced * even).sum()
         for optimiser in self.optimisers:
@@ -216,15 +219,6 @@ class Trainer:
             return None
         return {"loss": value_, "bpp": bpp, "psnr": psnr, "norm": norm_, "rate": rate, "crop": side}
 
-    def _levels(self, batch: int, generator: torch.Generator) -> Tensor:
-        """One level per picture, spread evenly over the ladder with a random offset."""
-        anchors = self.model.config.anchors
-        slots = torch.randperm(batch, generator=generator)
-        places = (slots + torch.rand(batch, generator=generator)) / batch
-        if self.model.config.rounding == "vq":  # a whole number of residual levels
-            return (places * anchors).floor()
-        return places * (anchors - 1)
-
     def _finite(self, norm: Tensor) -> bool:
         if bool(torch.isfinite(norm)):
             self._bad_steps = 0
@@ -233,12 +227,12 @@ class Trainer:
         self._bad_steps += 1
         if self._bad_steps >= MAX_BAD_STEPS:
             raise TrainingError(
-                f"{MAX_BAD_STEPS} steps in a row were not finite; lower --learning-rate"
+                f"{MAX_BAD_STEPS} steps in a row were not finite; lower the learning rate"
             )
         return False
 
     def synchronise(self, stop: bool) -> bool:
-        """Give all processes the same elapsed time, and with it the same schedule.
+        """Share the largest elapsed time among all processes, and so the schedule.
 
         Returns:
             Whether any process wants to stop.
@@ -259,15 +253,22 @@ class Trainer:
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
     def validate(self) -> list[dict[str, float]]:
-        """Rate points of the averaged weights on the held-out photographs."""
+        """Measure rate points of the averaged weights on the held-out photographs."""
         if self.held_out is None:
             return []
         crops = self.held_out.to(self.device)
         return [point._asdict() for point in validate(self.average, crops)]
 
+    def log_validation(self, log: RunLog) -> list[dict[str, float]]:
+        """Validate, and write reconstructions into the log; returns the rate points."""
+        if self.held_out is not None:
+            crops = self.held_out.to(self.device)
+            log.write_pictures(self.position.step, reconstructions(self.average, crops))
+        return self.validate()
+
     def sample_for_export(self) -> Tensor:
-        """As `export_sample`, always the same for one pool and seed."""
-        return export_sample(self.pool, self._generator(-2))
+        """Draw the crops that the export measures on, the same for one pool and seed."""
+        return export_sample(self.pool, self._generator(-2), self.training.export_crops)
 
     def save(self, name: str = LAST) -> None:
         """Write the exact state into the run folder (first process only)."""
@@ -282,11 +283,12 @@ class Trainer:
             )
 
     def wait(self) -> None:
-        """Until all processes are here: none shall wait for another in a step, which is timed."""
+        """Wait for all processes, so that none waits inside a step, which is timed."""
         if self.world > 1:
             torch.distributed.barrier()
 
     def close(self) -> None:
+        """End the decoding threads and leave the process group."""
         self.pool.close()
         if self.world > 1:
             self._forward = self.model
@@ -304,7 +306,11 @@ def train(
     """Run to the end of the schedule, or to step `stop_at`.
 
     Args:
-        report: called with the progress and what was logged.
+        trainer: state of the run.
+        report: called with the progress and each entry of the log.
+        log_every: steps per entry of the log.
+        save_every_seconds: time between checkpoints, each with a validation.
+        stop_at: step at which to stop early.
     """
     with StopSignals() as signals:
         with RunLog(trainer.run) if trainer.rank == 0 else nullcontext() as log:
@@ -348,31 +354,43 @@ def _run(
             if trainer.position.elapsed - saved > save_every_seconds:
                 saved = trainer.position.elapsed
                 trainer.save()
-                entry["validation"] = trainer.validate() if log else []
+                entry["validation"] = trainer.log_validation(log) if log else []
                 trainer.wait()
             if log:
                 log.write(entry)
             if report:
                 report(trainer.progress, entry)
     if log and not stop:
-        entry = vars(trainer.position) | {"validation": trainer.validate()}
+        entry = vars(trainer.position) | {"validation": trainer.log_validation(log)}
         log.write(entry)
         if report:
             report(trainer.progress, entry)
 
 
-def export_sample(pool: TilePool, generator: torch.Generator) -> Tensor:
-    """Training crops that an export measures on, uint8 [n, 3, 256, 256].
+def draw_levels(config: ModelConfig, batch: int, generator: torch.Generator) -> Tensor:
+    """Draw one level per picture, [batch], stratified over the range of lambdas.
 
-    As they are: tables and kernels that were fitted to varied crops did 0.1 % worse, on varied
-    pictures too.
+    Each of `batch` equal parts of the range gets one picture, at random inside it and in random
+    order. Levels are in 0..anchors - 1; whole numbers for models that round to centres.
     """
-    crops = pool.crops(EXPORT_CROPS, CROP, generator)
+    strata = torch.randperm(batch, generator=generator)
+    positions = (strata + torch.rand(batch, generator=generator)) / batch
+    if config.rounding == "vq":  # a whole number of residual levels
+        return (positions * config.anchors).floor()
+    return positions * (config.anchors - 1)
+
+
+def export_sample(pool: TilePool, generator: torch.Generator, count: int) -> Tensor:
+    """Draw unvaried training crops for the export to measure on, uint8 [count, 3, 256, 256].
+
+    Tables and kernels that were fitted to varied crops did 0.1 % worse, on varied pictures too.
+    """
+    crops = pool.crops(count, CROP, generator)
     return (crops * 255).round().to(torch.uint8).cpu()
 
 
 def _join_process_group() -> tuple[int, int, torch.device]:
-    """(rank, number of processes, device) under torchrun, or of a single process."""
+    """Find (rank, number of processes, device), and join the process group under torchrun."""
     cuda = torch.cuda.is_available()
     if "RANK" not in os.environ:
         return 0, 1, torch.device("cuda" if cuda else "cpu")
@@ -386,7 +404,7 @@ def _join_process_group() -> tuple[int, int, torch.device]:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is made for speed there: CPUs that emulate it are faster in float32."""
+    """Tell whether a device has bfloat16 arithmetic; emulated, it is slower than float32."""
     if device.type != "cpu":
         return True
     capabilities = torch.cpu.get_capabilities()

@@ -1,9 +1,9 @@
-"""Photographs for training: found in folders, cut into tiles, a pool of them kept in memory.
+"""Photographs for training: files in folders -> tiles -> pool in memory -> random crops.
 
-The pool is one uint8 tensor on the training device, so that a step costs an index and not a
-decode. If the photographs hold more tiles than the memory budget allows, the pool rotates:
-every `ROTATE_EVERY` steps a sixteenth of it is replaced by the next tiles. What the pool
-holds is a function of the step alone, so that a resumed run sees the same data.
+The pool is one uint8 tensor on the training device: a step indexes it and decodes nothing. If the
+photographs have more tiles than fit the memory budget, the pool rotates: every `ROTATE_EVERY`
+steps the next tiles replace a sixteenth of it. Its content is a function of the step alone, so that
+a resumed run sees the same data.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif"}
 TILE = 512
 """Side of a tile in pixels; smaller pictures are mirrored up to it."""
 NO_LIMITS = Limits(sys.maxsize, sys.maxsize)
-"""But Pillow's, which nobody who trains has lifted."""
+"""No limits of ours; Pillow's own limit against decompression bombs still applies."""
 ROTATE_EVERY = 256
 ROTATIONS = 16
 
 
 def find_photos(sources: Sequence[Path]) -> list[Path]:
-    """All PNG, JPEG, WebP and AVIF files in files and folders, sorted, without duplicates.
+    """Find all PNG, JPEG, WebP and AVIF files in files and folders, sorted, without duplicates.
 
     Raises:
         InputError: a folder cannot be read.
@@ -63,7 +63,7 @@ def find_photos(sources: Sequence[Path]) -> list[Path]:
 def hold_out(photos: Sequence[Path], fraction: float) -> tuple[list[Path], list[Path]]:
     """Split into (training, held out) by a hash of the last two parts of each path.
 
-    A file keeps its side whatever else is in the folder, and however that is named.
+    The side of a file does not depend on other files, nor on where its folder is.
     """
     training: list[Path] = []
     held: list[Path] = []
@@ -74,7 +74,7 @@ def hold_out(photos: Sequence[Path], fraction: float) -> tuple[list[Path], list[
 
 
 def tiles_of(photo: Path) -> list[NDArray[np.uint8]]:
-    """Cut a picture into as many whole tiles [3, 512, 512] as fit, evenly spread.
+    """Cut a picture into as many whole tiles [3, 512, 512] as fit, evenly spaced.
 
     Raises:
         TrainingError: the file cannot be decoded.
@@ -98,7 +98,7 @@ def tiles_of(photo: Path) -> list[NDArray[np.uint8]]:
 
 
 def count_tiles(photo: Path) -> int:
-    """Number of tiles that `tiles_of` cuts, from the header alone; 0 if it is unreadable."""
+    """Number of tiles that `tiles_of` cuts, from the header alone; 0 if the file is unreadable."""
     try:
         with Image.open(photo) as image:
             return max(1, image.height // TILE) * max(1, image.width // TILE)
@@ -111,10 +111,10 @@ class TilePool:
 
     Args:
         photos: picture files; unreadable ones are left out and counted in `skipped`. One that
-            turns out to be damaged when its tiles are wanted gives way to the next good one.
-        device: where the tiles live.
+            turns out to be damaged on decoding is replaced by the next good one.
+        device: device of the tiles.
         cache_bytes: memory for tiles.
-        seed: order of the photographs.
+        seed: seed of the order of the photographs.
         rank, world: this process takes every `world`-th photograph.
 
     Raises:
@@ -147,32 +147,33 @@ class TilePool:
         self._rotates = len(self._entries) > capacity
         self._chunk = capacity // ROTATIONS
         self._rotation = 0
-        self._tiles = torch.zeros(
+        self.tiles = torch.zeros(
             (min(capacity, len(self._entries)), 3, TILE, TILE), dtype=torch.uint8, device=device
         )
-        self._load(0, len(self._tiles), 0)
+        """Current content, uint8 [n, 3, 512, 512]."""
+        self._load(0, len(self.tiles), 0)
 
     def __len__(self) -> int:
-        return len(self._tiles)
+        return len(self.tiles)
 
     def _load(self, first_entry: int, count: int, first_slot: int) -> None:
         """Decode entries (cyclically) into consecutive slots."""
-        wanted = [self._entries[(first_entry + i) % len(self._entries)] for i in range(count)]
+        entries = [self._entries[(first_entry + i) % len(self._entries)] for i in range(count)]
         runs = [
             (photo, [(number, slot) for slot, (_, number) in group])
-            for photo, group in groupby(enumerate(wanted, first_slot), key=lambda pair: pair[1][0])
+            for photo, group in groupby(enumerate(entries, first_slot), key=lambda pair: pair[1][0])
         ]
         at_once = 2 * (os.cpu_count() or 1)  # bounds the decoded photographs in memory
         for start in range(0, len(runs), at_once):
             part = runs[start : start + at_once]
             decoded = self._workers.map(_tiles_or_none, [photo for photo, _ in part])
-            for (photo, places), tiles in zip(part, decoded, strict=True):
+            for (photo, slots), tiles in zip(part, decoded, strict=True):
                 tiles = tiles or self._tiles_after(photo)
-                for number, slot in places:
-                    self._tiles[slot] = torch.from_numpy(tiles[number % len(tiles)])
+                for number, slot in slots:
+                    self.tiles[slot] = torch.from_numpy(tiles[number % len(tiles)])
 
     def _tiles_after(self, photo: Path) -> list[NDArray[np.uint8]]:
-        """Tiles of the next photograph after a damaged one that can be decoded."""
+        """Decode the next good photograph after a damaged one."""
         photos = list(dict.fromkeys(other for other, _ in self._entries))
         start = photos.index(photo) + 1
         for other in photos[start:] + photos[:start]:
@@ -182,25 +183,25 @@ class TilePool:
         raise TrainingError(f"none of {len(photos)} photographs can be decoded")
 
     def advance_to(self, step: int) -> None:
-        """Bring the pool to the state it has at `step`; call with growing steps."""
+        """Rotate the pool to its content at `step`; steps may not decrease."""
         if not self._rotates:
             return
         target = step // ROTATE_EVERY
         for rotation in range(max(self._rotation, target - ROTATIONS), target):
-            first_entry = len(self._tiles) + rotation * self._chunk
+            first_entry = len(self.tiles) + rotation * self._chunk
             self._load(first_entry, self._chunk, rotation % ROTATIONS * self._chunk)
         self._rotation = max(self._rotation, target)
 
     def crops(
         self, batch: int, size: int, generator: torch.Generator, variety: float = 0.0
     ) -> Tensor:
-        """Random crops, flipped at random along both axes, and transposed half of the time.
+        """Draw random crops, flipped along both axes and transposed, each with probability 1/2.
 
         Args:
-            batch: how many.
-            size: side of each.
-            generator: of the random numbers.
-            variety: share of the crops that are changed, see `codec.training.variation`.
+            batch: number of crops.
+            size: side of a crop.
+            generator: source of the random numbers, on the CPU.
+            variety: share of varied crops, see `codec.training.variation`.
 
         Returns:
             [batch, 3, size, size] float32 in 0..1.
@@ -211,7 +212,7 @@ class TilePool:
         for (index, top, left, mirror, flip, swap), change in zip(draw, changes, strict=True):
             side = source_side(size, TILE, generator) if change else size
             top, left = top % (TILE - side + 1), left % (TILE - side + 1)
-            crop = self._tiles[index % len(self), :, top : top + side, left : left + side]
+            crop = self.tiles[index % len(self), :, top : top + side, left : left + side]
             axes = [axis for axis, chosen in ((1, flip), (2, mirror)) if chosen & 1]
             crop = crop.flip(axes) if axes else crop
             crop = (crop.transpose(1, 2) if swap & 1 else crop).float() / 255
@@ -231,7 +232,7 @@ def _tiles_or_none(photo: Path) -> list[NDArray[np.uint8]]:
 
 
 def centre_crops(photos: Iterable[Path], size: int, count: int) -> Tensor | None:
-    """The middle of the first tile of each of the first photographs that can be decoded.
+    """Cut the middle out of the first tile of each of the first decodable photographs.
 
     Returns:
         uint8 [at most `count`, 3, size, size]; None if there is none.

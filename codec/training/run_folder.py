@@ -1,4 +1,10 @@
-"""What the folder of a run holds, and where a run continues."""
+"""Files of a run:
+
+last.safetensors    exact state
+trunk.safetensors   state before the learning rate began to fall, where a longer run continues
+log.jsonl           scalars and rate points; TensorBoard events have them too, and pictures
+model.safetensors   exported weights, which compress pictures
+"""
 
 from __future__ import annotations
 
@@ -15,24 +21,25 @@ RUN_FILES = (LAST, TRUNK, "log.jsonl", MODEL, "events.out.tfevents.*")
 
 
 def left_in(run: Path) -> list[Path]:
-    """What an earlier run left in its folder, and a new one would remove."""
+    """List the files that an earlier run left in its folder."""
     return [path for pattern in RUN_FILES for path in run.glob(pattern)]
 
 
 def clear_run(run: Path) -> None:
-    """Remove what an earlier run left in its folder."""
+    """Remove the files that an earlier run left in its folder."""
     for path in left_in(run):
         path.unlink(missing_ok=True)  # another process may be faster
 
 
 def resume_run(run: Path, changes: dict[str, Any]) -> tuple[Checkpoint, TrainingConfig]:
-    """Where a run continues, and with which settings.
+    """Find the checkpoint where a run continues, and its settings.
 
-    A run that had let its learning rate fall continues from its trunk if the new settings
-    would raise the rate again.
+    That is the trunk if the learning rate had fallen and the new settings would raise it to more
+    than twice what it is.
 
     Args:
-        changes: settings that differ from the checkpoint's, as `TrainingConfig.changed` has them.
+        run: folder of the run.
+        changes: settings that differ from the checkpoint's, see `TrainingConfig.changed`.
 
     Raises:
         TrainingError: there is no checkpoint, or the settings make no sense.

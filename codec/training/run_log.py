@@ -1,4 +1,4 @@
-"""The course of a run: JSON lines, and TensorBoard events where that is installed."""
+"""Log of a run: JSON lines, and TensorBoard events where that is installed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 
 class RunLog(AbstractContextManager["RunLog"]):
-    """`log.jsonl`, and TensorBoard events where it is installed."""
+    """`log.jsonl` in the folder of a run, and TensorBoard events where it is installed."""
 
     def __init__(self, run: Path) -> None:
         self._lines = (run / "log.jsonl").open("a", encoding="utf-8")
@@ -20,6 +22,7 @@ class RunLog(AbstractContextManager["RunLog"]):
             self._events = SummaryWriter(str(run))
 
     def write(self, entry: dict[str, Any]) -> None:
+        """Write one entry of scalars, and of rate points under `validation`."""
         self._lines.write(json.dumps(entry) + "\n")
         self._lines.flush()
         if self._events is None:
@@ -32,6 +35,21 @@ class RunLog(AbstractContextManager["RunLog"]):
                 self._events.add_scalar(
                     f"validation/{key}/{point['lmbda']:.4g}", point[key], entry["step"]
                 )
+
+    def write_pictures(self, step: int, pictures: Tensor) -> None:
+        """Write a grid of pictures as a TensorBoard image.
+
+        Args:
+            step: steps of the run so far.
+            pictures: uint8 [rows, columns, 3, H, W]; in each row an original and its
+                reconstructions.
+        """
+        if self._events is None:
+            return
+        from torchvision.utils import make_grid
+
+        grid = make_grid(pictures.flatten(0, 1), nrow=pictures.shape[1])
+        self._events.add_image("validation/reconstructions", grid, step)
 
     def __exit__(self, *exception: object) -> None:
         self._lines.close()

@@ -1,4 +1,4 @@
-"""What changes in the course of a run, as functions of its progress from 0 to 1."""
+"""Settings of a run: schedules of learning rate, crop size and surrogate over progress 0..1."""
 
 from __future__ import annotations
 
@@ -18,48 +18,51 @@ MS_SSIM_CROP = 192
 """Least side of a crop: at the coarsest of five scales a window of 11 pixels must fit."""
 
 BEFORE: Mapping[str, Any] = {"variety": 0.0}
-"""What older checkpoints and weights mean where it is not the default."""
+"""Values, other than the defaults, of fields that older checkpoints and weights lack."""
+REMOVED = {"optimiser"}
+"""Fields of older checkpoints and weights that have no meaning any more."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train; stored in every checkpoint."""
+    """Settings of a run; stored in every checkpoint."""
 
     name: str = "photo"
-    """Inside the weights file that the run ends with."""
+    """Name inside the exported weights file."""
     steps: int | None = None
     """Length of the run in steps; give this or `minutes`."""
     minutes: float | None = None
-    """Length of the run in minutes of training; the schedule fits whatever speed there is."""
+    """Length of the run in minutes of training, without validation and saving."""
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     decay_from: float = 0.4
     """Progress from which the learning rate falls linearly, to a hundredth at the end."""
     batch_pixels: int = 8 * 128 * 128
-    """Pixels of a step on each process, about; crops grow while this stays."""
+    """Approximate number of pixels per step and process, constant while the crops grow."""
     crop: int = 128
-    """Side of the first crops, a multiple of 64; later phases use 1.5 and 2 times it, but no more
-    than leaves two crops in a batch, over which lambdas are spread."""
+    """Side of the first crops, a multiple of 64; later phases use 1.5 and 2 times as much, as long
+    as a batch has two crops."""
     surrogate: Surrogate = "mixed"
     rounded_from: float = 0.95
     """Progress from which the encoder is frozen and the rest trains on rounded latents."""
     ema: float = 0.999
-    """Decay per step of the averaged weights, which are the ones exported."""
+    """Decay per step of the averaged weights, which are validated and exported."""
     clip_norm: float = 1.0
-    optimiser: str = "adam"
-    """`adam`, or `muon` for the matrices inside the networks."""
     vq_update: Rule = "published"
     """Gradients of latents and centres, see `codec.model.vector_quantizer` ("vq" only)."""
     beta: float = 1.0
-    """Relative to the weight of 1/2 |x - x^|^2 under MSE, whatever the distortion is."""
+    """Weight of the commitment, relative to that of 1/2 |x - x^|^2 under MSE ("vq" only)."""
     eta: float = 1.0
+    """Factor of the centres' gradient ("vq" only)."""
     seed: int = 0
     variety: float = 0.5
-    """Share of the crops that are changed, see `codec.training.variation`."""
+    """Share of varied crops, see `codec.training.variation`."""
     cache_mib: int = 3072
-    """Memory for decoded training tiles."""
+    """Memory for decoded training tiles in MiB."""
+    export_crops: int = 400
+    """Training crops of 256x256 that the export measures on."""
     holdout: float = 0.05
-    """Part of the photographs that is kept for validation."""
+    """Share of the photographs that is kept for validation."""
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
@@ -67,22 +70,23 @@ class TrainingConfig:
         if self.crop % 64 or not 64 <= self.crop <= MAX_FIRST_CROP:
             raise TrainingError("the crop must be 64, 128, 192 or 256 pixels")
         UpdateRule(self.vq_update, self.beta, self.eta)
-        if self.optimiser not in ("muon", "adam"):
-            raise TrainingError("the optimiser must be muon or adam")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
-        """Of what a checkpoint or a weights file says; what it leaves out is as `BEFORE` says.
+        """Read the settings of a checkpoint or a weights file, of older ones too.
 
         Raises:
             TypeError: a field is unknown.
             TrainingError: values do not fit together.
         """
-        return cls(**{**BEFORE, **values})
+        known = {name: value for name, value in values.items() if name not in REMOVED}
+        return cls(**{**BEFORE, **known})
 
     def changed(self, changes: Mapping[str, Any]) -> TrainingConfig:
-        """With other values of some fields, and of `batch`: crops of a step at the first size,
-        which stay as many when only their size changes. Steps and minutes replace each other.
+        """Copy with changed fields.
+
+        `batch`, which is no field, is the number of crops per step at the first size; it stays when
+        only `crop` changes. Steps and minutes replace each other.
 
         Raises:
             TrainingError: values do not fit together.
@@ -96,18 +100,19 @@ class TrainingConfig:
         return dataclasses.replace(self, **fields)
 
     def check_fits(self, model: ModelConfig) -> None:
-        """Check what depends on the model too.
+        """Check the settings that depend on the model.
 
         Raises:
             TrainingError: the crops are too small for the model's distortion.
         """
         if model.distortion == "ms-ssim" and self.crop < MS_SSIM_CROP:
             raise TrainingError(
-                f"MS-SSIM has five scales: give --crop {MS_SSIM_CROP} or {MAX_FIRST_CROP}"
+                f"MS-SSIM has five scales; make the crop {MS_SSIM_CROP} or {MAX_FIRST_CROP} pixels"
             )
 
     @property
     def update_rule(self) -> UpdateRule:
+        """Gradient rule of the quantizer to centres."""
         return UpdateRule(self.vq_update, self.beta, self.eta)
 
     def progress(self, step: int, elapsed: float) -> float:
@@ -117,12 +122,13 @@ class TrainingConfig:
         return min(1.0, step / (self.steps or 1))
 
     def learning_rate_at(self, step: int, progress: float) -> float:
+        """Learning rate of a step: linear warm-up, constant, linear decay to a hundredth."""
         warmup = min(1.0, (step + 1) / self.warmup_steps)
         decay = min(1.0, (1 - progress) / (1 - self.decay_from))
         return self.learning_rate * warmup * max(decay, 0.01)
 
     def crop_at(self, progress: float) -> tuple[int, int]:
-        """(pictures in the batch, side of a crop)."""
+        """Number of crops in a batch and their side at a progress."""
         side = self.crop
         if progress >= 0.8:
             side = self.crop * 2
@@ -133,4 +139,5 @@ class TrainingConfig:
         return max(1, self.batch_pixels // side**2), side
 
     def surrogate_at(self, progress: float) -> Surrogate:
+        """Surrogate of rounding at a progress."""
         return "rounded" if progress >= self.rounded_from else self.surrogate

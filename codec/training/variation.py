@@ -1,94 +1,133 @@
 """Random changes to training crops, for the photographs that a collection lacks.
 
-Photographs that were shrunk for training have sharp edges, colours as fine as their grey, and
-hardly any grain; what users compress has been through other lenses, sensors, developers and file
-formats. A varied crop is resized, its colours are developed anew, they lose half of their
-resolution, as in most JPEG files and scans, and grain is added: each by chance, to a random degree.
+Collections of photographs that were shrunk for training have sharp edges, as much detail in colour
+as in luminance, little noise and no compression artefacts. What users compress has passed through
+other lenses, sensors, raw converters and file formats. Each change imitates one of them:
+
+resizing       lenses and enlargements: softer edges, another spectrum
+development    raw converters: gamma, white balance (a gain per colour), saturation
+grain          sensors and film: Gaussian noise, the most of it in luminance
+JPEG           files that are compressed again: blocking, ringing, 4:2:0 chroma subsampling
+
+They come in the order of a camera, each with the same probability and of a random strength. All
+random numbers are those of one generator, so that a resumed run sees the same crops.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-
-CHANCE = 0.5
-"""Of each change."""
-SCALE = 0.5
-"""Largest |log2| of the factor by which a crop is resized."""
-SATURATION = 0.5
-"""Largest |ln| of the factor on colours' distances from grey."""
-GAMMA = 0.3
-"""Largest |ln| of the exponent of all samples."""
-BALANCE = 0.15
-"""Largest |ln| of the gain of each colour."""
-GRAIN = 3 / 255
-"""Largest standard deviation of the grain."""
-LUMA = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in grey (ITU-R BT.601)."""
 
 
-def source_side(size: int, largest: int, generator: torch.Generator) -> int:
-    """Side of the square that `varied` shall make a crop of `size` of.
+@dataclass(frozen=True)
+class Variation:
+    """How likely and how strong the changes are; strengths are uniform up to these."""
+
+    chance: float = 0.5
+    """Probability of each change."""
+    scale: float = 0.5
+    """Largest |log2| of the factor by which a crop is resized."""
+    gamma: float = 0.3
+    """Largest |ln| of the exponent of all samples."""
+    balance: float = 0.15
+    """Largest |ln| of the gain of each colour."""
+    saturation: float = 0.5
+    """Largest |ln| of the factor on the distance of a colour from grey."""
+    grain: float = 3 / 255
+    """Largest standard deviation of the noise that the colours share; each has half as much of its
+    own besides."""
+    jpeg: tuple[int, int] | None = (75, 95)
+    """Lowest and highest quality of JPEG files; None: no JPEG."""
+
+
+VARIATION = Variation()
+
+
+def source_side(
+    size: int, largest: int, generator: torch.Generator, variation: Variation = VARIATION
+) -> int:
+    """Side of the square from which `varied` makes a crop.
 
     Args:
         size: side of the crop.
-        largest: side that the square may have.
-        generator: of the random numbers.
+        largest: largest side of the square.
+        generator: source of the random numbers, on the CPU.
+        variation: strength of the changes.
     """
-    chance, place = torch.rand(2, generator=generator).tolist()
-    factor = 2 ** (SCALE * (2 * place - 1)) if chance < CHANCE else 1.0
+    chance, position = torch.rand(2, generator=generator).tolist()
+    enlarges = chance < variation.chance
+    factor = 2 ** (variation.scale * (2 * position - 1)) if enlarges else 1.0
     return min(largest, round(size * factor))
 
 
-def varied(square: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """A crop made of a square of a picture, changed at random.
+def varied(
+    square: Tensor, size: int, generator: torch.Generator, variation: Variation = VARIATION
+) -> Tensor:
+    """Make a randomly changed crop of a square of a picture.
 
     Args:
         square: [3, n, n] in 0..1.
-        size: side of the crop, even.
-        generator: of the random numbers, on the CPU.
+        size: side of the crop.
+        generator: source of the random numbers, on the CPU.
+        variation: strength of the changes.
 
     Returns:
         [3, size, size], samples of 8 bits in 0..1.
     """
-    chances = torch.rand(3, generator=generator).tolist()
-    develops, coarsens, adds_grain = (chance < CHANCE for chance in chances)
-    crop = square[None]
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    develops, adds_grain, is_jpeg = (
+        chance < variation.chance for chance in torch.rand(3, generator=generator).tolist()
+    )
+    crop = square
     if crop.shape[-1] != size:
-        crop = F.interpolate(crop, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+        crop = functional.resize(crop, [size, size], InterpolationMode.BICUBIC, antialias=True)
+        crop = crop.clamp(0, 1)
     if develops:
-        crop = _developed(crop, generator)
-    if coarsens:
-        grey = _grey(crop)
-        coarse = F.avg_pool2d(crop - grey, 2)
-        crop = grey + F.interpolate(coarse, (size, size), mode="bilinear")
+        crop = _developed(crop, generator, variation)
     if adds_grain:
-        crop = crop + _grain(size, generator).to(crop.device)
-    return (crop[0].clamp(0, 1) * 255).round() / 255
+        crop = _with_grain(crop, generator, variation)
+    samples = (crop * 255).round().to(torch.uint8)
+    if is_jpeg and variation.jpeg:
+        lowest, highest = variation.jpeg
+        quality = int(torch.randint(lowest, highest + 1, (1,), generator=generator))
+        # As a Pillow image: the codec of torchvision for tensors is deprecated.
+        image = functional.jpeg(functional.to_pil_image(samples.cpu()), quality)
+        samples = functional.pil_to_tensor(image).to(samples.device)
+    return samples.float() / 255
 
 
-def _developed(crop: Tensor, generator: torch.Generator) -> Tensor:
-    """Another exponent, other gains of the colours, and more or less of them."""
+def _developed(crop: Tensor, generator: torch.Generator, variation: Variation) -> Tensor:
+    """Apply a random gamma, white balance and saturation."""
+    from torchvision.transforms.v2 import functional
+
     draws = 2 * torch.rand(5, generator=generator) - 1
-    gains = (BALANCE * draws[:3]).exp().to(crop.device)
-    gamma, saturation = math.exp(GAMMA * draws[3]), math.exp(SATURATION * draws[4])
-    crop = (crop**gamma * gains[:, None, None]).clamp(0, 1)
-    grey = _grey(crop)
-    return (grey + saturation * (crop - grey)).clamp(0, 1)
+    gains = (variation.balance * draws[:3]).exp().to(crop.device)
+    crop = functional.adjust_gamma(crop, math.exp(variation.gamma * draws[3]))
+    crop = (crop * gains[:, None, None]).clamp(0, 1)
+    return functional.adjust_saturation(crop, math.exp(variation.saturation * draws[4]))
 
 
-def _grey(crop: Tensor) -> Tensor:
-    """[1, 1, H, W]."""
-    shares = torch.tensor(LUMA, device=crop.device)
-    return (crop * shares[:, None, None]).sum(1, keepdim=True)
+def _with_grain(crop: Tensor, generator: torch.Generator, variation: Variation) -> Tensor:
+    """Add noise that the colours share, and half as much of each one's own."""
+    from torchvision.transforms.v2 import functional
+
+    sigma = variation.grain * float(torch.rand(1, generator=generator))
+    with _seeded_by(generator, crop.device):
+        shared = functional.gaussian_noise(torch.zeros_like(crop[:1]), sigma=sigma, clip=False)
+        own = functional.gaussian_noise(crop, sigma=sigma / 2, clip=False)
+    return (own + shared).clamp(0, 1)
 
 
-def _grain(size: int, generator: torch.Generator) -> Tensor:
-    """Noise that the colours share, and half as much of each one's own."""
-    deviation = GRAIN * torch.rand(1, generator=generator)
-    shared = torch.randn(1, 1, size, size, generator=generator)
-    own = torch.randn(1, 3, size, size, generator=generator)
-    return deviation * (shared + own / 2)
+@contextmanager
+def _seeded_by(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed the global generators, which torchvision draws from, and restore them afterwards."""
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -13,6 +13,7 @@ from PIL import Image
 
 import codec.pillow_plugin  # noqa: F401
 from codec.codec import Codec
+from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.options import ROUNDS
 from codec.encoder.search import (
     EXCESS,
@@ -27,6 +28,7 @@ from codec.encoder.search import (
 )
 from codec.engine.gradients import Distortion, Slopes
 from codec.entropy.latents import LatentCoder, Symbols
+from codec.entropy.model import IntegerModel
 from codec.entropy.tables import TOTAL, FrequencyTables
 from codec.errors import InputError, LimitError
 from codec.limits import Limits
@@ -265,10 +267,10 @@ class Flat(Distortion):
 
 
 def test_a_search_that_finds_nothing_ends(tiny_weights: Weights) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = np.full((16, 6, 5), 3, np.float32), np.zeros((8, 2, 2), np.float32)
     told: list[int] = []
-    refined = refine(coder, (y, z), 20_000, Flat(), 0.0, 80, told.append)
+    refined = refine(coder, None, (y, z), 20_000, Flat(), 0.0, 80, told.append)
     # Half of the rounds, patience, the round that loses it, and what is left to settle.
     assert told == list(range(1, 40 + 80 // PATIENCE + 1 + SETTLING + 1))
     assert np.all(refined.rounded.y_hat == coder.round(y, z, 20_000).y_hat)
@@ -290,10 +292,10 @@ class Trap(Distortion):
 
 
 def test_a_search_that_went_astray_goes_back_to_the_best(tiny_weights: Weights) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = np.zeros((16, 6, 5), np.float32), np.zeros((8, 2, 2), np.float32)
     trap = Trap()
-    refined = refine(coder, (y, z), 20_000, trap, 1.0, 12, lambda _: None)
+    refined = refine(coder, None, (y, z), 20_000, trap, 1.0, 12, lambda _: None)
     astray = [number for number, error in enumerate(trap.seen) if error == 1e9]
     assert astray
     # The round after it is at symbols that are not lost.
@@ -302,7 +304,7 @@ def test_a_search_that_went_astray_goes_back_to_the_best(tiny_weights: Weights) 
 
 
 def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generator) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y = rng.normal(scale=5, size=(16, 6, 5)).astype(np.float32)
     rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
     caution = Caution(selection=0.7, damping=1.0, threshold=0.01, context=0.0)
@@ -319,7 +321,7 @@ def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generato
 
 
 def test_a_place_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y = np.zeros((16, 6, 5), np.float32)
     rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
     gradient = np.zeros_like(y)
@@ -370,9 +372,12 @@ def test_rounds_keep_what_the_dead_zone_chose(
     tiny_weights: Weights, rng: np.random.Generator
 ) -> None:
     config = tiny_weights.config
-    coder = LatentCoder(with_dead_zone(tiny_weights, 0.01))
+    weights = with_dead_zone(tiny_weights, 0.01)
+    coder = LatentCoder(IntegerModel(weights))
+    zone = dead_zone_of(weights, coder)
+    assert zone is not None
     y = rng.normal(size=(config.latent, 6, 6)).astype(np.float32)
     z = rng.normal(size=(config.hyper, 2, 2)).astype(np.float32)
-    first = coder.round(y, z, 0)
-    assert first.checksum != coder.round(y, z, 0, dead_zone=False).checksum
-    assert coder.round(kept(y, first), z, 0, dead_zone=False).checksum == first.checksum
+    first = coder.round(y, z, 0, zone.rule(0))
+    assert first.checksum != coder.round(y, z, 0).checksum
+    assert coder.round(kept(y, first), z, 0).checksum == first.checksum

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from codec.encoder.filter_fit import LeastSquares
-from codec.encoder.tile_coder import Rounded, TileCoder
+from codec.encoder.tile_coder import TileCoder
+from codec.entropy.rounding import Rounded
 from codec.format.container import Header, Tile, write
 from codec.picture.alpha import Plane, encode_alpha
 from codec.picture.pixels import Picture, Samples, psnr_of, squared_error, to_image

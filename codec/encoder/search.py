@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.encoder.dead_zone import DeadZone
 from codec.engine.gradients import Distortion, Slopes
 from codec.entropy.latents import LatentCoder, RoundedLatents, Symbols
 
@@ -104,6 +105,7 @@ class Refined:
 
 def refine(
     coder: LatentCoder,
+    dead_zone: DeadZone | None,
     latents: tuple[NDArray[np.float32], NDArray[np.float32]],
     level: int,
     distortion: Distortion,
@@ -115,6 +117,7 @@ def refine(
 
     Args:
         coder: of the model.
+        dead_zone: of the model, if it has one.
         latents: (y, z) before rounding.
         level: in units of 2^-12.
         distortion: of these latents.
@@ -123,9 +126,10 @@ def refine(
         progress: told the number of rounds done after each.
     """
     y, z = latents
-    rounded = coder.round(y, z, level)
+    rule, half = (dead_zone.rule(level), dead_zone.curvature(level)) if dead_zone else (None, None)
+    rounded = coder.round(y, z, level, rule)
     y = kept(y, rounded)
-    curvature, steady = Curvature(y.shape, coder.curvature(level)), SteadySlope()
+    curvature, steady = Curvature(y.shape, half), SteadySlope()
     best, best_y, best_cost, best_round = None, y, math.inf, 0
     patience = max(LEAST_PATIENCE, rounds // PATIENCE)
     number, left = 0, rounds
@@ -138,7 +142,7 @@ def refine(
             best, best_y, best_cost, best_round = Refined(rounded, error), y, cost, number
         elif tired or cost > ASTRAY * best_cost:
             # What the steps since told of curvatures led astray: it is forgotten.
-            curvature, steady = Curvature(y.shape, coder.curvature(level)), SteadySlope()
+            curvature, steady = Curvature(y.shape, half), SteadySlope()
             y, rounded, best_round = best_y, best.rounded, number
             left = min(left, SETTLING) if tired else left
             progress(number)
@@ -148,7 +152,7 @@ def refine(
         estimate = curvature.estimate()
         slope = steady.add(rounded.y_hat, slopes.gradient, estimate)
         y = y + steps(rounded, slope, estimate, Caution.before(left))
-        rounded = coder.round(y, z, level, dead_zone=False, same_z=rounded)
+        rounded = coder.round(y, z, level, same_z=rounded)
         progress(number)
     error = distortion.error(rounded.y_hat)
     if best is None or rounded.bits + weight * error < best_cost - WORTH:

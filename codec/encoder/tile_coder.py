@@ -1,9 +1,9 @@
 """One tile: the one place where pixels become a stream, and a stream pixels.
 
 pixels of a tile and its halo -> engine -> y, z of the tile -> coder: round, write -> stream
-stream -> coder.decode -> y^ of the tile;  y^ of a window and its halo -> engine -> pixels
+stream -> coder.read -> y^ of the tile;  y^ of a window and its halo -> engine -> pixels
 
-The coder is a `LatentCoder`, or an `IndexCoder` if the model rounds to centres.
+The coder is that of `codec.entropy.coder`.
 
 A halo is as wide as the receptive field of the transforms, so that cutting a picture into
 tiles or windows changes no latent and no sample (but for the order of float additions).
@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.encoder.compensation import Compensation, Scene
+from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.filter_fit import LeastSquares
 from codec.encoder.search import Refined, refine
 from codec.engine.gradients import Original, SquaredError
 from codec.engine.ms_ssim_gradients import Dissimilarity
 from codec.engine.torch import Precision, TorchEngine
-from codec.entropy.indices import CodedIndices, IndexCoder
+from codec.entropy.coder import symbol_coder
 from codec.entropy.latents import LatentCoder, RoundedLatents
+from codec.entropy.rounding import Rounded, Rule
 from codec.errors import DamagedFileError, InputError
 from codec.format.container import Tile
 from codec.model.transforms import PictureFilter
@@ -46,8 +48,6 @@ COMPENSATIONS = 2
 
 Latents = tuple[NDArray[np.float32], NDArray[np.float32]]
 """(y, z) before rounding."""
-Rounded = RoundedLatents | CodedIndices
-"""Rounded latents and their exact cost; indices are chosen while they are coded."""
 
 
 def analysis_halo(config: ModelConfig) -> int:
@@ -87,10 +87,10 @@ class TileCoder:
         self.to_centres = weights.config.rounding == "vq"
         self.by_error = weights.config.distortion == "mse"
         """Whether the model minimises the squared error."""
-        self.searches = not self.to_centres and (self.by_error or weights.curvature is not None)
+        self._coder = symbol_coder(weights)
+        self._dead_zone = dead_zone_of(weights, self._coder)
+        self.searches = not self.to_centres and (self.by_error or self._dead_zone is not None)
         """Whether it can look for better symbols than those of rounding."""
-        self._coder: LatentCoder | IndexCoder
-        self._coder = IndexCoder(weights) if self.to_centres else LatentCoder(weights)
         self._config = weights.config
         self.closes_loop = weights.config.compensable or weights.kernels > 0
         """Whether looking at what will be shown helps."""
@@ -118,10 +118,11 @@ class TileCoder:
         return y[:, rows, columns], z[:, hyper_rows, hyper_columns]
 
     def round(self, latents: Latents, level: int) -> Rounded:
-        """To integers, with the dead zone; or to centres, which codes them too."""
-        if isinstance(self._coder, IndexCoder):
-            return self._coder.encode(*latents, level)
-        return self._coder.round(*latents, level)
+        """To integers, with the dead zone; or to centres."""
+        return self._coder.round(*latents, level, self._rule(level))
+
+    def _rule(self, level: int) -> Rule | None:
+        return self._dead_zone.rule(level) if self._dead_zone else None
 
     def closed_loop(
         self, picture: Picture, box: Box, features: Tensor, level: int, pixels: int
@@ -141,14 +142,15 @@ class TileCoder:
         """
         assert isinstance(self._coder, LatentCoder)
         scene = self._scene(picture, box, features, level)
-        rounded = self._coder.round(scene.y, scene.z, level)
+        rule = self._rule(level)
+        rounded = self._coder.round(scene.y, scene.z, level, rule)
         loop = Compensation(self._engine, level, scene, self.synthesis_halo)
         fit = LeastSquares(*self.restoration, pixels, picture.grey) if self.restoration else None
         shown = loop.show(rounded.y_hat, fit)
         if self._config.compensable:
             restoration = fit.solve(self.error_weight(level)) if fit else ()
             loop.step(rounded.y_hat, shown, restoration)
-            rounded = self._coder.round(loop.y, scene.z, level, same_z=rounded)
+            rounded = self._coder.round(loop.y, scene.z, level, rule, same_z=rounded)
         return rounded, fit
 
     def refine(
@@ -178,28 +180,32 @@ class TileCoder:
         Raises:
             InputError: the model does not search.
         """
-        if isinstance(self._coder, IndexCoder) or not self.searches:
+        if not (isinstance(self._coder, LatentCoder) and self.searches):
             raise InputError("symbols of this model are not refined")
         scene = self._scene(picture, box, features, level)
         view = self._engine, level, scene.original, scene.surroundings, scene.inner
         if not self.by_error:
             latents = scene.y, scene.z
             if min(box.width, box.height) < MS_SSIM_SIDE:
-                return Refined(self._coder.round(*latents, level), math.nan)
+                return Refined(self._coder.round(*latents, level, self._rule(level)), math.nan)
             weight = self._lambda_of(level)
             distortion = Dissimilarity(*view, self.synthesis_halo)
-            return refine(self._coder, latents, level, distortion, weight, rounds, progress)
+            return refine(
+                self._coder, self._dead_zone, latents, level, distortion, weight, rounds, progress
+            )
         weight = self.error_weight(level)
         loop = Compensation(self._engine, level, scene, self.synthesis_halo)
         seen = []
         for _ in range(COMPENSATIONS * self._config.compensable):
-            rounded = self._coder.round(loop.y, scene.z, level)
+            rounded = self._coder.round(loop.y, scene.z, level, self._rule(level))
             shown = loop.show(rounded.y_hat, None)
             seen.append(Refined(rounded, loop.error(shown, restoration)))
             loop.step(rounded.y_hat, shown, restoration)
         error = SquaredError(*view, self.synthesis_halo, restoration)
         latents = loop.y, scene.z
-        seen.append(refine(self._coder, latents, level, error, weight, rounds, progress))
+        seen.append(
+            refine(self._coder, self._dead_zone, latents, level, error, weight, rounds, progress)
+        )
         return min(seen, key=lambda one: one.rounded.bits + weight * one.error)
 
     def _scene(self, picture: Picture, box: Box, features: Tensor, level: int) -> Scene:
@@ -231,10 +237,7 @@ class TileCoder:
 
     def write(self, rounded: Rounded) -> tuple[bytes, int]:
         """Stream of what was rounded, and CRC-32 of its symbols."""
-        if isinstance(rounded, CodedIndices):
-            return rounded.stream, rounded.checksum
-        assert isinstance(self._coder, LatentCoder)
-        return self._coder.write(rounded).stream, rounded.checksum
+        return self._coder.write(rounded), rounded.checksum
 
     def decode(
         self, tile: Tile, box: Box, level: int, shown: int | None = None
@@ -251,11 +254,8 @@ class TileCoder:
             DamagedFileError: the stream is impossible, or its symbols fail their checksum.
         """
         rows, columns = latent_size(box.height, box.width)
-        if isinstance(self._coder, IndexCoder):
-            levels = None if shown is None else (shown >> LEVEL_BITS) + 1
-            y_hat, checksum = self._coder.decode(tile.stream, rows, columns, level, levels)
-        else:
-            y_hat, checksum = self._coder.decode(tile.stream, rows, columns, level)
+        levels = None if shown is None else (shown >> LEVEL_BITS) + 1
+        y_hat, checksum = self._coder.read(tile.stream, rows, columns, level, levels)
         if checksum != tile.symbol_checksum:
             raise DamagedFileError("damaged: the decoded symbols fail their checksum")
         return y_hat

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from codec.codec import Codec
 from codec.encoder.options import DEFAULT_EFFORT
+from codec.entropy.coder import symbol_coder
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
@@ -113,11 +114,13 @@ class ModelCoder:
         """(latents, pixels) of each tile of a file."""
         for stream, box, level in self._streams(data):
             rows, columns = latent_size(box.height, box.width)
-            yield self._reader.read(stream, rows, columns, level), box
+            yield self._reader.read_symbols(stream, rows, columns, level), box
 
     @cached_property
     def _reader(self) -> LatentCoder:
-        return LatentCoder(self.codec.weights)
+        coder = symbol_coder(self.codec.weights)
+        assert isinstance(coder, LatentCoder)
+        return coder
 
     @cached_property
     def _training_model(self) -> RoundingAutoencoder:

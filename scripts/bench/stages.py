@@ -87,7 +87,7 @@ def watch_pipeline(stopwatch: Stopwatch) -> None:
         "g_s": [(TorchEngine, ("synthesise",))],
         "prior": [(ExactPrior, ("features", "predict"))],
         "range coder": [(RangeEncoder, ("encode", "finish")), (RangeDecoder, ("decode", "finish"))],
-        "rounding, tables": [(LatentCoder, ("encode", "decode"))],
+        "rounding, tables": [(LatentCoder, ("round", "write", "read"))],
     }
     for name, places in stages.items():
         for owner, methods in places:

@@ -18,8 +18,7 @@ from codec.encoder.picture import Encoded, PictureEncoder, Plan
 from codec.encoder.targets import meet
 from codec.engine.base import Engine, Precision
 from codec.engine.torch import TorchEngine
-from codec.entropy.indices import IndexCoder
-from codec.entropy.latents import LatentCoder
+from codec.entropy.coder import symbol_coder
 from codec.errors import InputError
 from codec.format.container import MAX_SIDE, ContainerFile
 from codec.limits import Limits
@@ -73,7 +72,7 @@ class Codec:
         self.weights = loaded
         self.limits = limits or Limits()
         self.device, self.precision = device, precision
-        coder = IndexCoder(loaded) if loaded.config.rounding == "vq" else LatentCoder(loaded)
+        coder = symbol_coder(loaded)
         engine = engine or TorchEngine(loaded, device, precision)
         self.model = LoadedModel(loaded, engine, coder)
         self._threads = threads or self.model.engine.threads

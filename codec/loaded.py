@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codec.engine.base import Engine
-from codec.entropy.indices import IndexCoder
-from codec.entropy.latents import LatentCoder
+from codec.entropy.coder import SymbolCoder
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights
 
@@ -17,7 +16,7 @@ class LoadedModel:
 
     weights: Weights
     engine: Engine
-    coder: LatentCoder | IndexCoder
+    coder: SymbolCoder
 
     @property
     def config(self) -> ModelConfig:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from codec.entropy.exact_prior import ExactPrior, LatentGrid
+from codec.entropy.model import IntegerModel
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.hyperprior import pass_numbers
@@ -71,11 +72,12 @@ def both(
     y_hat = rng.integers(-40, 41, (24, *shape)).astype(np.float64)
     fixed = round(level * 4096)
 
-    features = weights.prior.features(z, fixed, grid)
+    prior = IntegerModel(weights).prior
+    features = prior.features(z, fixed, grid)
     packed = grid.pack(y_hat * 1024)
     means, tables = [], []
     for number in range(passes):
-        features, prediction = weights.prior.predict(features, packed[:number], fixed, grid)
+        features, prediction = prior.predict(features, packed[:number], fixed, grid)
         means.append(prediction.mean)
         tables.append(prediction.table.astype(float))
     exact = [grid.unpack(means) / 1024, grid.unpack(tables)]

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from codec.entropy.exact_prior import LatentGrid
 from codec.entropy.index_prior import POWERS, ExactIndexPrior, index_prior_shapes, parts_of_pass
+from codec.entropy.model import CentreModel
 from codec.entropy.tables import TOTAL
 from codec.errors import WeightsError
 from codec.model.vector_autoencoder import VectorAutoencoder
@@ -64,7 +65,7 @@ def test_exact_prior_follows_the_float_one(model: VectorAutoencoder, weights: We
     indices = random_indices(model.config)
     with torch.no_grad():
         wanted = model.prior.bits(indices)[:, 0].numpy()
-    exact = walk_bits(weights.index_prior, indices)
+    exact = walk_bits(CentreModel(weights).prior, indices)
     assert wanted.std() > 0.5  # the prior does say something
     # activations are rounded to 2^-10 after each of 5 layers with gains of a few
     np.testing.assert_allclose(exact, wanted, atol=0.05)
@@ -86,7 +87,7 @@ def test_frequencies_depend_on_what_was_coded_before_only(weights: Weights) -> N
     indices = random_indices(config)
     changed = indices.clone()
     changed[1, 0, 0, 0, 0] = (changed[1, 0, 0, 0, 0] + 1) % config.centres  # pass 0 of level 1
-    before, after = (walk_bits(weights.index_prior, i) for i in (indices, changed))
+    before, after = (walk_bits(CentreModel(weights).prior, i) for i in (indices, changed))
     same = before == after
     rows, columns = np.ogrid[: GRID.height, : GRID.width]
     even = (rows + columns) % 2 == 0
@@ -113,7 +114,7 @@ def test_uniform_prior(tiny_vq_config: ModelConfig) -> None:
 )
 def test_frequencies_by_big_integers(weights: Weights, logits: np.ndarray) -> None:
     powers = powers_of_two()
-    result = weights.index_prior.frequencies(logits.astype(np.float64))
+    result = CentreModel(weights).prior.frequencies(logits.astype(np.float64))
     for row, got in zip(logits.tolist(), result.tolist(), strict=True):
         top = max(row)
         e = [int(powers[top - v]) if top - v < POWERS else 0 for v in row]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from codec.entropy import codebook
 from codec.entropy.codebook import Codebook
 from codec.entropy.indices import IndexCoder
+from codec.entropy.model import CentreModel
 from codec.errors import DamagedFileError, WeightsError
 from codec.model.initialisation import start_as_transform_codec
 from codec.model.vector_autoencoder import VectorAutoencoder
@@ -54,10 +55,10 @@ def sides(y: NDArray[np.float32]) -> tuple[int, int]:
 
 def test_round_trip_and_size(made: Made) -> None:
     weights, y = made
-    coder = IndexCoder(weights)
+    coder = IndexCoder(CentreModel(weights))
     for number in range(weights.config.anchors):
-        coded = coder.encode(y, NO_Z, number << 12)
-        y_hat, checksum = coder.decode(coded.stream, *sides(y), number << 12)
+        coded = coder.round(y, NO_Z, number << 12)
+        y_hat, checksum = coder.read(coded.stream, *sides(y), number << 12)
         assert checksum == coded.checksum
         assert np.array_equal(y_hat, coded.y_hat)
         assert len(coded.level_bits) == number + 1
@@ -66,7 +67,7 @@ def test_round_trip_and_size(made: Made) -> None:
 
 def test_latents_are_sums_of_centres(made: Made) -> None:
     weights, y = made
-    coded = IndexCoder(weights).encode(y, NO_Z, 0)
+    coded = IndexCoder(CentreModel(weights)).round(y, NO_Z, 0)
     groups = weights.config.groups
     for g in range(groups):
         rounded = coded.y_hat[g::groups].reshape(weights.config.dimensions, -1).T
@@ -83,11 +84,11 @@ def test_latents_are_sums_of_centres(made: Made) -> None:
 
 def test_first_levels_are_the_same_in_longer_files(made: Made) -> None:
     weights, y = made
-    coder, top = IndexCoder(weights), weights.config.anchors - 1
-    longest = coder.encode(y, NO_Z, top << 12)
+    coder, top = IndexCoder(CentreModel(weights)), weights.config.anchors - 1
+    longest = coder.round(y, NO_Z, top << 12)
     for number in range(top + 1):
-        short = coder.encode(y, NO_Z, number << 12)
-        part, checksum = coder.decode(longest.stream, *sides(y), top << 12, shown=number + 1)
+        short = coder.round(y, NO_Z, number << 12)
+        part, checksum = coder.read(longest.stream, *sides(y), top << 12, levels=number + 1)
         assert np.array_equal(part, short.y_hat)
         assert checksum == longest.checksum
         assert short.level_bits == longest.level_bits[: number + 1]
@@ -95,11 +96,11 @@ def test_first_levels_are_the_same_in_longer_files(made: Made) -> None:
 
 def test_odd_sizes(made: Made) -> None:
     weights, y = made
-    coder = IndexCoder(weights)
+    coder = IndexCoder(CentreModel(weights))
     for height, width in ((1, 1), (1, 4), (3, 1)):
         part = y[:, :height, :width]
-        coded = coder.encode(part, NO_Z, 0)
-        assert np.array_equal(coder.decode(coded.stream, height, width, 0)[0], coded.y_hat)
+        coded = coder.round(part, NO_Z, 0)
+        assert np.array_equal(coder.read(coded.stream, height, width, 0)[0], coded.y_hat)
 
 
 def test_weighing_pays(tiny_vq_config: ModelConfig) -> None:
@@ -113,7 +114,7 @@ def test_weighing_pays(tiny_vq_config: ModelConfig) -> None:
     assert plain.config == config
     costs = []
     for variant in (weights, plain):
-        coded = IndexCoder(variant).encode(y, NO_Z, 0)
+        coded = IndexCoder(CentreModel(variant)).round(y, NO_Z, 0)
         nats = coded.bits * np.log(2)
         costs.append(np.square(y - coded.y_hat).sum() + nats / config.assignment_lambda(0))
     assert costs[0] < costs[1]
@@ -123,21 +124,21 @@ def test_nonsense_latents_are_coded_all_the_same(made: Made) -> None:
     weights, y = made
     broken = y.copy()
     broken[0, 0, 0], broken[1, 0, 0] = np.nan, 1e30
-    coder = IndexCoder(weights)
-    coded = coder.encode(broken, NO_Z, 0)
-    assert np.array_equal(coder.decode(coded.stream, *sides(y), 0)[0], coded.y_hat)
+    coder = IndexCoder(CentreModel(weights))
+    coded = coder.round(broken, NO_Z, 0)
+    assert np.array_equal(coder.read(coded.stream, *sides(y), 0)[0], coded.y_hat)
 
 
 def test_damage_shows(made: Made) -> None:
     """Every flipped bit gives an error, another checksum, or the same indices."""
     weights, y = made
-    coder = IndexCoder(weights)
-    coded = coder.encode(y, NO_Z, 0)
+    coder = IndexCoder(CentreModel(weights))
+    coded = coder.round(y, NO_Z, 0)
     for bit in range(0, 8 * len(coded.stream), 3):
         damaged = bytearray(coded.stream)
         damaged[bit // 8] ^= 1 << bit % 8
         try:
-            y_hat, checksum = coder.decode(bytes(damaged), *sides(y), 0)
+            y_hat, checksum = coder.read(bytes(damaged), *sides(y), 0)
         except DamagedFileError:
             continue
         assert checksum != coded.checksum or np.array_equal(y_hat, coded.y_hat)
@@ -147,10 +148,11 @@ def test_choice_in_pieces(tiny_vq_config: ModelConfig, monkeypatch: pytest.Monke
     weights, _ = weights_of(tiny_vq_config)
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(50, tiny_vq_config.dimensions)).astype(np.float32)
+    centres = CentreModel(weights).codebook
     cost = rng.random((50, tiny_vq_config.centres))
-    whole = weights.codebook.choose(latents, 1, 1, cost)
+    whole = centres.choose(latents, 1, 1, cost)
     monkeypatch.setattr(codebook, "MAX_DISTANCES", 30)
-    assert np.array_equal(weights.codebook.choose(latents, 1, 1, cost), whole)
+    assert np.array_equal(centres.choose(latents, 1, 1, cost), whole)
 
 
 def test_unsound_centres_are_refused(tiny_vq_config: ModelConfig) -> None:

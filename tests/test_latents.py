@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codec.encoder.dead_zone import CAUTION
+from codec.encoder.dead_zone import CAUTION, dead_zone_of
 from codec.entropy.latents import LatentCoder
-from codec.errors import DamagedFileError
+from codec.entropy.model import IntegerModel
+from codec.entropy.rounding import Rule
+from codec.errors import DamagedFileError, WeightsError
 from codec.weights.file import Weights, load_weights
 from tests.conftest import TINY, TINY_4, TINY_FULL
 
@@ -16,7 +18,7 @@ from tests.conftest import TINY, TINY_4, TINY_FULL
 @pytest.fixture(scope="module", params=[TINY, TINY_FULL], ids=["plain", "contexts"])
 def coder(request: pytest.FixtureRequest) -> LatentCoder:
     """Of a model whose z has a table for each channel, and of one that asks its neighbours."""
-    return LatentCoder(load_weights(request.param))
+    return LatentCoder(IntegerModel(load_weights(request.param)))
 
 
 def latents(
@@ -33,8 +35,9 @@ def test_round_trip(
     coder: LatentCoder, rng: np.random.Generator, shape: tuple[int, int], level: int
 ) -> None:
     y, z = latents(rng, *shape, spread=3)
-    coded = coder.encode(y, z, level)
-    y_hat, checksum = coder.decode(coded.stream, *shape, level)
+    coded = coder.round(y, z, level)
+    stream = coder.write(coded)
+    y_hat, checksum = coder.read(stream, *shape, level)
     assert np.array_equal(y_hat, coded.y_hat)
     assert checksum == coded.checksum
     assert np.abs(y_hat - y).max() <= 0.5 + 2**-20
@@ -42,8 +45,9 @@ def test_round_trip(
 
 def test_stream_is_as_long_as_the_model_says(coder: LatentCoder, rng: np.random.Generator) -> None:
     y, z = latents(rng, 32, 48, spread=5)
-    coded = coder.encode(y, z, 20_000)
-    assert abs(len(coded.stream) - coded.bits / 8) <= 0.0005 * coded.bits / 8 + 8
+    coded = coder.round(y, z, 20_000)
+    stream = coder.write(coded)
+    assert abs(len(stream) - coded.bits / 8) <= 0.0005 * coded.bits / 8 + 8
 
 
 def test_bits_by_position_add_up(coder: LatentCoder, rng: np.random.Generator) -> None:
@@ -60,8 +64,9 @@ def test_bits_by_position_add_up(coder: LatentCoder, rng: np.random.Generator) -
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e30, -1e30])
 def test_wild_latents_are_clamped_and_decode(coder: LatentCoder, value: float) -> None:
     y, z = np.full((16, 4, 4), value), np.full((8, 1, 1), value)
-    coded = coder.encode(y, z, 0)
-    y_hat, _ = coder.decode(coded.stream, 4, 4, 0)
+    coded = coder.round(y, z, 0)
+    stream = coder.write(coded)
+    y_hat, _ = coder.read(stream, 4, 4, 0)
     assert np.array_equal(y_hat, coded.y_hat)
     assert np.isfinite(y_hat).all()
 
@@ -69,12 +74,13 @@ def test_wild_latents_are_clamped_and_decode(coder: LatentCoder, value: float) -
 def test_wrong_stream_is_damage_or_another_checksum(
     coder: LatentCoder, rng: np.random.Generator
 ) -> None:
-    coded = coder.encode(*latents(rng, 4, 4, spread=3), 0)
-    for position in range(len(coded.stream)):
-        stream = bytearray(coded.stream)
-        stream[position] ^= 0x55
+    coded = coder.round(*latents(rng, 4, 4, spread=3), 0)
+    stream = coder.write(coded)
+    for position in range(len(stream)):
+        damaged = bytearray(stream)
+        damaged[position] ^= 0x55
         try:
-            _, checksum = coder.decode(bytes(stream), 4, 4, 0)
+            _, checksum = coder.read(bytes(damaged), 4, 4, 0)
         except DamagedFileError:
             continue
         if position < len(stream) - 4:  # the last word has bits that no symbol needs
@@ -82,41 +88,44 @@ def test_wrong_stream_is_damage_or_another_checksum(
 
 
 def test_junk_after_the_symbols_is_damage(coder: LatentCoder, rng: np.random.Generator) -> None:
-    coded = coder.encode(*latents(rng, 4, 4, spread=3), 0)
+    coded = coder.round(*latents(rng, 4, 4, spread=3), 0)
+    stream = coder.write(coded)
     with pytest.raises(DamagedFileError, match="longer"):
-        coder.decode(coded.stream + b"junk junk", 4, 4, 0)
+        coder.read(stream + b"junk junk", 4, 4, 0)
 
 
 def test_contexts_save_bits(rng: np.random.Generator) -> None:
     """Neighbours that are alike, as in photographs, take less with contexts."""
-    plain, aware = (LatentCoder(load_weights(path)) for path in (TINY, TINY_FULL))
+    plain, aware = (LatentCoder(IntegerModel(load_weights(path))) for path in (TINY, TINY_FULL))
     y, _ = latents(rng, 64, 64, spread=1)
     z = np.broadcast_to(rng.normal(scale=1.5, size=(8, 1, 1)), (8, 16, 16))
     bits = [coder.round(y, z, 20_000).z.bits.sum() for coder in (plain, aware)]
     assert bits[1] < 0.9 * bits[0]
 
 
-@pytest.fixture(scope="module")
-def curved(tiny_weights: Weights) -> LatentCoder:
-    """Of a model for which the distortion of channel 5 is nothing, and that of others much."""
+def rule_of(weights: Weights, curvature: np.ndarray, level: int) -> Rule:
+    """The dead zone of a model with such a curvature, [anchors, M]."""
+    tensors = {**weights.tensors, "tables.curvature": curvature.astype(np.float32)}
+    curved = dataclasses.replace(weights, tensors=tensors)
+    zone = dead_zone_of(curved, LatentCoder(IntegerModel(curved)))
+    assert zone is not None
+    return zone.rule(level)
+
+
+def test_dead_zone(tiny_weights: Weights, rng: np.random.Generator) -> None:
+    """The distortion of channel 5 is nothing, and that of others much."""
     config = tiny_weights.config
-    curvature = np.full((config.anchors, config.latent), 1e6, np.float32)
+    curvature = np.full((config.anchors, config.latent), 1e6)
     curvature[:, 5] = 1e-3
-    tensors = {**tiny_weights.tensors, "tables.curvature": curvature}
-    return LatentCoder(dataclasses.replace(tiny_weights, tensors=tensors))
-
-
-def test_dead_zone(tiny_weights: Weights, curved: LatentCoder, rng: np.random.Generator) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = latents(rng, 8, 12, spread=1)
-    nearest, dead = coder.round(y, z, 10_000), curved.round(y, z, 10_000)
-    assert curved.round(y, z, 10_000, dead_zone=False).checksum == nearest.checksum
+    nearest = coder.round(y, z, 10_000)
+    dead = coder.round(y, z, 10_000, rule_of(tiny_weights, curvature, 10_000))
     assert dead.bits < nearest.bits
     error = np.abs(dead.y_hat - y)
     assert np.delete(error, 5, axis=0).max() <= 0.501
     assert 0.7 < error[5].max() < 1.5
-    stream = curved.write(dead).stream
-    assert np.array_equal(coder.decode(stream, 8, 12, 10_000)[0], dead.y_hat)
+    assert np.array_equal(coder.read(coder.write(dead), 8, 12, 10_000)[0], dead.y_hat)
 
 
 @pytest.mark.parametrize("path", [TINY, TINY_4], ids=["two passes", "four passes"])
@@ -124,21 +133,22 @@ def test_width_of_the_dead_zone(path: Path, rng: np.random.Generator) -> None:
     """Of the first pass, whose predictions depend on z alone, by the formula."""
     weights = load_weights(path)
     config, level = weights.config, 10_000
+    model = IntegerModel(weights)
+    coder = LatentCoder(model)
     y = rng.normal(size=(config.latent, 8, 12))
     z = rng.normal(scale=2, size=(config.hyper, 2, 3))
-    curvature = np.exp(rng.normal(size=(config.anchors, config.latent))).astype(np.float32) / 10
-    tensors = {**weights.tensors, "tables.curvature": curvature}
-    curved = LatentCoder(dataclasses.replace(weights, tensors=tensors))
-    found, plain = (coder.round(y, z, level) for coder in (curved, LatentCoder(weights)))
+    curvature = (np.exp(rng.normal(size=(config.anchors, config.latent))) / 10).astype(np.float32)
+    found = coder.round(y, z, level, rule_of(weights, curvature, level))
+    plain = coder.round(y, z, level)
 
     grid = plain.grid
-    features = weights.prior.features(plain.z.values.reshape(-1, 2, 3), level, grid)
-    _, prediction = weights.prior.predict(features, [], level, grid)
+    features = model.prior.features(plain.z.values.reshape(-1, 2, 3), level, grid)
+    _, prediction = model.prior.predict(features, [], level, grid)
     low, part = level >> 12, (level & 4095) / 4096
     between = curvature[low] ** (1 - part) * curvature[low + 1] ** part
     c = grid.pack(np.broadcast_to(between[:, None, None], y.shape))[0]
     residual = grid.pack(y)[0] - prediction.mean / 1024
-    tables, table = weights.y_tables, prediction.table
+    tables, table = model.y_tables, prediction.table
     zeros = np.zeros(table.shape, np.int32)
     saved = tables.bits(zeros + 1, table) - tables.bits(zeros, table)
     dead = (np.abs(residual) < 0.5 + saved / (2 * CAUTION * c)) & (np.abs(residual) < 1.5)
@@ -146,3 +156,28 @@ def test_width_of_the_dead_zone(path: Path, rng: np.random.Generator) -> None:
     assert np.array_equal(found.passes[0].values, expected.reshape(-1))
     changed = found.passes[0].values != plain.passes[0].values
     assert set(plain.passes[0].values[changed]) == {-1, 1}
+
+
+@pytest.mark.parametrize(
+    "curvature",
+    [
+        np.ones((8, 3), np.float32),
+        np.zeros((8, 16), np.float32),
+        np.full((8, 16), np.nan, np.float32),
+        np.ones((8, 16)),
+    ],
+)
+def test_unsound_curvature_is_refused(tiny_weights: Weights, curvature: np.ndarray) -> None:
+    tensors = {**tiny_weights.tensors, "tables.curvature": curvature}
+    weights = dataclasses.replace(tiny_weights, tensors=tensors)
+    with pytest.raises(WeightsError, match="curvature"):
+        dead_zone_of(weights, LatentCoder(IntegerModel(weights)))
+
+
+def test_a_dead_zone_needs_tables_around_zero(tiny_weights: Weights) -> None:
+    low = tiny_weights.tensors["tables.y.low"] + 20
+    curvature = np.ones((8, 16), np.float32)
+    tensors = {**tiny_weights.tensors, "tables.curvature": curvature, "tables.y.low": low}
+    weights = dataclasses.replace(tiny_weights, tensors=tensors)
+    with pytest.raises(WeightsError, match="-1, 0 and 1"):
+        dead_zone_of(weights, LatentCoder(IntegerModel(weights)))

@@ -7,7 +7,6 @@ from PIL import Image
 from codec.codec import Codec
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.provenance import source_digest
-from codec.format.container import OVERHEAD
 from codec.weights.file import Weights, load_weights
 from tests.conftest import DATA, TINY_VQ
 
@@ -46,7 +45,7 @@ def test_bits_are_those_of_the_file(coder: ModelCoder) -> None:
     assert model.rounded == pytest.approx(encoded.bits)
     assert min(model.z, *model.passes) > 0
     assert len(model.passes) == coder.codec.weights.config.passes
-    assert model.container == 8 * OVERHEAD
+    assert model.container == 8 * (18 + 8)  # header, checksums
     positions = coder.position_bits(data)
     assert positions is not None
     assert positions.shape == (9, 13)
@@ -58,7 +57,7 @@ def test_bits_of_tiles_add_up(coder: ModelCoder) -> None:
     encoded = coder.codec.encode(image, 40.0, tile_size=256)
     model = coder.model_bits(image, 40.0, encoded.data)
     assert model.rounded == pytest.approx(encoded.bits)
-    assert model.container > 8 * OVERHEAD
+    assert model.container > 8 * (18 + 8)
     positions = coder.position_bits(encoded.data)
     assert positions is not None
     assert positions.sum() == pytest.approx(encoded.bits)

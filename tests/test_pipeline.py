@@ -206,14 +206,13 @@ import hashlib, sys
 from io import BytesIO
 from pathlib import Path
 from codec.format.container import ContainerFile
-from codec.entropy.indices import IndexCoder
-from codec.entropy.latents import LatentCoder
+from codec.entropy.coder import symbol_coder
 from codec.weights.file import load_weights
 from codec.tiles import latent_size
 digest = hashlib.sha256()
 for weights, *files in (argument.split("|") for argument in sys.argv[1:]):
     loaded = load_weights(Path(weights))
-    coder = (IndexCoder if loaded.config.rounding == "vq" else LatentCoder)(loaded)
+    coder = symbol_coder(loaded)
     for file in files:
         parsed = ContainerFile(BytesIO(Path(file).read_bytes()))
         header, tile = parsed.header, parsed.read_tile(0)

@@ -13,7 +13,7 @@ from PIL import Image
 
 import codec.pillow_plugin  # noqa: F401
 from codec.codec import Codec
-from codec.encoder.dead_zone import DeadZone
+from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.options import ROUNDS
 from codec.encoder.search import (
     EXCESS,
@@ -26,6 +26,7 @@ from codec.encoder.search import (
 )
 from codec.engine.base import Slopes
 from codec.entropy.latents import LatentCoder, Symbols
+from codec.entropy.model import IntegerModel
 from codec.entropy.tables import TOTAL, FrequencyTables
 from codec.errors import InputError, LimitError
 from codec.limits import Limits
@@ -249,7 +250,7 @@ class Flat:
 
 
 def test_a_search_that_finds_nothing_ends(tiny_weights: Weights) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = np.full((16, 6, 5), 3, np.float32), np.zeros((8, 2, 2), np.float32)
     told: list[int] = []
     start = coder.round(y, z, 20_000)
@@ -275,7 +276,7 @@ class Trap:
 
 
 def test_a_search_that_went_astray_goes_back_to_the_best(tiny_weights: Weights) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = np.zeros((16, 6, 5), np.float32), np.zeros((8, 2, 2), np.float32)
     trap = Trap()
     start = coder.round(y, z, 20_000)
@@ -288,7 +289,7 @@ def test_a_search_that_went_astray_goes_back_to_the_best(tiny_weights: Weights) 
 
 
 def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generator) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y = rng.normal(scale=5, size=(16, 6, 5)).astype(np.float32)
     rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
     caution = Caution(selection=0.7, damping=1.0, threshold=0.01, context=0.0)
@@ -305,7 +306,7 @@ def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generato
 
 
 def test_a_place_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
-    coder = LatentCoder(tiny_weights)
+    coder = LatentCoder(IntegerModel(tiny_weights))
     y = np.zeros((16, 6, 5), np.float32)
     rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
     gradient = np.zeros_like(y)
@@ -357,8 +358,9 @@ def test_rounds_keep_what_the_dead_zone_chose(
 ) -> None:
     config = tiny_weights.config
     weights = with_dead_zone(tiny_weights, 0.01)
-    assert weights.curvature is not None
-    coder, zone = LatentCoder(weights), DeadZone(weights.y_tables, weights.curvature)
+    coder = LatentCoder(IntegerModel(weights))
+    zone = dead_zone_of(weights, coder)
+    assert zone
     y = rng.normal(size=(config.latent, 6, 6)).astype(np.float32)
     z = rng.normal(size=(config.hyper, 2, 2)).astype(np.float32)
     first = coder.round(y, z, 0, zone.rule(0))

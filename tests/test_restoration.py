@@ -282,14 +282,14 @@ def test_weights_files(weights: Weights, tmp_path: Path, run: Run) -> None:
         tensors = {n: t for n, t in weights.tensors.items() if not n.startswith("restoration")}
         tensors |= {f"restoration.{name}": part for name, part in parts.items()}
         with pytest.raises(WeightsError, match="restoration filter"):
-            dataclasses.replace(weights, tensors=tensors).check_tables()
+            dataclasses.replace(weights, tensors=tensors).check_restoration()
 
 
 def test_only_what_was_trained_for_it_has_a_filter(weights: Weights) -> None:
     config = json.loads(weights.config_text) | {"distortion": "ms-ssim"}
     other = dataclasses.replace(weights, config_text=json.dumps(config, sort_keys=True))
     with pytest.raises(WeightsError, match="only models for MSE"):
-        other.check_tables()
+        other.check_restoration()
 
 
 def test_kernels_that_overflow_show_something(weights: Weights) -> None:

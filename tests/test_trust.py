@@ -18,11 +18,12 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.entropy.exact_prior import prior_shapes
+from codec.entropy.model import SCALE_TABLES, entropy_model, with_self_check
 from codec.entropy.tables import FrequencyTables, quantise_frequencies
 from codec.errors import WeightsError
 from codec.files import write_file
 from codec.weights.config import ModelConfig
-from codec.weights.file import SCALE_TABLES, Weights, load_weights
+from codec.weights.file import Weights, load_weights
 from tests.conftest import DATA
 from tests.test_cli import MODEL
 
@@ -239,7 +240,7 @@ def smallest() -> Weights:
     for name, count in (("tables.y", SCALE_TABLES), ("tables.z", 1)):
         tensors |= FrequencyTables.build([-1] * count, [table] * count).to_tensors(name)
     text = json.dumps(config.to_dict(), sort_keys=True)
-    return Weights("smallest", text, tensors, {})
+    return with_self_check(Weights("smallest", text, tensors, {}))
 
 
 def test_every_byte_of_a_weights_file_matters(smallest: Weights, tmp_path: Path) -> None:
@@ -256,7 +257,7 @@ def test_every_byte_of_a_weights_file_matters(smallest: Weights, tmp_path: Path)
                 file.seek(position)
                 file.write(bytes([data[position] ^ flip]))
                 try:
-                    load_weights(path)
+                    entropy_model(load_weights(path))
                 except WeightsError:
                     continue
                 unnoticed.append(position)

@@ -5,81 +5,72 @@ A residual r = y - mu of y becomes 0 instead of +-1 where
     |r| < 1/2 + (bits of +-1 - bits of 0) / (2 CAUTION c)
 
 with the bits of the exact tables, and c half the mean second derivative of the weighted distortion
-along the channel, in bits (`Weights.curvature`). With a CAUTION of 1 that is where bits and
-distortion would be less if each latent were alone; but errors towards what was predicted add up in
-the picture, and later passes predict less well from them.
+along the channel, in bits (`tables.curvature` of the weights). With a CAUTION of 1 that is where
+bits and distortion would be less if each latent were alone; but errors towards what was predicted
+add up in the picture, and later passes predict less well from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy.latents import RoundingRule
+from codec.entropy.coder import SymbolCoder
+from codec.entropy.latents import LatentCoder
+from codec.entropy.rounding import Rule, Spread
 from codec.entropy.tables import FrequencyTables
+from codec.errors import WeightsError
 from codec.weights.config import LEVEL_BITS
+from codec.weights.file import Weights
 
 CAUTION = 20.0
 """Best of 10 to 80 on nine crops of 384x384 of photographs, where it saves 0.6 % (BD-rate)."""
 
 
 class DeadZone:
-    """Of one model.
+    """The dead zone of one model.
 
     Args:
         tables: of y, all with the symbols -1, 0 and 1.
-        curvature: c at each anchor, [anchors, M].
+        curvature: c at each anchor, float32 [anchors, M].
+
+    Raises:
+        WeightsError: a table lacks one of these symbols, or a curvature is no positive number.
     """
 
-    def __init__(self, tables: FrequencyTables, curvature: NDArray[np.floating]) -> None:
+    def __init__(self, tables: FrequencyTables, curvature: NDArray[np.float32]) -> None:
+        finite = curvature.dtype == np.float32 and bool(np.all(np.isfinite(curvature)))
+        if curvature.ndim != 2 or not finite or curvature.min() <= 0:
+            raise WeightsError("the curvature of the distortion is unsound")
+        if tables.low.max() > -1 or tables.high.min() < 1:
+            raise WeightsError("a dead zone needs tables with symbols -1, 0 and 1")
         self._tables = tables
         self._log_curvature = np.log(curvature.astype(np.float64))
 
     def curvature(self, level: int) -> NDArray[np.float64]:
-        """c at a level in units of 2^-12, [M]."""
+        """c at a level in units of 2^-12, [M]: half the mean second derivative of the weighted
+        distortion along each channel of y, in bits."""
         low, part = divmod(level, 1 << LEVEL_BITS)
         ends = self._log_curvature[[low, min(low + 1, len(self._log_curvature) - 1)]]
         share = part / (1 << LEVEL_BITS)
         found: NDArray[np.float64] = np.exp((1 - share) * ends[0] + share * ends[1])
         return found
 
-    def widening(self, level: int) -> NDArray[np.float64]:
-        """How far each bit moves the border, at a level in units of 2^-12, [M]."""
-        return 1 / (2 * CAUTION * self.curvature(level))
+    def rule(self, level: int) -> Rule:
+        """Nearest integers but for the dead zone, at a level in units of 2^-12."""
+        widening = 1 / (2 * CAUTION * self.curvature(level))
 
-    def rule(self, level: int) -> RoundingRule:
-        """Rounding with this dead zone at a level."""
-        widening = self.widening(level)
-
-        def rule(
-            residual: NDArray[np.float64],
-            table: NDArray[np.integer],
-            spread: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        def round_with_dead_zone(
+            residual: NDArray[np.floating], table: NDArray[np.integer], spread: Spread
         ) -> NDArray[np.int32]:
-            return self.symbols(residual, table, spread(widening))
+            nearest = np.rint(residual).astype(np.int32)
+            border = 0.5 + self._saved[table] * spread(widening)
+            nearest[(np.abs(nearest) == 1) & (np.abs(residual) < border)] = 0
+            return nearest
 
-        return rule
-
-    def symbols(
-        self,
-        residual: NDArray[np.floating],
-        table: NDArray[np.integer],
-        widening: NDArray[np.float64],
-    ) -> NDArray[np.int32]:
-        """Nearest integers but for the dead zone; shapes broadcast.
-
-        Args:
-            residual: y - mu.
-            table: number of the table of each.
-            widening: of its channel.
-        """
-        nearest = np.rint(residual).astype(np.int32)
-        border = 0.5 + self._saved[table] * widening
-        nearest[(np.abs(nearest) == 1) & (np.abs(residual) < border)] = 0
-        return nearest
+        return round_with_dead_zone
 
     @cached_property
     def _saved(self) -> NDArray[np.float64]:
@@ -89,3 +80,21 @@ class DeadZone:
             self._tables.bits(np.full_like(numbers, symbol), numbers) for symbol in (1, 0, -1)
         )
         return np.maximum((up + down) / 2 - zero, 0)
+
+
+def dead_zone_of(weights: Weights, coder: SymbolCoder) -> DeadZone | None:
+    """The dead zone that a model has if its curvature was measured and it rounds to integers.
+
+    Args:
+        weights: of the model.
+        coder: of its symbols.
+
+    Raises:
+        WeightsError: the curvature is unsound.
+    """
+    curvature = weights.tensors.get("tables.curvature")
+    if curvature is None or not isinstance(coder, LatentCoder):
+        return None
+    if curvature.shape != (weights.config.anchors, weights.config.latent):
+        raise WeightsError("the curvature of the distortion is unsound")
+    return DeadZone(coder.model.y_tables, curvature)

@@ -14,11 +14,8 @@ from typing import Protocol
 from codec.encoder.filter_fit import LeastSquares
 from codec.encoder.model import EncoderModel
 from codec.encoder.tile import SourceTile
-from codec.entropy.indices import CodedIndices
-from codec.entropy.latents import RoundedLatents
+from codec.entropy.rounding import Rounded
 from codec.tiles import Grid
-
-Rounded = RoundedLatents | CodedIndices
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.dead_zone import DeadZone
+from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.filter_fit import LeastSquares
-from codec.entropy.latents import LatentCoder, RoundedLatents, RoundingRule
+from codec.entropy.latents import LatentCoder, RoundedLatents
+from codec.entropy.rounding import Rule
 from codec.loaded import LoadedModel
 from codec.picture.pixels import Picture
 from codec.weights.config import LEVEL_BITS
@@ -25,6 +24,7 @@ class EncoderModel:
         self.config = model.config
         self.id = model.id
         self._weights = model.weights
+        self._dead_zone = dead_zone_of(model.weights, model.coder)
         self.kernels = model.weights.kernels
         """Kernels of the restoration filter; 0 without one."""
         self.looks_back = self.config.compensable or self.kernels > 0
@@ -43,12 +43,7 @@ class EncoderModel:
             return False
         return self.config.distortion == "mse" or self._dead_zone is not None
 
-    @cached_property
-    def _dead_zone(self) -> DeadZone | None:
-        curvature = self._weights.curvature
-        return None if curvature is None else DeadZone(self._weights.y_tables, curvature)
-
-    def rule(self, level: int) -> RoundingRule | None:
+    def rule(self, level: int) -> Rule | None:
         """Rounding with the model's dead zone, if it has one."""
         return self._dead_zone.rule(level) if self._dead_zone else None
 

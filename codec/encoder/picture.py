@@ -261,7 +261,7 @@ class PictureEncoder:
             rounded = coded.rounded
             tiles[number] = Tile(b"", 0, self._alpha_of(number))
             if writes:
-                stream = coder.write(rounded)  # type: ignore[arg-type]
+                stream = coder.write(rounded)
                 tiles[number] = Tile(stream, rounded.checksum, tiles[number].alpha)
             bits[number] = rounded.bits
             if coded.fit:

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from codec.entropy.checksum import SymbolChecksum
 from codec.entropy.exact_prior import LatentGrid
+from codec.entropy.model import CentreModel
 from codec.entropy.range_coder import RangeDecoder, RangeEncoder
+from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import PRECISION
 from codec.weights.config import LEVEL_BITS
-from codec.weights.file import Weights
 
 
 @dataclass(frozen=True)
-class CodedIndices:
-    """What the encoder made of a picture's latents."""
+class RoundedIndices:
+    """Latents as the decoder will have them; indices are coded while they are chosen."""
 
     stream: bytes
     checksum: int
@@ -42,25 +43,26 @@ class CodedIndices:
 class IndexCoder:
     """Codes the latents of one model that rounds to centres."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._config = weights.config
-        self._prior = weights.index_prior
-        self._codebook = weights.codebook
-        self._weighs = weights.config.assignment == "rate-weighted"
+    def __init__(self, model: CentreModel) -> None:
+        self.model = model
+        self._config = model.config
+        self._prior = model.prior
+        self._codebook = model.codebook
+        self._weighs = model.config.assignment == "rate-weighted"
 
     def round(
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
         level: int,
-        rule: object = None,
-        same_z: object = None,
-    ) -> CodedIndices:
-        """Choose and code the indices of levels 0 .. `level` / 2^12.
+        rule: Rule | None = None,
+        same_z: Rounded | None = None,
+    ) -> RoundedIndices:
+        """Choose the indices of levels 0 .. `level` / 2^12.
 
         Args:
             y: latents before rounding, [M, H, W].
-            z: unused; there are no hyper-latents.
+            z: unused, like `rule` and `same_z`; there are no hyper-latents.
             level: position on the ladder in units of 2^-12, at a whole number.
         """
         grid = LatentGrid(*y.shape[1:])
@@ -87,7 +89,7 @@ class IndexCoder:
                 y_hat[part] += chosen
                 remainder[part] -= chosen
             level_bits.append(bits)
-        return CodedIndices(
+        return RoundedIndices(
             encoder.finish(),
             checksum.value,
             self._ungroup(y_hat, grid),
@@ -97,26 +99,17 @@ class IndexCoder:
             tuple(level_bits),
         )
 
-    def write(self, rounded: CodedIndices) -> bytes:
+    def write(self, rounded: Rounded) -> bytes:
+        """Stream of what `round` gave."""
+        assert isinstance(rounded, RoundedIndices)
         return rounded.stream
 
     def read(
-        self, stream: bytes, height: int, width: int, level: int, levels: int | None = None
+        self, stream: bytes, rows: int, columns: int, level: int, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
-        """Decode latents of a given size; the whole stream, whatever is shown of it.
-
-        Args:
-            level: of the file, as in `encode`.
-            shown: how many levels the result sums up; all by default.
-
-        Returns:
-            (y^ [M, height, width], CRC-32 of the indices).
-
-        Raises:
-            DamagedFileError: the stream is impossible.
-        """
-        grid = LatentGrid(height, width)
-        y_hat = np.zeros((self._config.groups, height * width, self._config.dimensions), np.float32)
+        """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
+        grid = LatentGrid(rows, columns)
+        y_hat = np.zeros((self._config.groups, rows * columns, self._config.dimensions), np.float32)
         decoder, checksum = RangeDecoder(stream), SymbolChecksum()
         walk = self._prior.walk(grid)
         count = (level >> LEVEL_BITS) + 1

@@ -1,7 +1,7 @@
 """Rounded latents to bytes and back: z, then y pass by pass, in one range-coded stream.
 
-Encoder and decoder walk the same exact prior; the encoder feeds it its own rounded values. It
-rounds to the nearest integers, but for a dead zone (`codec.encoder.dead_zone`).
+Encoder and decoder walk the same exact prior; the encoder feeds it its own rounded values, which
+are the nearest integers or what a rule of its own says.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import repeat
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,11 @@ from numpy.typing import NDArray
 from codec.entropy.checksum import SymbolChecksum
 from codec.entropy.dyadic import UNIT, Exact
 from codec.entropy.exact_prior import LatentGrid, Prediction
+from codec.entropy.model import IntegerModel
 from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
+from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import FrequencyTables
 from codec.entropy.z_contexts import Places, contexts, diagonals, everywhere, nearest_anchor
-from codec.weights.file import Weights
 
 Table = NDArray[np.integer]
 
@@ -45,18 +45,6 @@ class Symbols:
 
 Choose = Callable[[Prediction], Symbols]
 """Symbols of a pass from their prediction: rounded by the encoder, read by the decoder."""
-
-
-class RoundingRule(Protocol):
-    """Symbols of residuals [M/P, n] with tables [M/P, n]; `spread` takes values [M] of the
-    channels to the latents of this pass."""
-
-    def __call__(
-        self,
-        residual: NDArray[np.float64],
-        table: Table,
-        spread: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    ) -> NDArray[np.int32]: ...
 
 
 @dataclass(frozen=True)
@@ -108,27 +96,27 @@ class RoundedLatents:
 class LatentCoder:
     """Codes the latents of one model; keeps the coder's tables between pictures."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+    def __init__(self, model: IntegerModel) -> None:
+        self.model = model
 
     @cached_property
     def _y_coder(self) -> CoderTables:
-        return CoderTables(self._weights.y_tables)
+        return CoderTables(self.model.y_tables)
 
     @cached_property
     def _z_coder(self) -> CoderTables:
-        return CoderTables(self._weights.z_tables)
+        return CoderTables(self.model.z_tables)
 
     def _z_steps(self, grid: LatentGrid) -> list[Places]:
         """Positions of z in coding order; those of a step are coded at once."""
-        if self._weights.z_contexts is None:
+        if self.model.z_contexts is None:
             return [everywhere(*grid.hyper_shape)]
         return diagonals(*grid.hyper_shape)
 
     def _z_table(self, z: NDArray[np.int32], places: Places, level: int) -> NDArray[np.intp]:
         """Numbers of tables [hyper, n] at n places, from what of z [hyper, H, W] lies before."""
         channels = np.arange(len(z))[:, None]
-        numbers = self._weights.z_contexts
+        numbers = self.model.z_contexts
         if numbers is None:
             return np.broadcast_to(channels, (len(z), len(places.rows)))
         return numbers[nearest_anchor(level), contexts(z, places), channels].astype(np.intp)
@@ -138,8 +126,8 @@ class LatentCoder:
         y: NDArray[np.floating],
         z: NDArray[np.floating],
         level: int,
-        rule: RoundingRule | None = None,
-        same_z: RoundedLatents | None = None,
+        rule: Rule | None = None,
+        same_z: Rounded | None = None,
     ) -> RoundedLatents:
         """Round, so that the exact cost is known before anything is coded.
 
@@ -147,13 +135,12 @@ class LatentCoder:
             y: latents after the gain, [M, H, W].
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)].
             level: position on the ladder of lambdas in units of 2^-12.
-            rule: gives the symbols of residuals; None for the nearest integers.
+            rule: choice of the integers; None for the nearest.
             same_z: what was rounded before with this `z` at this level, which saves time.
         """
+        assert same_z is None or isinstance(same_z, RoundedLatents)
         grid = self._grid(*y.shape[1:])
-
-        def clamped(values: NDArray[np.int32], table: Table, tables: FrequencyTables) -> Symbols:
-            return Symbols(tables.clamp(values, table), table, tables)
+        tables = self.model.y_tables
 
         def rounding(number: int, packed: Exact) -> Choose:
             def choose(prediction: Prediction) -> Symbols:
@@ -161,13 +148,9 @@ class LatentCoder:
                 if rule is None:
                     symbols = np.rint(residual).astype(np.int32)
                 else:
-
-                    def spread(channels: Exact) -> Exact:
-                        return grid.spread(channels, number)
-
-                    symbols = rule(residual, prediction.table, spread)
+                    symbols = rule(residual, prediction.table, partial(grid.spread, number=number))
                 table = prediction.table.reshape(-1)
-                return clamped(symbols.reshape(-1), table, self._weights.y_tables)
+                return Symbols(tables.clamp(symbols.reshape(-1), table), table, tables)
 
             return choose
 
@@ -178,21 +161,19 @@ class LatentCoder:
         return self._walk(grid, level, z_group, outlook, choices)
 
     def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: int) -> Symbols:
-        tables = self._weights.z_tables
+        tables = self.model.z_tables
         symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32)
         channels = np.arange(len(z))[:, None, None]
         # With contexts all tables have the same support, that of the first.
-        symbols = tables.clamp(
-            symbols, channels if self._weights.z_contexts is None else 0 * channels
-        )
+        symbols = tables.clamp(symbols, channels if self.model.z_contexts is None else 0 * channels)
         numbers = self._z_table(symbols, everywhere(*grid.hyper_shape), level)
         return Symbols(symbols.reshape(-1), numbers.reshape(-1), tables)
 
     def _grid(self, height: int, width: int) -> LatentGrid:
-        return LatentGrid(height, width, self._weights.config.passes)
+        return LatentGrid(height, width, self.model.config.passes)
 
     def _outlook(self, grid: LatentGrid, level: int, z: Symbols) -> tuple[Exact, Prediction]:
-        prior = self._weights.prior
+        prior = self.model.prior
         features = prior.features(z.values.reshape(-1, *grid.hyper_shape), level, grid)
         return prior.predict(features, [], level, grid)
 
@@ -215,15 +196,16 @@ class LatentCoder:
         known: list[Exact] = []
         for choose in choices:
             if known:
-                features, prediction = self._weights.prior.predict(features, known, level, grid)
+                features, prediction = self.model.prior.predict(features, known, level, grid)
             symbols = choose(prediction)
             passes.append(symbols)
             known.append(prediction.reconstruct(symbols.values.reshape(prediction.table.shape)))
         y_hat = (grid.unpack(known) / UNIT).astype(np.float32)
         return RoundedLatents(grid, z, outlook, tuple(passes), y_hat)
 
-    def write(self, rounded: RoundedLatents) -> bytes:
-        """Code what `round` gave."""
+    def write(self, rounded: Rounded) -> bytes:
+        """Stream of what `round` gave."""
+        assert isinstance(rounded, RoundedLatents)
         encoder, grid, group = RangeEncoder(), rounded.grid, rounded.z
         values = group.values.reshape(-1, *grid.hyper_shape)
         numbers = group.table.reshape(values.shape)
@@ -234,13 +216,26 @@ class LatentCoder:
             encoder.encode(symbols.values, symbols.table, self._y_coder)
         return encoder.finish()
 
-    def read_symbols(self, stream: bytes, height: int, width: int, level: int) -> RoundedLatents:
-        """Decode latents of a given size.
+    def read(
+        self, stream: bytes, rows: int, columns: int, level: int, levels: int | None = None
+    ) -> tuple[NDArray[np.float32], int]:
+        """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
+        rounded = self.read_symbols(stream, rows, columns, level)
+        return rounded.y_hat, rounded.checksum
+
+    def read_symbols(self, stream: bytes, rows: int, columns: int, level: int) -> RoundedLatents:
+        """Decode latents of a given size, with their symbols.
+
+        Args:
+            stream: as `write` gives it.
+            rows: of y.
+            columns: of y.
+            level: as in `round`.
 
         Raises:
             DamagedFileError: the stream is impossible.
         """
-        grid, decoder = self._grid(height, width), RangeDecoder(stream)
+        grid, decoder = self._grid(rows, columns), RangeDecoder(stream)
 
         def decode(table: Table, coder: CoderTables) -> Symbols:
             return Symbols(decoder.decode(table, coder), table, coder.tables)
@@ -248,21 +243,14 @@ class LatentCoder:
         def choose(prediction: Prediction) -> Symbols:
             return decode(prediction.table.reshape(-1), self._y_coder)
 
-        z = np.zeros((self._weights.config.hyper, *grid.hyper_shape), np.int32)
+        z = np.zeros((self.model.config.hyper, *grid.hyper_shape), np.int32)
         numbers = np.empty(z.shape, np.intp)
         for places in self._z_steps(grid):
             table = self._z_table(z, places, level)
             numbers[:, *places] = table
             z[:, *places] = decode(table.reshape(-1), self._z_coder).values.reshape(table.shape)
-        z_group = Symbols(z.reshape(-1), numbers.reshape(-1), self._weights.z_tables)
+        z_group = Symbols(z.reshape(-1), numbers.reshape(-1), self.model.z_tables)
         outlook = self._outlook(grid, level, z_group)
         rounded = self._walk(grid, level, z_group, outlook, repeat(choose, grid.passes))
         decoder.finish()
         return rounded
-
-    def read(
-        self, stream: bytes, height: int, width: int, level: int, levels: int | None = None
-    ) -> tuple[NDArray[np.float32], int]:
-        """`read`, as (y^ [M, height, width], CRC-32 of the symbols)."""
-        rounded = self.read_symbols(stream, height, width, level)
-        return rounded.y_hat, rounded.checksum

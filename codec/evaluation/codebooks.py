@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codec.engine.torch import TorchEngine
-from codec.entropy.indices import CodedIndices, IndexCoder
+from codec.entropy.indices import IndexCoder, RoundedIndices
+from codec.entropy.model import CentreModel
 from codec.picture.pixels import from_image, pad_to_stride, psnr
 from codec.weights.config import LEVEL_BITS
 from codec.weights.file import Weights
@@ -58,7 +59,7 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
     """
     config = weights.config
     engine = TorchEngine(weights)
-    coders = (IndexCoder(weights), IndexCoder(with_nearest_centres(weights)))
+    coders = [IndexCoder(CentreModel(one)) for one in (weights, with_nearest_centres(weights))]
     top = (config.anchors - 1) << LEVEL_BITS
     learned_bpp = np.zeros(config.anchors)
     uniform_bpp = np.zeros(config.anchors)
@@ -103,7 +104,7 @@ def _to_8bit(shown: NDArray[np.float32], samples: NDArray[np.uint8]) -> NDArray[
     return np.rint(plain.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _occurrences(coded: CodedIndices, centres: int) -> NDArray[np.intp]:
+def _occurrences(coded: RoundedIndices, centres: int) -> NDArray[np.intp]:
     """How often each centre was chosen, [levels, G, K]."""
     flat = coded.indices.reshape(*coded.indices.shape[:2], -1)
     return np.array([[np.bincount(row, minlength=centres) for row in level] for level in flat])

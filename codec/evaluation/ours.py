@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from codec.codec import Codec
 from codec.encoder.options import DEFAULT_EFFORT
+from codec.entropy.coder import symbol_coder
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
@@ -102,7 +103,9 @@ class ModelCoder:
 
     @cached_property
     def _reader(self) -> LatentCoder:
-        return LatentCoder(self.codec.weights)
+        coder = symbol_coder(self.codec.weights)
+        assert isinstance(coder, LatentCoder)
+        return coder
 
     @cached_property
     def _training_model(self) -> RoundingAutoencoder:

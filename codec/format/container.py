@@ -45,8 +45,6 @@ _CHUNK = struct.Struct("<4sII")
 _TILE = struct.Struct("<III")
 _ALPHA_TILE = struct.Struct("<IIII")
 _CHECKSUM = struct.Struct("<I")
-OVERHEAD = _HEADER.size + _TRAILER.size
-"""Bytes of a plain file beyond its stream and the weights of a restoration filter."""
 
 TRUNCATED = "damaged: the file is truncated"
 MISMATCH = "damaged: the checksum does not match; transfer the file again"

@@ -67,8 +67,8 @@ def count_symbols(
             if zone is None:
                 symbols = np.rint(residual).astype(np.int32)
             else:
-                widening = zone.widening(anchor << LEVEL_BITS)
-                symbols = zone.symbols(residual, table, widening[:, None, None])
+                rule = zone.rule(anchor << LEVEL_BITS)
+                symbols = rule(residual, table, lambda channels: channels[:, None, None])
             index = table * size + symbols.clip(-LIMIT, LIMIT) + LIMIT
             counts += np.bincount(index.reshape(-1), minlength=len(counts))
     by_table = torch.from_numpy(counts).reshape(SIGMA_LEVELS, size)

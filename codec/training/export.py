@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.encoder.dead_zone import DeadZone
+from codec.encoder.dead_zone import DeadZone, dead_zone_of
+from codec.entropy.coder import symbol_coder
 from codec.entropy.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
 from codec.entropy.index_prior import POWERS
+from codec.entropy.model import with_self_check
 from codec.entropy.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
@@ -176,7 +178,7 @@ def export_model(
     elif model.config.index_prior == "learned":
         tensors["prior.powers"] = powers_of_two()
     config = json.dumps(model.config.to_dict(), sort_keys=True)
-    return Weights(name, config, tensors, training)
+    return with_self_check(Weights(name, config, tensors, training))
 
 
 def export_weights(
@@ -211,7 +213,8 @@ def export_weights(
     partial = target.with_name(target.name + ".partial")
     try:
         partial.write_bytes(weights.to_bytes())
-        load_weights(partial)
+        verified = load_weights(partial)
+        dead_zone_of(verified, symbol_coder(verified))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

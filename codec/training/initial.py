@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from codec.entropy.dyadic import WEIGHT_BITS
+from codec.entropy.model import entropy_model
 from codec.errors import WeightsError
 from codec.model.initialisation import split_passes, with_blocks
 from codec.model.rate import interpolate
@@ -51,6 +52,7 @@ def initial_state(
         WeightsError: the weights are missing or unsound, or cannot be changed in this way.
     """
     weights = load_weights(find_weights(model))
+    entropy_model(weights)
     config = weights.config
     state = state_of(weights)
     config = dataclasses.replace(config, gate_bound=config.gate_bound or ModelConfig.gate_bound)

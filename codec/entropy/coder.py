@@ -1,0 +1,68 @@
+"""One interface to both roundings: latents -> symbols -> stream, and back."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.entropy.indices import IndexCoder
+from codec.entropy.latents import LatentCoder
+from codec.entropy.model import IntegerModel, entropy_model
+from codec.entropy.rounding import Rounded, Rule
+from codec.weights.file import Weights
+
+
+class SymbolCoder(Protocol):
+    """Codes latents with one model; may be used from several threads."""
+
+    def round(
+        self,
+        y: NDArray[np.floating],
+        z: NDArray[np.floating],
+        level: int,
+        rule: Rule | None = None,
+        same_z: Rounded | None = None,
+    ) -> Rounded:
+        """Round, so that the exact cost is known before anything is written.
+
+        Args:
+            y: latents, [M, H, W].
+            z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)]; unused with rounding to centres.
+            level: position on the model's ladder in units of 2^-12.
+            rule: choice of the integers, None for the nearest; unused with rounding to centres.
+            same_z: what was rounded before with the same `z` and `level`, which saves time.
+        """
+
+    def write(self, rounded: Rounded) -> bytes:
+        """Stream of what `round` of this coder gave."""
+
+    def read(
+        self, stream: bytes, rows: int, columns: int, level: int, levels: int | None = None
+    ) -> tuple[NDArray[np.float32], int]:
+        """Decode latents of a given size.
+
+        Args:
+            stream: as `write` gives it; all of it is decoded.
+            rows: of y.
+            columns: of y.
+            level: as in `round`.
+            levels: residual levels that y^ sums up, None for all; unused with rounding to integers.
+
+        Returns:
+            (y^ [M, rows, columns], CRC-32 of the symbols).
+
+        Raises:
+            DamagedFileError: the stream is impossible.
+        """
+
+
+def symbol_coder(weights: Weights) -> LatentCoder | IndexCoder:
+    """The coder for the rounding of a model, which is verified first.
+
+    Raises:
+        WeightsError: the entropy model is unsound, or this machine computes other numbers with it.
+    """
+    model = entropy_model(weights)
+    return LatentCoder(model) if isinstance(model, IntegerModel) else IndexCoder(model)

@@ -10,7 +10,7 @@ from codec.picture.exif import has_resolution, orientation_of, usable_exif
 from codec.picture.sources import png, tiff
 from codec.picture.sources.extras import Extras
 
-_UNKNOWN_RESOLUTIONS = (72, 96)
+_UNKNOWN_RESOLUTIONS = (0, 1, 72, 96)
 """Dots per inch that programs write where nobody has told them any."""
 
 

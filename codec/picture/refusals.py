@@ -6,8 +6,8 @@ import struct
 
 from codec.errors import InputError
 
-_ENDS_EARLY = ("truncat", "not identified", "no marker found", "broken png", "unexpected end")
-"""In messages of decoders whose file ended before the picture did."""
+_CUT = ("truncat", "not identified", "no marker found", "broken png", "decoder object")
+"""In messages of decoders that did not get what they need."""
 
 
 def check_depth(bits: int, to_8bit: bool) -> None:
@@ -34,8 +34,8 @@ def decoding_error(error: Exception, name: str) -> InputError:
     if isinstance(error, OSError) and error.errno is not None:
         return InputError(f"cannot be read: {error.strerror}")
     text = " ".join(str(error).split())
-    if isinstance(error, EOFError | struct.error) or any(w in text.lower() for w in _ENDS_EARLY):
-        return InputError(f"truncated or damaged {name} file: it ends before the picture does")
+    if isinstance(error, EOFError | struct.error) or any(w in text.lower() for w in _CUT):
+        return InputError(f"truncated or damaged {name} file")
     if isinstance(error, OSError | SyntaxError) and any(map(str.isalpha, text)):
         return InputError(f"damaged {name} file, or of a kind that is not supported ({text})")
     return InputError(f"damaged {name} file")  # other messages are of the decoder's own workings

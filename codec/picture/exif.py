@@ -39,7 +39,7 @@ class _Directory:
 
 
 def usable_exif(raw: bytes) -> bytes:
-    """EXIF data without the prefix, otherwise as it was; nothing if no tag can be read.
+    """EXIF data without the prefix, otherwise as it was; nothing if it cannot be read.
 
     Args:
         raw: with or without prefix.
@@ -108,6 +108,6 @@ def _first_directory(exif: bytes) -> _Directory | None:
     (start,) = struct.unpack_from(f"{order}I", exif, 4)
     if not 8 <= start <= len(exif) - 2:
         return None
-    (count,) = struct.unpack_from(f"{order}H", exif, start)
-    count = min(count, (len(exif) - start - 2) // _ENTRY_BYTES)
-    return _Directory(exif, order, start + 2, count) if count else None
+    (claimed,) = struct.unpack_from(f"{order}H", exif, start)
+    count = min(claimed, (len(exif) - start - 2) // _ENTRY_BYTES)
+    return _Directory(exif, order, start + 2, count) if count or not claimed else None

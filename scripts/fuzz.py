@@ -146,7 +146,7 @@ def read_consistent_weights(data: bytes) -> None:
 
 def read_picture(data: bytes) -> None:
     """A picture to compress."""
-    from_image(open_picture(BytesIO(data[1:]), LIMITS)).samples  # noqa: B018
+    from_image(open_picture(BytesIO(data[1:]), LIMITS).image).samples  # noqa: B018
 
 
 TARGETS = (

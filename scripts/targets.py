@@ -30,7 +30,7 @@ TARGETS: list[tuple[str, float]] = [
 def trial(codec: Codec, path: Path, name: str, target: float) -> dict[str, Any]:
     """One picture at one target: how far from it, and what that took."""
     with open_file(path) as file:
-        image = open_picture(file, Limits())
+        image = open_picture(file, Limits()).image
     began = time.perf_counter()
     codec.encode(image, measure=name == "target_psnr")
     once = time.perf_counter() - began

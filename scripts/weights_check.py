@@ -91,7 +91,7 @@ def quality_of(row: dict[str, str], config: ModelConfig) -> float:
 def measure(codec: Codec, path: Path, quality: float) -> Point:
     """Compress a picture, decompress the file, and compare."""
     with open_file(path) as file:
-        image = open_picture(file, Limits())
+        image = open_picture(file, Limits()).image
     encoded = codec.encode(image, quality)
     decoded = np.asarray(codec.decompress(encoded.data).convert("RGB"))
     pixels = image.width * image.height

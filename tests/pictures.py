@@ -9,7 +9,7 @@ from io import BytesIO
 from PIL import Image
 
 from codec.limits import Limits
-from codec.picture.reading import open_picture
+from codec.picture.reading import Opened, open_picture
 
 
 def file_of(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
@@ -19,9 +19,14 @@ def file_of(image: Image.Image, file_format: str = "PNG", **options: object) -> 
     return buffer.getvalue()
 
 
-def read(data: bytes, limits: Limits | None = None, **options: object) -> Image.Image:
+def opened(data: bytes, limits: Limits | None = None, **options: object) -> Opened:
     """`open_picture` of bytes."""
     return open_picture(BytesIO(data), limits or Limits(), **options)  # type: ignore[arg-type]
+
+
+def read(data: bytes, limits: Limits | None = None, **options: object) -> Image.Image:
+    """The image of a file in memory."""
+    return opened(data, limits, **options).image
 
 
 def reread(image: Image.Image, file_format: str = "PNG", **options: object) -> Image.Image:
@@ -34,12 +39,20 @@ def png_of_16_bits() -> bytes:
     return png(4, 16, 2, [bytes(4 * 6)] * 3)
 
 
+def chunk(name: bytes, data: bytes) -> bytes:
+    """Of a PNG file."""
+    crc = zlib.crc32(name + data)
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
+
+
+def with_chunks(data: bytes, *chunks: tuple[bytes, bytes], before: bytes = b"IDAT") -> bytes:
+    """A PNG file with more chunks before its first of a name."""
+    at = data.index(before) - 4
+    return data[:at] + b"".join(chunk(*each) for each in chunks) + data[at:]
+
+
 def png(width: int, depth: int, kind: int, rows: list[bytes], transparent: bytes = b"") -> bytes:
     """Of any depth; kind 0 is grey, 2 is RGB."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        crc = zlib.crc32(name + data)
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
 
     header = struct.pack(">IIBBBBB", width, len(rows), depth, kind, 0, 0, 0)
     return (
@@ -49,6 +62,14 @@ def png(width: int, depth: int, kind: int, rows: list[bytes], transparent: bytes
         + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
         + chunk(b"IEND", b"")
     )
+
+
+def exif_of(*entries: tuple[int, int, int, bytes], order: str = "<", more: bytes = b"") -> bytes:
+    """EXIF data without prefix: entries (tag, type, number of values, value field of 4 bytes) of
+    the first directory, no link to a second one, and what follows at 14 + 12 * entries."""
+    table = b"".join(struct.pack(f"{order}HHI", *entry[:3]) + entry[3] for entry in entries)
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    return start + struct.pack(f"{order}IH", 8, len(entries)) + table + bytes(4) + more
 
 
 def tiff(width: int, depth: int, photometric: int, row: bytes) -> bytes:

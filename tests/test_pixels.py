@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from io import BytesIO
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -8,7 +11,7 @@ from codec.errors import InputError
 from codec.picture.metadata import Metadata
 from codec.picture.pixels import from_image, pad_to_stride, psnr, to_image
 from codec.tiles import Box
-from tests.pictures import reread
+from tests.pictures import file_of, reread
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -115,6 +118,28 @@ def test_unfit_arrays(array: np.ndarray) -> None:
         from_image(array)
     with pytest.raises(InputError, match="no pixels"):
         from_image(Image.new("RGB", (0, 3)))
+
+
+@pytest.mark.parametrize("source", ["a.png", Path("a.png"), b"\x89PNG", None, [[1, 2], [3, 4]], 7])
+def test_what_is_not_an_image(source: object) -> None:
+    with pytest.raises(InputError, match=type(source).__name__ + r".*PIL\.Image\.open"):
+        from_image(source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint16", "bool", "object", "U1"])
+def test_arrays_of_other_types(dtype: str) -> None:
+    with pytest.raises(InputError, match=r"must be uint8 .*not .* \[4, 5, 3\]"):
+        from_image(np.zeros((4, 5, 3), dtype))
+
+
+def test_damaged_files_of_callers(city: Image.Image) -> None:
+    for file_format in ("PNG", "JPEG", "TIFF"):
+        data = file_of(city, file_format)
+        image = Image.open(
+            BytesIO(data[: len(data) // 2] if file_format != "TIFF" else data[:-900])
+        )
+        with pytest.raises(InputError, match=f"truncated or damaged {file_format} file"):
+            from_image(image)
 
 
 TRANSPARENT = {

@@ -97,11 +97,11 @@ class CompressTask:
         machine = self.machine
         with naming(job.source), open_file(job.source) as file:
             to_8bit = self.options["to_8bit"]
-            image = open_picture(file, machine.limits, self.frame, to_8bit)
+            opened = open_picture(file, machine.limits, self.frame, to_8bit)
             with percentage(self.bar) as progress:
                 codec = machine.load(machine.model or DEFAULT_MODEL)
                 encoded = codec.encode(
-                    image, measure=self.measure, progress=progress, **self.options
+                    opened.image, measure=self.measure, progress=progress, **self.options
                 )
         self.writing.write(job, encoded.data)
         facts = _facts(encoded.header, len(encoded.data))
@@ -109,6 +109,8 @@ class CompressTask:
         facts["lambda"] = codec.weights.config.lambda_of(level)
         if math.isfinite(encoded.psnr):
             facts["psnr"] = encoded.psnr
+        if opened.dropped:
+            facts["left_out"] = list(opened.dropped)
         return facts | {"seconds": time.perf_counter() - began}
 
     def line(self, facts: dict[str, Any]) -> str:
@@ -176,7 +178,7 @@ def naming(path: Path) -> Iterator[None]:
     except CodecError as error:
         if str(error).startswith(f"{path}: "):
             raise
-        raise type(error)(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}", field=error.field) from error
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def read_subject(name: str, path: Path, reading: Reading) -> Subject:
         InputError: it cannot be read, or is of a kind that is not supported.
     """
     with open_file(path) as file:
-        image = open_picture(file, reading.limits, reading.frame, reading.to_8bit)
+        image = open_picture(file, reading.limits, reading.frame, reading.to_8bit).image
     picture = from_image(image, keep=(), to_8bit=reading.to_8bit)
     shown = _shown(picture)
     if shown.mode.endswith("A") and shown.getextrema()[-1] == (0, 0):

@@ -14,16 +14,33 @@ Convert = Callable[[Image.Image], Image.Image]
 """Turns a part of a picture into mode L or RGB."""
 
 GREY_MODES = {"L", "1", "LA"}
+DEEP_MODES = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
+"""Grey of more than 8 bits."""
 _PLAIN_MODES = {"RGB", "P", "PA", "RGBA", "YCbCr", "HSV", "RGBX"}
+_RAMP = Image.frombytes("L", (256, 1), bytes(range(256)))
 _SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK", "LAB": "Lab "}
 
 
-def colours_of(image: Image.Image, keep_profile: bool) -> tuple[Convert, bytes]:
+def is_grey(image: Image.Image) -> bool:
+    """Whether an image has no colours, by its mode."""
+    return _source_of(image.mode) == "L"
+
+
+def usable_profile(icc: bytes, mode: str) -> bytes:
+    """An ICC profile if it can be read and is of the colour space of a mode, and else nothing."""
+    return icc if _parse(icc, _SPACES[_source_of(mode)]) else b""
+
+
+def colours_of(image: Image.Image, icc: bytes, keep_profile: bool) -> tuple[Convert, bytes]:
     """How to convert the colours of an image, and the profile that the result needs.
 
-    A profile that fits samples which are stored as they are is kept. Without it, and for
-    colours that are not stored as such (CMYK, Lab), the profile takes them to sRGB. A profile
-    that is damaged or of another colour space is ignored, as viewers do.
+    A profile of samples that are stored as they are is kept. Without it, and for colours that
+    are not stored as such (CMYK, Lab), the profile takes them to sRGB.
+
+    Args:
+        image: of 8 bits.
+        icc: its profile, a usable one, or nothing.
+        keep_profile: whether the result may have a profile.
 
     Raises:
         InputError: images of this mode have no colours that we know of.
@@ -32,8 +49,7 @@ def colours_of(image: Image.Image, keep_profile: bool) -> tuple[Convert, bytes]:
     if not grey and image.mode not in _PLAIN_MODES | {"CMYK", "LAB"}:
         raise InputError(f"pictures of mode {image.mode} are not supported; convert to RGB first")
     stored = "L" if grey else "RGB"
-    source = image.mode if image.mode in ("CMYK", "LAB") else stored
-    icc = image.info.get("icc_profile") or b""
+    source = _source_of(image.mode)
     profile = _parse(icc, _SPACES[source])
     if profile and keep_profile and source == stored:
         return partial(_plain, mode=stored), icc
@@ -43,14 +59,27 @@ def colours_of(image: Image.Image, keep_profile: bool) -> tuple[Convert, bytes]:
     if transform is None:
         return partial(_plain, mode=stored), b""
 
+    table = _applied(transform, _RAMP).getchannel(0).tobytes() if grey else b""
+
     def convert(part: Image.Image) -> Image.Image:
         whole = _plain(part, source)
-        converted = ImageCms.applyTransform(whole, transform)
-        if converted is None:
-            raise InputError("the colour profile cannot be applied; drop it first")
-        return converted.getchannel(0) if grey else converted
+        return whole.point(table) if table else _applied(transform, whole)
 
     return convert, b""
+
+
+def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
+    converted = ImageCms.applyTransform(image, transform)
+    if converted is None:
+        raise InputError("the colour profile cannot be applied; drop it first")
+    return converted
+
+
+def _source_of(mode: str) -> str:
+    """The mode in which colours of a mode go through a profile."""
+    if mode in ("CMYK", "LAB"):
+        return mode
+    return "L" if mode in GREY_MODES | DEEP_MODES | {"La"} else "RGB"
 
 
 def _plain(part: Image.Image, mode: str) -> Image.Image:
@@ -68,7 +97,10 @@ def _parse(icc: bytes, space: str) -> ImageCms.ImageCmsProfile | None:
 
 
 def _to_srgb(profile: ImageCms.ImageCmsProfile, source: str) -> ImageCms.ImageCmsTransform | None:
+    # LittleCMS makes a coarse table of a grey curve: ten levels off where it is steep.
+    flags = ImageCms.Flags.NOOPTIMIZE if source == "L" else ImageCms.Flags.NONE
+    srgb = ImageCms.createProfile("sRGB")
     try:
-        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), source, "RGB")
+        return ImageCms.buildTransform(profile, srgb, source, "RGB", flags=flags)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None

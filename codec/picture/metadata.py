@@ -21,7 +21,7 @@ class Metadata:
     icc: bytes = b""
     """ICC profile of the samples."""
     exif: bytes = b""
-    """A TIFF header and what follows, without the tag of the orientation."""
+    """A TIFF header and what follows; its orientation, if it has one, is 1."""
     xmp: bytes = b""
     """XML in UTF-8."""
 

@@ -12,27 +12,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from codec.errors import InputError
 from codec.picture.alpha import OPAQUE, Plane, fill_hidden
-from codec.picture.colour import GREY_MODES, Convert, colours_of
-from codec.picture.exif import PREFIX, is_readable
+from codec.picture.colour import DEEP_MODES, GREY_MODES, Convert, colours_of
+from codec.picture.exif import with_upright
 from codec.picture.metadata import KINDS, Metadata
+from codec.picture.refusals import check_depth, decoding_error
+from codec.picture.sources.pillow import extras_of
+from codec.picture.xmp import settled_xmp
 from codec.tiles import LATENT_STRIDE, Box
 
-DEEP = "pictures of more than 8 bits are not supported; convert with --to-8bit"
 STRIP_ROWS = 512
 
 _ALPHA_MODES = {"LA", "PA", "RGBA"}
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
-_DEEP_MODES = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 Samples = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright picture of 8 bits whose samples are taken box by box."""
+    """A picture of 8 bits whose samples are taken box by box."""
 
     image: Image.Image
     grey: bool
@@ -88,7 +89,11 @@ def pad_to_stride(samples: Samples) -> Samples:
 def from_image(
     source: Image.Image | NDArray[Any], keep: Iterable[str] = KINDS, to_8bit: bool = False
 ) -> Picture:
-    """Picture of an image, turned upright as its EXIF orientation says.
+    """Picture of the pixels of an image, as they are.
+
+    Pillow keeps EXIF data when it turns or crops, so that an orientation in it may be of other
+    pixels than these: it is not applied, and 1 in what is kept. `PIL.ImageOps.exif_transpose`
+    turns an image as it says.
 
     Args:
         source: a Pillow image, or uint8 samples [H, W] or [H, W, 1..4] (grey, grey and alpha,
@@ -98,23 +103,33 @@ def from_image(
         to_8bit: accept 16-bit grey pictures, rounded to 8 bits.
 
     Raises:
-        InputError: the image has no pixels, more than 8 bits, or an unknown mode.
+        InputError: this is not an image, or it has no pixels, more than 8 bits, or an unknown
+            mode, or cannot be decoded.
     """
+    if not isinstance(source, Image.Image | np.ndarray):
+        raise InputError(
+            f"a picture cannot be of type {type(source).__name__}; give a Pillow image or an array "
+            "of uint8, and open files with PIL.Image.open"
+        )
     image = source if isinstance(source, Image.Image) else _from_array(source)
     if not (image.width and image.height):
         raise InputError("the picture has no pixels")
     if image.mode == "F":
         raise InputError("pictures of floating-point samples are not supported; scale to 8 bits")
-    upright, metadata = _upright(image)
-    if image.mode in _DEEP_MODES:
-        if not to_8bit:
-            raise InputError(DEEP)
-        upright = _to_8bit(upright)
-    if upright.mode in _PREMULTIPLIED:  # which converts to nothing else
-        upright = upright.convert(_PREMULTIPLIED[upright.mode])
-    convert, icc = colours_of(upright, "icc" in set(keep))
-    metadata = Metadata(icc, metadata.exif, metadata.xmp).only(keep)
-    return Picture(upright, upright.mode in GREY_MODES, _has_alpha(upright), metadata, convert)
+    check_depth(16 if image.mode in DEEP_MODES else 8, to_8bit)
+    try:
+        extras = extras_of(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise whatever a broken file leads them to
+        raise decoding_error(error, image.format or "picture") from error
+    if image.mode in DEEP_MODES:
+        image = _to_8bit(image)
+    if image.mode in _PREMULTIPLIED:  # which converts to nothing else
+        image = image.convert(_PREMULTIPLIED[image.mode])
+    convert, icc = colours_of(image, extras.icc, "icc" in set(keep))
+    metadata = Metadata(icc, with_upright(extras.exif), settled_xmp(extras.xmp)).only(keep)
+    return Picture(image, image.mode in GREY_MODES, _has_alpha(image), metadata, convert)
 
 
 def to_image(
@@ -153,35 +168,12 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     fits = array.ndim == 2 or (array.ndim == 3 and 1 <= array.shape[2] <= 4)
     if array.dtype != np.uint8 or not fits:
         raise InputError(
-            f"arrays must be uint8 [H, W] or [H, W, 1..4], not {array.dtype} {array.shape}"
+            f"arrays must be uint8 [H, W] or [H, W, 1..4], not {array.dtype} {list(array.shape)}"
         )
     if not array.size:
         raise InputError("the picture has no pixels")
     squeezed = array[:, :, 0] if array.shape[2:] == (1,) else array
     return Image.fromarray(np.ascontiguousarray(squeezed))
-
-
-def _upright(image: Image.Image) -> tuple[Image.Image, Metadata]:
-    """The image as it is to be seen, and its EXIF and XMP without the orientation."""
-    try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-        exif = _exif_of(image)
-    except Exception:  # EXIF data that cannot be read turns nothing and is not kept
-        exif = b""
-    xmp = image.info.get("xmp", b"")
-    return image, Metadata(b"", exif, xmp.encode() if isinstance(xmp, str) else bytes(xmp))
-
-
-def _exif_of(image: Image.Image) -> bytes:
-    """EXIF data as it was stored, or as Pillow understands it where it has another form; nothing
-    if it cannot be read."""
-    raw = image.info.get("exif")
-    if raw is None:
-        stored = image.getexif()
-        raw = stored.tobytes() if len(stored) else b""
-    exif = bytes(raw).removeprefix(PREFIX)
-    return exif if is_readable(exif) else b""
 
 
 def _to_8bit(image: Image.Image) -> Image.Image:

@@ -81,7 +81,7 @@ def tiles_of(photo: Path) -> list[NDArray[np.uint8]]:
     """
     try:
         with photo.open("rb") as file:
-            image = open_picture(file, NO_LIMITS, frame=0, to_8bit=True)
+            image = open_picture(file, NO_LIMITS, frame=0, to_8bit=True).image
             pixels = from_image(image, to_8bit=True).samples
     except (InputError, OSError) as error:
         raise TrainingError(f"{photo}: cannot be decoded as a picture; remove it") from error

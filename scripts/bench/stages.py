@@ -125,7 +125,7 @@ def run(picture: Path, models: list[str], repeat: int) -> dict[str, dict[str, di
             stages.setdefault(name, []).append(seconds)
 
     def read() -> Any:
-        return open_picture(BytesIO(source), Limits())
+        return open_picture(BytesIO(source), Limits()).image
 
     part = read()
     part = part.crop(WARM_UP) if part.width * part.height > WARM_UP[2] * WARM_UP[3] else part

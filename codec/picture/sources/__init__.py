@@ -1,0 +1,7 @@
+"""What picture files hold beside their pixels.
+
+Pillow tells of most of it, which `pillow` collects; a module for each format finds the rest, and
+names what the coded file will not have.
+
+extras   what is found           png, jpeg, tiff, avif, bmp, gif   one format each
+"""

@@ -6,6 +6,7 @@ at most a grey level, never a symbol.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -25,6 +26,16 @@ from codec.weights.file import Weights
 
 Precision = Literal["float32", "bfloat16"]
 MISFIT = "the transforms' tensors do not fit the configuration"
+
+
+def _after_fork() -> None:
+    """Run on one thread: a forked process has none of its parent's OpenMP threads, but OpenMP goes
+    on counting on them, and the first parallel loop would wait for them forever."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class TorchEngine:

@@ -17,9 +17,18 @@ from __future__ import annotations
 
 
 class CodecError(Exception):
-    """Base of all errors of this package; `str()` is one line that says what to do."""
+    """Base of all errors of this package; `str()` is one line that says what to do.
+
+    Args:
+        message: the line; where an option of the caller's would help, it names the argument.
+        field: name of that argument in the API, such as "to_8bit"; None where none helps.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class InputError(CodecError):

@@ -126,7 +126,7 @@ def check_target(path: Path, force: bool) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
     if not force and (path.exists() or path.is_symlink()):
-        raise OutputExistsError(f"{path}: exists already; overwrite it with -f")
+        raise OutputExistsError(f"{path}: exists already; overwrite it with force", field="force")
 
 
 def _is_descriptor(path: Path) -> bool:
@@ -196,7 +196,9 @@ def write_file(
         else:
             _rename_to_new(name, path)
     except FileExistsError as error:
-        raise OutputExistsError(f"{path}: exists already; overwrite it with -f") from error
+        raise OutputExistsError(
+            f"{path}: exists already; overwrite it with force", field="force"
+        ) from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:

@@ -64,7 +64,8 @@ class Limits:
         if width * height > self.max_pixels:
             raise LimitError(
                 f"{width}x{height} is {width * height} pixels, above the limit of "
-                f"{self.max_pixels}; raise it with --max-pixels"
+                f"{self.max_pixels}; allow more with max_pixels",
+                field="max_pixels",
             )
 
     def check_file(self, size: int) -> None:
@@ -76,7 +77,8 @@ class Limits:
         if size > self.max_memory:
             raise LimitError(
                 f"the file has {size} bytes, above the limit of {self.max_memory >> 20} MiB; "
-                "raise it with --max-memory"
+                "allow more with max_memory",
+                field="max_memory",
             )
 
     def workers(
@@ -117,7 +119,9 @@ class Limits:
         if fixed + each > self.max_memory:
             raise LimitError(
                 f"needs about {(fixed + each) >> 20} MiB of memory, above the limit of "
-                f"{self.max_memory >> 20} MiB; raise it with --max-memory"
-                + (", or lower --effort" if searching else "")
+                f"{self.max_memory >> 20} MiB; "
+                + ("lower the effort, or " if searching else "")
+                + "allow more with max_memory",
+                field="max_memory",
             )
         return max(1, min(wanted, (self.max_memory - fixed) // each))

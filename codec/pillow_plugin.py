@@ -13,9 +13,10 @@ before anything is decoded. The pixels come with `load()`, which several threads
 
 `save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`;
 `effort` (0..9); `tile_size`; `to_8bit`, for grey pictures of 16 bits; `icc_profile`, `exif` and
-`xmp`; and `model`. It writes the pixels that it is given and does not turn them. As with PNG, AVIF
-and TIFF, the colour profile is that of `info` unless one is given (b"" for none), and EXIF and XMP
-are written only if they are given: `image.save("a.vqc", exif=image.getexif())`.
+`xmp`; and `model`. It writes the pixels that it is given: turn them before, by
+`PIL.ImageOps.exif_transpose`, where EXIF data asks for it, since files have no orientation. As with
+PNG, AVIF and TIFF, the colour profile is that of `info` unless one is given (b"" for none), and
+EXIF and XMP are written only if they are given: `image.save("a.vqc", exif=image.getexif())`.
 
 As with every format, Pillow empties an existing file before it calls the encoder, and no plugin can
 prevent it: if the encoder refuses the picture, the old content is lost. A file that did not exist

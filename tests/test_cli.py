@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codec.cli.coding import compress, decompress
+from codec.cli.options import FLAGS, message_of
+from codec.errors import InputError
+from codec.format.container import Header, Tile, write
 from tests.conftest import DATA, TINY, Run
 
 MODEL = ("--model", str(TINY))
@@ -246,6 +250,38 @@ def test_usage_errors(run: Run, arguments: list[str]) -> None:
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
     assert "Error" in err
+
+
+def test_messages_name_flags_and_not_arguments() -> None:
+    assert message_of(InputError("deep; cut it with to_8bit", field="to_8bit")) == (
+        "deep; cut it with --to-8bit"
+    )
+    assert message_of(InputError("no page 7", field="frame")) == "no page 7; see --frame"
+    assert message_of(InputError("a\nb", field="quality of mine")) == "a b"
+    assert message_of(InputError("frame")) == "frame"
+    known = {flag for command in (compress, decompress) for p in command.params for flag in p.opts}
+    assert set(FLAGS.values()) <= known
+
+
+def test_messages_of_limits(folder: Path, coded: Path, run: Run) -> None:
+    source, target = folder / "city.png", folder / "b.vqc"
+    pixels = ("--max-pixels", 1000)
+    fails(run("compress", source, target, *pixels, *MODEL), 1, "allow more with --max-pixels\n")
+    fails(run("decompress", coded, "-", *pixels, *MODEL), 1, "allow more with --max-pixels\n")
+    memory = ("--max-memory", "1M")
+    fails(run("compress", source, target, *memory, *MODEL), 1, "allow more with --max-memory\n")
+    searching = ("--effort", 3, *memory, *MODEL)
+    fails(run("compress", source, target, *searching), 1, "lower the effort", "--max-memory")
+    fails(run("compress", source, coded, *MODEL), 3, "exists already; overwrite it with -f\n")
+
+
+def test_info_tells_the_version_of_the_file(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codec.format.container.VERSION", 2)
+    header = Header(40, 30, grey=False, level=0, model_id=b"none", version=2)
+    (folder / "new.vqc").write_bytes(write(header, [Tile(b"", 0)]))
+    assert json.loads(run("info", folder / "new.vqc", "--json")[1])["version"] == 2
 
 
 def test_help_and_info_are_light(coded: Path) -> None:

@@ -66,12 +66,12 @@ def test_memory_limits() -> None:
     assert 1 <= limits.workers(huge, huge.whole, 100) < 100
     one_tile = Grid(3000, 3000)
     assert Limits(max_memory=2900 << 20).workers(one_tile, one_tile.whole, 1, searching=True) == 1
-    with pytest.raises(LimitError, match="--effort"):
+    with pytest.raises(LimitError, match="lower the effort"):
         Limits(max_memory=2900 << 20).workers(one_tile, one_tile.whole, 1, True, by_error=False)
     large = Grid(3700, 3700)
     assert limits.workers(large, large.whole) == 1
-    with pytest.raises(LimitError, match="--max-memory"):
+    with pytest.raises(LimitError, match="max_memory"):
         limits.workers(large, large.whole, closes_loop=True)
     untiled = Grid(10_000, 10_000)
-    with pytest.raises(LimitError, match="--max-memory"):
+    with pytest.raises(LimitError, match="max_memory"):
         limits.workers(untiled, untiled.whole)

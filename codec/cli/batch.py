@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import click
 
+from codec.cli.options import message_of
 from codec.cli.plan import Job
 from codec.errors import CodecError, InputError, one_line
 from codec.files import STANDARD, check_folder, check_target
@@ -117,7 +118,7 @@ def _foresee(job: Job, settings: Settings) -> Outcome | None:
         if target.parent.is_dir() or not settings.make_folders:
             check_target(target, settings.force)
     except CodecError as error:
-        return _failed(job, str(error), error.exit_code)
+        return _failed(job, message_of(error), error.exit_code)
     except OSError as error:
         return _failed(job, f"{error.filename or source}: {error.strerror}", SOME_FAILED)
     return Outcome(job, "planned") if settings.dry_run else None
@@ -128,7 +129,7 @@ def attempt(task: Task, job: Job) -> Outcome:
     try:
         return Outcome(job, "done", task(job))
     except CodecError as error:
-        return _failed(job, str(error), error.exit_code)
+        return _failed(job, message_of(error), error.exit_code)
     except MemoryError:
         return _failed(job, f"{job.source}: out of memory; try a smaller picture", SOME_FAILED)
     except BrokenPipeError:

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from codec.cli.batch import SOME_FAILED
-from codec.cli.options import PATH
+from codec.cli.options import PATH, message_of
 from codec.cli.tasks import naming
-from codec.errors import CodecError, ModelNotFoundError, one_line
+from codec.errors import CodecError, ModelNotFoundError
 from codec.files import open_file
 from codec.format.container import ContainerFile
 from codec.weights.config import LEVEL_BITS
@@ -46,7 +46,7 @@ def info(files: tuple[Path, ...], check: bool, **options: bool) -> int:
                 facts = {"file": str(path)} | _facts(file) | ({"checked": True} if check else {})
         except CodecError as error:
             status = error.exit_code if len(files) == 1 else SOME_FAILED
-            message = one_line(str(error))
+            message = message_of(error)
             click.echo(f"vqcodec: {message}", err=True)
             facts = {"file": str(path), "error": message, "exit_code": error.exit_code}
             if options["json"]:
@@ -90,7 +90,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
     metadata = {kind: section.length for kind, section in file.metadata_sections.items()}
     content = coded + file.alpha_bytes + header.restoration_bytes + sum(metadata.values())
     facts: dict[str, Any] = {
-        "version": 1,
+        "version": header.version,
         "width": header.width,
         "height": header.height,
         "mode": header.mode,

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from codec.cli.options import message_of
 from codec.errors import CodecError, one_line
 
 COMMANDS = {
@@ -106,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
         result: Any = cli.main(arguments, prog_name="vqcodec", standalone_mode=False)
         status = result if isinstance(result, int) else 0
     except CodecError as error:
-        status = _fail(str(error), error.exit_code)
+        status = _fail(message_of(error), error.exit_code)
     except click.exceptions.Exit as error:
         status = error.exit_code
     except click.UsageError as error:

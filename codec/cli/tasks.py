@@ -179,7 +179,7 @@ def naming(path: Path) -> Iterator[None]:
     except CodecError as error:
         if str(error).startswith(f"{path}: "):
             raise
-        raise type(error)(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}", field=error.field) from error
 
 
 @contextmanager

@@ -70,6 +70,8 @@ class Header:
     """Latents are rounded to centres, not to integers."""
     restoration: tuple[int, ...] = ()
     """Weights of the restoration filter, at most 255 in -128..127; none without one."""
+    version: int = VERSION
+    """Of the format."""
 
     @property
     def levels(self) -> int | None:
@@ -142,14 +144,17 @@ def write(
     chunks = []
     for kind, content in metadata or ():
         if len(content) > MAX_BYTES:
-            raise InputError(f"{kind} metadata of {len(content)} bytes is too long; strip it")
+            raise InputError(
+                f"{kind} metadata of {len(content)} bytes is too long; leave it out with keep",
+                field="keep",
+            )
         chunks.append((kind, zlib.compress(content, 9)))
     plain = not (chunks or header.alpha or tile_side)
     flags = GREY_FLAG * header.grey | VQ_FLAG * header.vq
     flags |= ALPHA_FLAG * header.alpha | DIRECTORY_FLAG * (not plain)
     flags |= RESTORATION_FLAG * bool(header.restoration)
     head = _HEADER.pack(
-        MAGIC, VERSION, flags, header.width, header.height, header.level, header.model_id
+        MAGIC, header.version, flags, header.width, header.height, header.level, header.model_id
     )
     if header.restoration:
         count = len(header.restoration)
@@ -200,7 +205,7 @@ def parse_header(data: bytes) -> tuple[Header, int]:
     if flags & ALPHA_FLAG and not flags & DIRECTORY_FLAG:
         raise DamagedFileError("damaged: alpha without a directory")
     grey, alpha, vq = (bool(flags & flag) for flag in (GREY_FLAG, ALPHA_FLAG, VQ_FLAG))
-    return Header(width, height, grey, level, model_id, alpha, vq), flags
+    return Header(width, height, grey, level, model_id, alpha, vq, version=version), flags
 
 
 class ContainerFile:
@@ -349,7 +354,9 @@ class ContainerFile:
         try:
             content = decoder.decompress(self._read_verified(section), MAX_BYTES + 1)
         except zlib.error as error:
-            raise DamagedFileError(f"damaged: {section.name} metadata cannot be inflated") from error
+            raise DamagedFileError(
+                f"damaged: {section.name} metadata cannot be inflated"
+            ) from error
         if len(content) > MAX_BYTES or not decoder.eof or decoder.unused_data:
             raise DamagedFileError(f"damaged: impossible {section.name} metadata")
         return content

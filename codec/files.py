@@ -64,7 +64,10 @@ def not_read(error: OSError) -> str:
 
 
 def files_in(
-    folder: Path, suffixes: Collection[str], unread: list[OSError] | None = None
+    folder: Path,
+    suffixes: Collection[str],
+    unread: list[OSError] | None = None,
+    others: list[Path] | None = None,
 ) -> Iterator[Path]:
     """Files below a folder, folder by folder in order; links to folders are not followed.
 
@@ -73,6 +76,7 @@ def files_in(
         suffixes: that count, in lower case.
         unread: gets an error for each folder that cannot be read, instead of the first being
             raised.
+        others: gets the files whose suffixes do not count.
 
     Raises:
         InputError: a folder cannot be read.
@@ -87,8 +91,12 @@ def files_in(
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)
-            if path.suffix.lower() in suffixes and path.is_file():
+            if not path.is_file():
+                continue
+            if path.suffix.lower() in suffixes:
                 yield path
+            elif others is not None:
+                others.append(path)
 
 
 def times_of(path: Path) -> Times:

@@ -11,6 +11,7 @@ import click
 from codec.cli.batch import SOME_FAILED
 from codec.cli.options import PATH, message_of
 from codec.cli.tasks import naming
+from codec.cli.terminal import tell
 from codec.errors import CodecError, ModelNotFoundError
 from codec.files import open_file
 from codec.format.container import ContainerFile
@@ -47,7 +48,7 @@ def info(files: tuple[Path, ...], check: bool, **options: bool) -> int:
         except CodecError as error:
             status = error.exit_code if len(files) == 1 else SOME_FAILED
             message = message_of(error)
-            click.echo(f"vqcodec: {message}", err=True)
+            tell(f"vqcodec: {message}")
             facts = {"file": str(path), "error": message, "exit_code": error.exit_code}
             if options["json"]:
                 click.echo(json.dumps(facts))

@@ -17,6 +17,7 @@ from codec.tiles import check_tile_size
 
 PATH = click.Path(readable=False, path_type=Path)
 """What cannot be read fails by itself, not the whole command."""
+SUFFIX = ".vqc"
 F = TypeVar("F", bound=Callable[..., Any])
 
 FLAGS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -187,22 +187,22 @@ def write_file(
         _write_standard(content)
         return
     check_target(path, force)
+    partial = path.with_name(f".vqcodec.{secrets.token_hex(8)}")
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".vqcodec.", dir=path.parent)
+        opened = partial.open("xb")  # with the permissions that any new file gets
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with opened as file:
             _write_to(file, content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
         if times:
-            os.utime(name, ns=times)
+            os.utime(partial, ns=times)
         if force:
-            Path(name).replace(path)
+            partial.replace(path)
         else:
-            _rename_to_new(name, path)
+            _rename_to_new(partial, path)
     except FileExistsError as error:
         raise OutputExistsError(
             f"{path}: exists already; overwrite it with force", field="force"
@@ -210,7 +210,7 @@ def write_file(
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _write_to(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:
@@ -234,19 +234,13 @@ def _write_standard(content: bytes | Callable[[BinaryIO], None]) -> None:
         raise OutputError(f"standard output cannot be written ({error.strerror})") from error
 
 
-def _rename_to_new(name: str, path: Path) -> None:
+def _rename_to_new(partial: Path, path: Path) -> None:
     """Give a file a name that must not exist yet."""
     try:
-        os.link(name, path)  # unlike a rename, fails if the target exists
+        os.link(partial, path)  # unlike a rename, fails if the target exists
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
         # No hard links here (FAT, some network disks): claim the name, then rename onto it.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-        Path(name).replace(path)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+        partial.replace(path)

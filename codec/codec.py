@@ -158,7 +158,7 @@ class Codec:
             min(self._threads, len(grid)),
             plan.memory(grid),
             keeps=measure or reconstruct or plan.keeps(grid),
-            remedy=", or lower --effort" if plan.rounds else "",
+            remedy="lower the effort, or " if plan.rounds else "",
         )
         with workers(engine, count) as mapper:
             encoder = PictureEncoder(
@@ -216,17 +216,25 @@ def _opened(data: bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> 
     return ContainerFile(data, limits)
 
 
-def cached_codec(path: Path, device: str = "cpu", limits: Limits | None = None) -> Codec:
+def cached_codec(
+    path: Path,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    limits: Limits | None = None,
+) -> Codec:
     """A codec that stays loaded in this process, until its weights file is another one."""
     path = path.resolve()
     status = path.stat()
-    return _loaded(path, (status.st_ino, status.st_size, status.st_mtime_ns), device, limits)
+    version = status.st_ino, status.st_size, status.st_mtime_ns
+    return _loaded(path, version, device, precision, limits or Limits())
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: Path, version: tuple[int, ...], device: str, limits: Limits | None) -> Codec:
+def _loaded(
+    path: Path, version: tuple[int, ...], device: str, precision: Precision, limits: Limits
+) -> Codec:
     """One for each version of a file."""
-    return Codec(path, device, limits=limits)
+    return Codec(path, device, precision, limits)
 
 
 def compress(
@@ -255,6 +263,7 @@ def decompress(
     levels: int | None = None,
     limits: Limits | None = None,
     device: str = "cpu",
+    precision: Precision = "float32",
     progress: Progress | None = None,
 ) -> Image.Image:
     """Decompress with the released model that the file names, or with a given one.
@@ -266,6 +275,7 @@ def decompress(
         levels: see `data`.
         limits: on pixels and memory.
         device: where the transforms run.
+        precision: of the transforms.
         progress: see `data`.
 
     Raises:
@@ -275,4 +285,5 @@ def decompress(
     file = data if isinstance(data, ContainerFile) else _opened(data, limits)
     limits.check_pixels(file.header.width, file.header.height)
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
-    return cached_codec(path, device, limits).decompress(file, region, progress, levels)
+    loaded = cached_codec(path, device, precision, limits)
+    return loaded.decompress(file, region, progress, levels)

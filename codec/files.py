@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -64,7 +64,10 @@ def not_read(error: OSError) -> str:
 
 
 def files_in(
-    folder: Path, suffixes: Collection[str], unread: list[OSError] | None = None
+    folder: Path,
+    suffixes: Collection[str],
+    unread: list[OSError] | None = None,
+    others: list[Path] | None = None,
 ) -> Iterator[Path]:
     """Files below a folder, folder by folder in order; links to folders are not followed.
 
@@ -73,6 +76,7 @@ def files_in(
         suffixes: that count, in lower case.
         unread: gets an error for each folder that cannot be read, instead of the first being
             raised.
+        others: gets the files whose suffixes do not count.
 
     Raises:
         InputError: a folder cannot be read.
@@ -87,8 +91,12 @@ def files_in(
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)
-            if path.suffix.lower() in suffixes and path.is_file():
+            if not path.is_file():
+                continue
+            if path.suffix.lower() in suffixes:
                 yield path
+            elif others is not None:
+                others.append(path)
 
 
 def times_of(path: Path) -> Times:
@@ -126,7 +134,7 @@ def check_target(path: Path, force: bool) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
     if not force and (path.exists() or path.is_symlink()):
-        raise OutputExistsError(f"{path}: exists already; overwrite it with -f")
+        raise OutputExistsError(f"{path}: exists already; overwrite it with force", field="force")
 
 
 def _is_descriptor(path: Path) -> bool:
@@ -179,28 +187,30 @@ def write_file(
         _write_standard(content)
         return
     check_target(path, force)
+    partial = path.with_name(f".vqcodec.{secrets.token_hex(8)}")
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".vqcodec.", dir=path.parent)
+        opened = partial.open("xb")  # with the permissions that any new file gets
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with opened as file:
             _write_to(file, content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
         if times:
-            os.utime(name, ns=times)
+            os.utime(partial, ns=times)
         if force:
-            Path(name).replace(path)
+            partial.replace(path)
         else:
-            _rename_to_new(name, path)
+            _rename_to_new(partial, path)
     except FileExistsError as error:
-        raise OutputExistsError(f"{path}: exists already; overwrite it with -f") from error
+        raise OutputExistsError(
+            f"{path}: exists already; overwrite it with force", field="force"
+        ) from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _write_to(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:
@@ -224,19 +234,13 @@ def _write_standard(content: bytes | Callable[[BinaryIO], None]) -> None:
         raise OutputError(f"standard output cannot be written ({error.strerror})") from error
 
 
-def _rename_to_new(name: str, path: Path) -> None:
+def _rename_to_new(partial: Path, path: Path) -> None:
     """Give a file a name that must not exist yet."""
     try:
-        os.link(name, path)  # unlike a rename, fails if the target exists
+        os.link(partial, path)  # unlike a rename, fails if the target exists
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
         # No hard links here (FAT, some network disks): claim the name, then rename onto it.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-        Path(name).replace(path)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+        partial.replace(path)

@@ -51,7 +51,8 @@ class Limits:
         if width * height > self.max_pixels:
             raise LimitError(
                 f"{width}x{height} is {width * height} pixels, above the limit of "
-                f"{self.max_pixels}; raise it with --max-pixels"
+                f"{self.max_pixels}; allow more with max_pixels",
+                field="max_pixels",
             )
 
     def check_file(self, size: int) -> None:
@@ -63,7 +64,8 @@ class Limits:
         if size > self.max_memory:
             raise LimitError(
                 f"the file has {size} bytes, above the limit of {self.max_memory >> 20} MiB; "
-                "raise it with --max-memory"
+                "allow more with max_memory",
+                field="max_memory",
             )
 
     def workers(
@@ -85,7 +87,7 @@ class Limits:
             most: upper bound of the answer.
             extra: bytes that a tile in work needs beyond coding and transforms.
             keeps: whether latents of the whole picture are kept.
-            remedy: what else than a higher limit would help, for the message.
+            remedy: what else than a higher limit would help, such as "lower the effort, or ".
 
         Raises:
             LimitError: not even one fits into `max_memory`.
@@ -100,6 +102,8 @@ class Limits:
         if fixed + each > self.max_memory:
             raise LimitError(
                 f"needs about {(fixed + each) >> 20} MiB of memory, above the limit of "
-                f"{self.max_memory >> 20} MiB; raise it with --max-memory{remedy}"
+                f"{self.max_memory >> 20} MiB; "
+                f"{remedy}allow more with max_memory",
+                field="max_memory",
             )
         return max(1, min(most, (self.max_memory - fixed) // each))

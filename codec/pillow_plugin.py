@@ -8,13 +8,19 @@
 
 `Image.open` decodes nothing: it reads size, mode and metadata (`info["icc_profile"]`,
 `info["exif"]`, `info["xmp"]`), and Pillow's guard against decompression bombs sees the size
-before anything is decoded. The pixels come with `load()`.
+before anything is decoded. The pixels come with `load()`, which several threads may call at once.
+`verify()` checks every checksum of the file, and raises `OSError` for damage.
 
 `save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`;
 `effort` (0..9); `tile_size`; `to_8bit`, for grey pictures of 16 bits; `icc_profile`, `exif` and
-`xmp` (kept from `info` unless given; b"" drops one); and `model`. As with every format, Pillow
-empties an existing file before it asks the encoder: what cannot be encoded, such as a target out of
-reach, is lost.
+`xmp`; and `model`. It writes the pixels that it is given: turn them before, by
+`PIL.ImageOps.exif_transpose`, where EXIF data asks for it, since files have no orientation. As with
+PNG, AVIF and TIFF, the colour profile is that of `info` unless one is given (b"" for none), and
+EXIF and XMP are written only if they are given: `image.save("a.vqc", exif=image.getexif())`.
+
+As with every format, Pillow empties an existing file before it calls the encoder, and no plugin can
+prevent it: if the encoder refuses the picture, the old content is lost. A file that did not exist
+is removed again. `codec.compress` makes the bytes without touching any file.
 
 >>> from io import BytesIO
 >>> import codec.pillow_plugin
@@ -27,6 +33,9 @@ reach, is lost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
 from typing import IO, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile
@@ -34,7 +43,8 @@ from PIL import Image, ImageFile
 from codec.errors import CodecError
 from codec.format.container import MAGIC, ContainerFile
 from codec.limits import Limits
-from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
+from codec.picture.metadata import info_of
+from codec.weights.released import DEFAULT_MODEL, find_weights
 
 FORMAT = "VQC"
 EXTENSION = ".vqc"
@@ -58,17 +68,35 @@ class VqcImageFile(ImageFile.ImageFile):
     format_description = "vqcodec learned image"
 
     def _open(self) -> None:
+        self._lock = RLock()
         file = _parse(self.fp)
         self._size = (file.header.width, file.header.height)
         self._mode = file.header.mode
-        metadata = file.read_metadata()
-        contents = {
-            "icc_profile": metadata.icc,
-            "exif": metadata.exif and b"Exif\0\0" + metadata.exif,
-            "xmp": metadata.xmp,
-        }
-        self.info.update({name: content for name, content in contents.items() if content})
+        with _as_os_error():
+            self.info.update(info_of(file.read_metadata()))
         self.tile = [ImageFile._Tile(FORMAT, (0, 0, *self._size), 0, self.mode)]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        self._lock = RLock()
+        super().__setstate__(state)
+
+    def load(self) -> Any:
+        """Decode the pixels if that has not been done yet."""
+        with self._lock:  # the first thread decodes, and closes the file
+            return super().load()
+
+    def verify(self) -> None:
+        """Check all checksums of the file, which is closed then, as for every format.
+
+        Raises:
+            OSError: a checksum does not match.
+            RuntimeError: pixels have been decoded before.
+        """
+        if self.fp is None:
+            raise RuntimeError("verify must be called directly after open")
+        with _as_os_error():
+            _parse(self.fp).verify()
+        super().verify()
 
 
 class VqcDecoder(ImageFile.PyDecoder):
@@ -77,14 +105,11 @@ class VqcDecoder(ImageFile.PyDecoder):
     _pulls_fd = True
 
     def decode(self, buffer: Any) -> tuple[int, int]:
-        from codec.codec import cached_codec
+        from codec.codec import decompress
 
         file = _parse(self.fd)
-        try:
-            path = find_weights(MODEL) if MODEL else find_by_id(file.header.model_id)
-            image = cached_codec(path, DEVICE, LIMITS).decompress(file)
-        except CodecError as error:
-            raise OSError(str(error)) from error
+        with _as_os_error():
+            image = decompress(file, MODEL, limits=LIMITS, device=DEVICE)
         self.set_as_raw(image.tobytes())
         return -1, 0
 
@@ -95,10 +120,17 @@ def _parse(file: IO[bytes] | None) -> ContainerFile:
     Raises:
         OSError: it is damaged or of a newer version. (Pillow would hide a `SyntaxError`.)
     """
-    try:
+    with _as_os_error():
         return ContainerFile(cast(BinaryIO, file))
+
+
+@contextmanager
+def _as_os_error(prefix: str = "") -> Iterator[None]:
+    """Errors of this package as those that users of Pillow expect."""
+    try:
+        yield
     except CodecError as error:
-        raise OSError(str(error)) from error
+        raise OSError(f"{prefix}{error}") from error
 
 
 def _accept(prefix: bytes) -> bool:
@@ -110,18 +142,26 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
 
     given = image.encoderinfo
     model = str(given.get("model", DEFAULT_MODEL))
-    described = image.copy()
-    for name in ("icc_profile", "exif", "xmp"):
-        content = given.get(name, described.info.pop(name, None))
-        if content:
-            raw = content.tobytes() if isinstance(content, Image.Exif) else content
-            described.info[name] = raw
     options: dict[str, Any] = {name: given[name] for name in _OPTIONS if name in given}
-    try:
-        codec = cached_codec(find_weights(model), DEVICE, LIMITS)
+    described = image.copy()
+    described.info = _info_to_write(image.info, given)
+    with _as_os_error(f"cannot be written as {FORMAT}: "):
+        codec = cached_codec(find_weights(model), DEVICE, limits=LIMITS)
         file.write(codec.compress(described, **options))
-    except CodecError as error:
-        raise OSError(f"cannot be written as {FORMAT}: {error}") from error
+
+
+def _info_to_write(info: dict[Any, Any], given: dict[str, Any]) -> dict[Any, Any]:
+    """What goes with the pixels.
+
+    That `info` has EXIF does not mean that it is to be published, nor that it still describes the
+    pixels, which may have been turned or cropped since they were read.
+    """
+    kept = {name: info.get(name) for name in ("transparency", "icc_profile")}
+    kept |= {name: given[name] for name in ("icc_profile", "exif", "xmp") if name in given}
+    exif = kept.get("exif")
+    if isinstance(exif, Image.Exif):
+        kept["exif"] = exif.tobytes()
+    return {name: content for name, content in kept.items() if content not in (None, b"", "")}
 
 
 def register() -> None:

@@ -70,6 +70,7 @@ def test_a_failure_does_not_stop_the_rest(tree: Path, run: Run) -> None:
         "aa.png": "failed",
         "b.JPG": "done",
         "a.webp": "done",
+        "photos": "left out",
     }
     assert lines["aa.png"]["exit_code"] == 1
     assert "not a picture" in lines["aa.png"]["error"]
@@ -146,6 +147,74 @@ def test_collisions_are_found_before_any_work(tree: Path, run: Run) -> None:
     status, _, err = run("compress", tree / "a.png", tree / "sub" / "a.webp", "-d", out, *MODEL)
     assert status == 2
     assert not out.exists()
+
+
+def test_collisions_are_all_told_with_a_way_out(tree: Path, run: Run) -> None:
+    out = tree.with_name("out")
+    for name in ("a.jpg", "a.gif", "b.png"):
+        (tree / name).write_bytes((tree / "a.png").read_bytes())
+    for options in ([], ["-n"]):
+        status, _, err = run("compress", "-r", tree, "-d", out, *options, *MODEL)
+        assert status == 2
+        names_of_a = " and ".join(str(tree / f"a.{suffix}") for suffix in ("gif", "jpg", "png"))
+        assert f"{names_of_a} would all become {out / 'a.vqc'}" in err
+        assert f"{tree / 'b.JPG'} and {tree / 'b.png'} would both become {out / 'b.vqc'}" in err
+        assert err.endswith("; give --keep-suffix\n")
+    assert run("compress", "-r", tree, "-d", out, "--keep-suffix", *MODEL)[0] == 0
+    expected = ["a.gif.vqc", "a.jpg.vqc", "a.png.vqc", "b.JPG.vqc", "b.png.vqc", "sub/a.webp.vqc"]
+    assert names(out) == expected
+    assert run("decompress", "-r", out, "-d", tree.with_name("back"), *MODEL)[0] == 0
+    assert names(tree.with_name("back")) == [name.replace(".vqc", ".png") for name in expected]
+
+
+def test_collisions_that_no_suffix_keeps_apart(tree: Path, run: Run) -> None:
+    same = (tree / "a.png", tree / "sub" / "a.png")
+    for options in ([], ["--keep-suffix"]):
+        status, _, err = run("compress", *same, "-d", tree.with_name("out"), *options, *MODEL)
+        assert status == 2
+        assert "would both become" in err
+        assert "give --keep-suffix" not in err
+    coded = (tree / "a.vqc", tree / "sub" / "a.VQC")
+    status, _, err = run("decompress", *coded, "-d", tree.with_name("out"), *MODEL)
+    assert (status, "keep-suffix" in err) == (2, False)
+
+
+def test_many_collisions_are_counted(tree: Path, run: Run) -> None:
+    for number in range(7):
+        for suffix in ("png", "jpg"):
+            (tree / f"{number}.{suffix}").touch()
+    _, _, err = run("compress", "-r", tree, *MODEL)
+    assert err.count("would both become") == 5
+    assert "2 other outputs" in err
+
+
+def test_files_left_out_are_counted(tree: Path, run: Run) -> None:
+    for name in ("c.heic", "d.heic", "sub/e.HEIC", "sub/README"):
+        (tree / name).touch()
+    told = "5 other files left out, by suffix: 3 .heic, 1 .txt, 1 without one\n"
+    status, _, err = run("compress", "-r", tree, "-n", *MODEL)
+    assert (status, err.endswith(told)) == (0, True)
+    status, _, err = run("compress", "-r", tree, *MODEL)
+    assert (status, err.endswith(told)) == (0, True)
+    status, _, err = run("compress", "-r", tree, "--skip-existing", *MODEL)
+    assert err.endswith(told)  # what has been made does not count
+    status, out, err = run("compress", "-r", tree, "-f", "--json", *MODEL)
+    assert (status, err) == (0, "")
+    assert json.loads(out.splitlines()[-1]) == {
+        "source": str(tree),
+        "status": "left out",
+        "files": 5,
+        "suffixes": {".heic": 3, ".txt": 1, "": 1},
+    }
+    assert run("compress", "-r", tree, "-f", "-Q", *MODEL) == (0, "", "")
+    (tree / "sub" / "README").unlink()
+    status, _, err = run("compress", "-r", tree / "sub", "-f", *MODEL)
+    assert err.endswith("1 other file left out, by suffix: 1 .heic\n")
+    (tree / "none").mkdir()
+    (tree / "none" / "x.heic").touch()
+    status, _, err = run("compress", "-r", tree / "none", *MODEL)
+    assert status == 1
+    assert err.endswith("1 other file left out, by suffix: 1 .heic\n")
 
 
 def test_paths_that_lead_out_are_refused(tree: Path, run: Run, tmp_path: Path) -> None:

@@ -9,12 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from codec.cli.coding import compress, decompress
+from codec.cli.options import FLAGS, message_of
+from codec.errors import InputError
+from codec.format.container import Header, Tile, write
 from tests.conftest import DATA, TINY, Run
 
 MODEL = ("--model", str(TINY))
@@ -58,8 +64,127 @@ def test_json(folder: Path, run: Run) -> None:
     facts = json.loads(out)
     assert (status, err) == (0, "")
     assert facts["bytes"] == (folder / "city.vqc").stat().st_size
+    assert facts["source_bytes"] == (folder / "city.png").stat().st_size
+    assert facts["larger"] is False
     assert facts["bpp"] == pytest.approx(8 * facts["bytes"] / (192 * 128))
-    assert facts["psnr"] > 10
+
+
+def test_psnr_is_measured_on_demand(folder: Path, run: Run) -> None:
+    command = ("compress", folder / "city.png", "-f", *MODEL)
+    _, out, _ = run(*command, "--json")
+    assert json.loads(out)["psnr"] is None
+    assert " dB" not in run(*command)[2]
+    _, out, _ = run(*command, "--json", "--measure")
+    psnr = json.loads(out)["psnr"]
+    assert run("decompress", folder / "city.vqc", folder / "back.png", *MODEL)[0] == 0
+    with Image.open(folder / "city.png") as original, Image.open(folder / "back.png") as back:
+        samples = [np.asarray(image.convert("RGB"), float) for image in (original, back)]
+    assert psnr == pytest.approx(10 * np.log10(255**2 / np.square(np.subtract(*samples)).mean()))
+    assert f"  {psnr:.2f} dB  " in run(*command, "--measure")[2]
+    _, out, _ = run(*command, "--json", "--target-psnr", 20)
+    assert json.loads(out)["psnr"] >= 20
+
+
+def test_outputs_larger_than_inputs(folder: Path, run: Run) -> None:
+    """A flat picture of a few bytes, with metadata that may be left out or not."""
+    small = folder / "small.png"
+    Image.new("1", (300, 200)).save(small)
+    source = small.stat().st_size
+    status, _, err = run("compress", small, "-q", 100, *MODEL)
+    coded = small.with_suffix(".vqc")
+    size = coded.stat().st_size
+    assert status == 0
+    assert size > source
+    assert f"  {source} -> {size} B  " in err
+    assert err.endswith("larger than the input\n")
+    coded.write_bytes(b"mine")
+    options = ("-q", 100, "--skip-larger", *MODEL)
+    status, _, err = run("compress", small, "-f", *options)
+    assert (status, err.endswith("larger than the input, skipped\n")) == (0, True)
+    assert coded.read_bytes() == b"mine"
+    pictures = (small, folder / "city.png")
+    status, out, _ = run("compress", *pictures, "-d", folder / "out", "--json", *options)
+    assert status == 0
+    first, second = map(json.loads, out.splitlines())
+    assert (first["status"], first["larger"], first["bytes"]) == ("skipped", True, size)
+    assert (second["status"], second["larger"]) == ("done", False)
+    assert [path.name for path in (folder / "out").iterdir()] == ["city.vqc"]
+    _, _, err = run("compress", *pictures, "-d", folder / "out", "-f", "-q", 100, *MODEL)
+    assert err.endswith("2 done, 0 skipped, 0 failed, 1 larger than the input\n")
+    status, _, err = run("compress", small, "-", *options)
+    assert (status, "standard output" in err) == (2, True)
+
+
+def closing(*descriptors: int) -> Callable[[], None]:
+    """What closes them in a new process before the program starts."""
+
+    def close() -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    return close
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_closed_streams_keep_nothing_from_being_done(folder: Path, closed: tuple[int]) -> None:
+    """The last is what a daemon may have. Files must not get the descriptors of the streams."""
+    (folder / "second.png").write_bytes((folder / "city.png").read_bytes())
+    command: list[str | Path] = [sys.executable, "-m", "codec", "compress"]
+    command += ["-r", folder, "-d", folder / "out", *MODEL]
+    done = subprocess.run(command, preexec_fn=closing(*closed), check=False)
+    assert done.returncode == 0
+    assert {path.name for path in (folder / "out").iterdir()} == {"city.vqc", "second.vqc"}
+    first = (folder / "out" / "city.vqc").read_bytes()
+    assert first.startswith(b"\x89VQC")
+    assert first == (folder / "out" / "second.vqc").read_bytes()
+
+
+def test_streams_that_cannot_be_written_to_do_not_stop_the_work(folder: Path) -> None:
+    second = folder / "second.png"
+    second.write_bytes((folder / "city.png").read_bytes())
+    program: list[str | Path] = [sys.executable, "-m", "codec"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("wb") as full, os.fdopen(writer, "wb", buffering=0) as broken:
+
+        def status(*command: str | Path, **streams: IO[bytes]) -> int:
+            return subprocess.run([*program, *command], check=False, **streams).returncode  # type: ignore[call-overload]
+
+        def work(out: str, *options: str, **streams: IO[bytes]) -> int:
+            pictures = (folder / "city.png", second, "-d", folder / out)
+            found = status("compress", *pictures, *MODEL, *options, **streams)
+            assert len(list((folder / out).iterdir())) == 2
+            return found
+
+        assert work("a", stderr=broken) == 0
+        assert work("b", "--json", stdout=full) == 1  # the report is not whole
+        assert work("c", "--json", stdout=broken) == 1
+        for stream in (full, broken):
+            assert status("info", folder / "none.vqc", stderr=stream) == 1
+            assert status("info", "--nonsense", stderr=stream) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("compress", "-dash.png"),
+        ("compress", "-x.JPG"),
+        ("compress", "--x.webp"),
+        ("decompress", "-dash.vqc"),
+        ("info", "-x.vqc"),
+    ],
+)
+def test_names_like_options_have_a_way_out(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    monkeypatch.chdir(folder)
+    for names in ([name], ["city.png", name]):
+        status, out, err = run(command, *names)
+        assert (status, out) == (2, "")
+        assert f"{name} would be read as options" in err
+        assert "write -- before" in err
+    assert [path.name for path in folder.iterdir()] == ["city.png"]
+    fails(run(command, "--", name), 1, f"{name}: no such file")
 
 
 @pytest.mark.parametrize("suffix", ["webp", "bmp", "ppm", "tiff"])
@@ -246,6 +371,38 @@ def test_usage_errors(run: Run, arguments: list[str]) -> None:
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
     assert "Error" in err
+
+
+def test_messages_name_flags_and_not_arguments() -> None:
+    assert message_of(InputError("deep; cut it with to_8bit", field="to_8bit")) == (
+        "deep; cut it with --to-8bit"
+    )
+    assert message_of(InputError("no page 7", field="frame")) == "no page 7; see --frame"
+    assert message_of(InputError("a\nb", field="quality of mine")) == "a b"
+    assert message_of(InputError("frame")) == "frame"
+    known = {flag for command in (compress, decompress) for p in command.params for flag in p.opts}
+    assert set(FLAGS.values()) <= known
+
+
+def test_messages_of_limits(folder: Path, coded: Path, run: Run) -> None:
+    source, target = folder / "city.png", folder / "b.vqc"
+    pixels = ("--max-pixels", 1000)
+    fails(run("compress", source, target, *pixels, *MODEL), 1, "allow more with --max-pixels\n")
+    fails(run("decompress", coded, "-", *pixels, *MODEL), 1, "allow more with --max-pixels\n")
+    memory = ("--max-memory", "1M")
+    fails(run("compress", source, target, *memory, *MODEL), 1, "allow more with --max-memory\n")
+    searching = ("--effort", 3, *memory, *MODEL)
+    fails(run("compress", source, target, *searching), 1, "lower the effort", "--max-memory")
+    fails(run("compress", source, coded, *MODEL), 3, "exists already; overwrite it with -f\n")
+
+
+def test_info_tells_the_version_of_the_file(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codec.format.container.VERSION", 2)
+    header = Header(40, 30, grey=False, level=0, model_id=b"none", version=2)
+    (folder / "new.vqc").write_bytes(write(header, [Tile(b"", 0)]))
+    assert json.loads(run("info", folder / "new.vqc", "--json")[1])["version"] == 2
 
 
 def test_help_and_info_are_light(coded: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import struct
 import time
 import tracemalloc
@@ -17,7 +18,13 @@ from codec.errors import (
     LimitError,
     UnsupportedFileError,
 )
-from codec.format.container import ContainerFile, Header, Tile, write
+from codec.format.container import (
+    MAX_CHUNK_BYTES,
+    ContainerFile,
+    Header,
+    Tile,
+    write,
+)
 from codec.limits import Limits
 from codec.picture.metadata import KINDS, MAX_BYTES, Metadata
 from codec.tiles import Grid
@@ -71,9 +78,10 @@ def test_bytes_with_a_directory_are_frozen() -> None:
 
     directory = "895651430d0a010d58022c01070061626364"  # flags 1 + 4 + 8
     directory += "040002"  # tiles of 4 * 64 pixels, two chunks
-    directory += "6963632007000000" + crc(b"profile")
-    directory += "786d702004000000" + crc(b"<x/>")
-    payload = b"profile<x/>"
+    icc, xmp = zlib.compress(b"profile", 9), zlib.compress(b"<x/>", 9)
+    directory += f"69636320{len(icc):02x}000000" + crc(icc)
+    directory += f"786d7020{len(xmp):02x}000000" + crc(xmp)
+    payload = icc + xmp
     for number in range(6):
         content = bytes([65 + number]) * number + b"alpha"
         payload += content
@@ -179,9 +187,66 @@ def test_forged_directories_are_found() -> None:
     exif = struct.pack("<4sII", b"exif", 0, 0)
     with pytest.raises(DamagedFileError, match="exif"):
         read(directory_file(struct.pack("<HB", 0, 2) + exif * 2 + tile))
-    long = struct.pack("<4sII", b"exif", MAX_BYTES + 1, 0)
+    length = MAX_CHUNK_BYTES + 1
+    long = struct.pack("<4sII", b"exif", length, 0)
     with pytest.raises(DamagedFileError, match="exif"):
-        read(directory_file(struct.pack("<HB", 0, 1) + long + tile, payload=bytes(MAX_BYTES + 1)))
+        ContainerFile(
+            BytesIO(directory_file(struct.pack("<HB", 0, 1) + long + tile, payload=bytes(length)))
+        )
+
+
+def with_chunk(stored: bytes) -> bytes:
+    """A file whose EXIF chunk has these bytes, with all checksums right."""
+    chunk = struct.pack("<4sII", b"exif", len(stored), zlib.crc32(stored))
+    tile = struct.pack("<III", 0, 0, 0)
+    return directory_file(struct.pack("<HB", 0, 1) + chunk + tile, payload=stored)
+
+
+def test_metadata_is_deflated() -> None:
+    padded = b"<x/>" + b" " * 40_000
+    data = write(HEADER, [TILE], 0, Metadata(b"profile", b"II*\0", padded))
+    assert len(data) < 300
+    assert read(data)[3] == Metadata(b"profile", b"II*\0", padded)
+
+
+def test_metadata_of_noise_fits_up_to_the_limit() -> None:
+    noise = random.Random(0).randbytes(MAX_BYTES)
+    assert read(write(HEADER, [TILE], 0, Metadata(exif=noise)))[3].exif == noise
+
+
+def test_metadata_that_is_no_zlib_stream_is_damage() -> None:
+    stored = zlib.compress(b"II*\0", 9)
+    assert read(with_chunk(stored))[3].exif == b"II*\0"
+    dictionary = zlib.compressobj(zdict=b"II*\0")
+    preset = dictionary.compress(b"II*\0") + dictionary.flush()
+    bare = stored[2:-4]
+    for wrong in (b"", b"II*\0", bare, stored + b"x", preset, stored[:-1] + b"x"):
+        file = with_chunk(wrong)
+        with pytest.raises(DamagedFileError, match="exif"):
+            ContainerFile(BytesIO(file)).read_metadata()
+        with pytest.raises(DamagedFileError, match="exif"):
+            ContainerFile(BytesIO(file)).verify()
+    for length in range(len(stored)):
+        with pytest.raises(DamagedFileError, match="exif"):
+            read(with_chunk(stored[:length]))
+
+
+@pytest.mark.parametrize("length", [MAX_BYTES + 1, 1 << 28])
+def test_metadata_cannot_be_a_bomb(length: int) -> None:
+    deflate = zlib.compressobj(9)
+    zeros = bytes(1 << 20)
+    parts = [
+        deflate.compress(zeros[: min(1 << 20, length - at)]) for at in range(0, length, 1 << 20)
+    ]
+    bomb = with_chunk(b"".join([*parts, deflate.flush()]))
+    assert len(bomb) < 2 << 20
+    file = ContainerFile(BytesIO(bomb), Limits())
+    tracemalloc.start()
+    with pytest.raises(DamagedFileError, match="impossible exif"):
+        file.read_metadata()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * MAX_BYTES
 
 
 def test_chunks_of_the_future() -> None:

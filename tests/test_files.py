@@ -42,6 +42,24 @@ def test_existing_targets_are_kept_without_force(tmp_path: Path) -> None:
     assert entries(tmp_path) == ["a.bin"]
 
 
+def test_permissions_are_those_of_any_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The umask belongs to the whole process, so that no thread may change it for a moment."""
+    before = os.umask(0o027)
+
+    def changed(mask: int) -> int:
+        raise AssertionError
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", changed)
+            write_file(tmp_path / "a.bin", b"abc", force=False)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == 0o640
+
+
 def test_a_symbolic_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     victim, link = tmp_path / "victim", tmp_path / "link"
     victim.write_bytes(b"victim")

@@ -1,19 +1,29 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 import codec.pillow_plugin as plugin
 from codec.limits import Limits
 from tests.conftest import TINY
 from tests.test_writing import METADATA
+
+TURNED = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +98,51 @@ def test_metadata(city: Image.Image) -> None:
     image = Image.open(BytesIO(data))
     assert image.info == {"icc_profile": METADATA.icc, "exif": exif, "xmp": METADATA.xmp}
     assert image.getexif()[0x010F] == "maker"
-    again = Image.open(BytesIO(saved(image)))
-    assert again.info == image.info
-    assert Image.open(BytesIO(saved(image, exif=b"", xmp=b""))).info.keys() == {"icc_profile"}
+    assert Image.open(BytesIO(saved(image, icc_profile=b""))).info == {}
+    assert Image.open(BytesIO(saved(image, icc_profile=None))).info == {}
     assert "exif" in Image.open(BytesIO(saved(city, exif=image.getexif()))).info
+
+
+def from_camera(image: Image.Image, file_format: str = "JPEG") -> Image.Image:
+    """A file of a photograph that is to be turned and tells where it was taken."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    file = BytesIO()
+    image.save(file, file_format, exif=exif, xmp=TURNED, icc_profile=METADATA.icc)
+    return Image.open(file)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "AVIF", "TIFF"])
+def test_only_the_profile_is_written_unasked(city: Image.Image, file_format: str) -> None:
+    photo = from_camera(city)
+    assert photo.info.keys() >= {"exif", "xmp", "icc_profile"}
+    shown = Image.open(BytesIO(saved(photo)))
+    assert shown.info == {"icc_profile": METADATA.icc}
+    assert shown.getexif().get_ifd(ExifTags.IFD.GPSInfo) == {}
+    other = BytesIO()
+    photo.save(other, file_format)
+    other_info = Image.open(other).info
+    assert {"icc_profile", "exif", "xmp"} & other_info.keys() == shown.info.keys()
+
+
+def test_pixels_are_written_as_they_are(city: Image.Image) -> None:
+    photo = from_camera(city)
+    assert Image.open(BytesIO(saved(photo))).size == photo.size
+    upright = photo.transpose(Image.Transpose.ROTATE_270)
+    assert Image.open(BytesIO(saved(upright))).size == (128, 192)
+    part = photo.crop((0, 0, 100, 50))
+    assert Image.open(BytesIO(saved(part))).size == (100, 50)
+    assert saved(part) == saved(part, exif=None, xmp=None)
+    avif = from_camera(city, "AVIF")
+    assert Image.open(BytesIO(saved(avif))).size == avif.size == city.size
+    raw = BytesIO()
+    notes = PngInfo()
+    notes.add_text("Raw profile type exif", "\nexif\n14\n" + photo.info["exif"].hex())
+    city.save(raw, "PNG", pnginfo=notes)
+    turned = Image.open(raw)
+    assert turned.getexif()[ExifTags.Base.Orientation] == 6
+    assert Image.open(BytesIO(saved(turned))).size == city.size
 
 
 def test_bombs_are_noticed_before_decoding(
@@ -103,7 +154,7 @@ def test_bombs_are_noticed_before_decoding(
         Image.open(BytesIO(data))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     monkeypatch.setattr(plugin, "LIMITS", Limits(max_memory=1 << 20))
-    with pytest.raises(OSError, match="max-memory"):
+    with pytest.raises(OSError, match="max_memory"):
         Image.open(BytesIO(data)).load()
 
 
@@ -122,6 +173,63 @@ def test_damage_is_an_os_error(city: Image.Image) -> None:
         image.load()
     with pytest.raises(UnidentifiedImageError):
         Image.open(BytesIO(b"\x89VQX" + data[4:]))
+
+
+def test_verify_finds_what_opening_does_not(city: Image.Image, tmp_path: Path) -> None:
+    city.putalpha(100)
+    data = saved(city, icc_profile=METADATA.icc)
+    path = tmp_path / "city.vqc"
+    for position in range(len(data) - 40, len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 1
+        with pytest.raises(OSError, match="checksum"):
+            Image.open(BytesIO(damaged)).verify()
+    path.write_bytes(data)
+    image = Image.open(path)
+    image.verify()
+    assert image.fp is None
+    with pytest.raises(RuntimeError, match="directly after open"):
+        image.verify()
+
+
+def test_threads_may_load_one_image(city: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "city.vqc"
+    city.save(path, model=TINY)
+    expected = np.asarray(Image.open(path))
+    for _ in range(3):
+        image = Image.open(path)
+        start = threading.Barrier(4)
+
+        def load(_: int, image: Image.Image = image, start: threading.Barrier = start) -> bytes:
+            start.wait()
+            return image.tobytes()
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(load, range(4))) == [expected.tobytes()] * 4
+        again = pickle.loads(pickle.dumps(image))
+        assert again.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("refused", "options"),
+    [
+        (Image.new("F", (40, 30)), {}),
+        (Image.new("I;16", (40, 30)), {}),
+        (Image.new("L", (40, 30)), {"target_size": 1}),
+        (Image.new("L", (40, 30)), {"model": "none"}),
+    ],
+    ids=["float", "deep", "target", "model"],
+)
+def test_what_is_refused_leaves_no_file(
+    tmp_path: Path, refused: Image.Image, options: dict[str, object]
+) -> None:
+    with pytest.raises(OSError, match="cannot be written as VQC"):
+        refused.save(tmp_path / "new.vqc", **({"model": TINY} | options))  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+    buffer = BytesIO()
+    with pytest.raises(OSError, match="cannot be written as VQC"):
+        refused.save(buffer, "VQC", **({"model": TINY} | options))
+    assert buffer.getvalue() == b""
 
 
 def test_truncated_files_stay_errors(city: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,8 +72,8 @@ def test_memory_limits() -> None:
     assert 1 < roomy.workers(huge, huge.whole, 128, 100, keeps=True) < plain
     large = Grid(3700, 3700)
     assert limits.workers(large, large.whole, 128) == 1
-    with pytest.raises(LimitError, match="MiB; raise it with --max-memory, or sleep"):
-        limits.workers(large, large.whole, 128, extra=1 << 30, remedy=", or sleep")
+    with pytest.raises(LimitError, match="MiB; sleep, or allow more with max_memory"):
+        limits.workers(large, large.whole, 128, extra=1 << 30, remedy="sleep, or ")
     untiled = Grid(10_000, 10_000)
-    with pytest.raises(LimitError, match="--max-memory"):
+    with pytest.raises(LimitError, match="allow more with max_memory"):
         limits.workers(untiled, untiled.whole, 128)

@@ -8,15 +8,18 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import active_children, parent_process
+from pathlib import Path
 from typing import Any, Protocol
 
 import click
 
-from codec.cli.plan import Job
+from codec.cli.options import message_of
+from codec.cli.plan import Job, Plan
+from codec.cli.terminal import clear_line, progress, silence, tell
 from codec.errors import CodecError, InputError, one_line
 from codec.files import STANDARD, check_folder, check_target
 
@@ -28,7 +31,7 @@ class Task(Protocol):
     """What is done with each job; it travels to other processes."""
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        """Do it; returns facts for the report."""
+        """Do it; returns facts for the report, `skipped` among them if nothing was written."""
 
     def line(self, facts: dict[str, Any]) -> str:
         """The facts for people."""
@@ -59,28 +62,40 @@ class Outcome:
     exit_code: int = 0
 
 
-def run_batch(task: Task, jobs: Sequence[Job], settings: Settings) -> int:
-    """Run all jobs, whatever becomes of each.
+def run_batch(task: Task, plan: Plan, settings: Settings) -> int:
+    """Run all jobs, whatever becomes of each, and of the report on them.
 
     Returns:
         The exit status: that of the one job, or 1 if any of several failed.
+
+    Raises:
+        OSError: the report could not be written to standard output.
     """
+    jobs = plan.jobs
     if settings.as_json and any(job.target == STANDARD for job in jobs):
         raise click.UsageError("--json needs standard output, which OUT uses already")
-    done = skipped = failed = 0
+    report = _Report(task, settings)
+    done = skipped = failed = larger = 0
     status = 0
-    with _progress(len(jobs), settings.quiet) as bar:
-        for outcome in _outcomes(task, jobs, settings):
-            bar.advance(lambda outcome=outcome: _report(task, outcome, settings))
+    with progress("files", len(jobs) > 1 and not settings.quiet) as show:
+        for number, outcome in enumerate(_outcomes(task, jobs, settings), 1):
+            report.add(outcome)
+            if show:
+                show(number, len(jobs))
             done += outcome.status in ("done", "planned")
             skipped += outcome.status == "skipped"
             failed += outcome.status == "failed"
+            larger += outcome.facts.get("larger", False)
             status = outcome.exit_code or status
+    if len(jobs) > 1:
+        verb = "to do" if settings.dry_run else "done"
+        grown = f", {larger} larger than the input" if larger else ""
+        report.sum_up(f"{done} {verb}, {skipped} skipped, {failed} failed{grown}")
+    report.left_out(plan.left_out)
+    if report.problem:
+        raise report.problem
     if len(jobs) == 1:
         return status
-    if not settings.quiet and not settings.as_json:
-        verb = "to do" if settings.dry_run else "done"
-        click.echo(f"{done} {verb}, {skipped} skipped, {failed} failed", err=True)
     return SOME_FAILED if failed else 0
 
 
@@ -117,7 +132,7 @@ def _foresee(job: Job, settings: Settings) -> Outcome | None:
         if target.parent.is_dir() or not settings.make_folders:
             check_target(target, settings.force)
     except CodecError as error:
-        return _failed(job, str(error), error.exit_code)
+        return _failed(job, message_of(error), error.exit_code)
     except OSError as error:
         return _failed(job, f"{error.filename or source}: {error.strerror}", SOME_FAILED)
     return Outcome(job, "planned") if settings.dry_run else None
@@ -126,9 +141,10 @@ def _foresee(job: Job, settings: Settings) -> Outcome | None:
 def attempt(task: Task, job: Job) -> Outcome:
     """Run one job; errors become outcomes."""
     try:
-        return Outcome(job, "done", task(job))
+        facts = task(job)
+        return Outcome(job, "skipped" if facts.get("skipped") else "done", facts)
     except CodecError as error:
-        return _failed(job, str(error), error.exit_code)
+        return _failed(job, message_of(error), error.exit_code)
     except MemoryError:
         return _failed(job, f"{job.source}: out of memory; try a smaller picture", SOME_FAILED)
     except BrokenPipeError:
@@ -199,43 +215,53 @@ def _end_with_parent() -> None:
             time.sleep(1)  # far more than removing what is half written takes
 
 
-def _report(task: Task, outcome: Outcome, settings: Settings) -> None:
-    job = outcome.job
-    if settings.as_json:
+class _Report:
+    """Lines for people on standard error, or for programs on standard output."""
+
+    def __init__(self, task: Task, settings: Settings) -> None:
+        self._task = task
+        self._settings = settings
+        self.problem: OSError | None = None
+        """Why standard output could not be written to, which no job has to wait for."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Tell what became of a job."""
+        job, facts = outcome.job, outcome.facts
         names = {"source": str(job.source), "file": str(job.target), "status": outcome.status}
         code = {"exit_code": outcome.exit_code} if outcome.exit_code else {}
-        click.echo(json.dumps(names | outcome.facts | code))
-    if outcome.status == "failed":
-        click.echo(f"vqcodec: {outcome.facts['error']}", err=True)
-    elif settings.quiet or settings.as_json:
-        return
-    elif outcome.status == "done":
-        click.echo(f"{job.target}  {task.line(outcome.facts)}", err=True)
-    else:
-        note = " exists, skipped" if outcome.status == "skipped" else f" <- {job.source}"
-        click.echo(f"{job.target}{note}", err=True)
+        self._print(names | facts | code)
+        if outcome.status == "failed":
+            tell(f"vqcodec: {facts['error']}")
+        elif facts:
+            self.sum_up(f"{job.target}  {self._task.line(facts)}")
+        else:
+            note = " exists, skipped" if outcome.status == "skipped" else f" <- {job.source}"
+            self.sum_up(f"{job.target}{note}")
 
+    def left_out(self, files: dict[Path, Counter[str]]) -> None:
+        """Tell of files in folders that were not looked at, by their suffixes."""
+        suffixes: Counter[str] = Counter()
+        for folder, some in files.items():
+            names = {"source": str(folder), "status": "left out", "files": some.total()}
+            self._print(names | {"suffixes": dict(some.most_common())})
+            suffixes += some
+        if suffixes:
+            of = ", ".join(f"{n} {suffix or 'without one'}" for suffix, n in suffixes.most_common())
+            count = suffixes.total()
+            self.sum_up(f"{count} other file{'s' * (count > 1)} left out, by suffix: {of}")
 
-class _Bar:
-    """A progress bar on a terminal, with the lines of the report above it."""
+    def sum_up(self, line: str) -> None:
+        """Tell people."""
+        if not (self._settings.quiet or self._settings.as_json):
+            tell(line)
 
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
-
-    def advance(self, report: Any) -> None:
-        if self._bar is None:
-            report()
+    def _print(self, facts: dict[str, Any]) -> None:
+        """Tell programs."""
+        if not self._settings.as_json or self.problem:
             return
-        click.echo("\r\033[K", nl=False, err=True)
-        report()
-        self._bar.update(1)
-        self._bar.render_progress()
-
-
-@contextmanager
-def _progress(length: int, quiet: bool) -> Iterator[_Bar]:
-    if length < 2 or quiet or not sys.stderr.isatty():
-        yield _Bar(None)
-        return
-    with click.progressbar(length=length, file=sys.stderr, label="files") as bar:
-        yield _Bar(bar)
+        clear_line()
+        try:
+            click.echo(json.dumps(facts))
+        except OSError as error:
+            silence(sys.stdout)
+            self.problem = error

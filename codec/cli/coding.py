@@ -12,6 +12,7 @@ from codec.cli.options import (
     PATH,
     POSITIVE,
     QUALITY,
+    SUFFIX,
     Bytes,
     Kinds,
     Region,
@@ -20,7 +21,7 @@ from codec.cli.options import (
     with_shared_options,
 )
 from codec.cli.plan import Rename, plan
-from codec.cli.tasks import SUFFIX, CompressTask, DecompressTask, Machine, Writing
+from codec.cli.tasks import CompressTask, DecompressTask, Machine, Writing
 from codec.files import STANDARD
 from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES, OUTPUT_NAMES, OUTPUT_SUFFIXES
@@ -50,6 +51,9 @@ EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
 )
 @click.option("--strip", is_flag=True, help="Leave out profile, EXIF and XMP.")
 @click.option("--keep", type=Kinds(), help="Keep only these; all are kept by default.")
+@click.option("--measure", is_flag=True, help="Tell the PSNR, which takes about as long again.")
+@click.option("--skip-larger", is_flag=True, help="Write no file that is larger than its input.")
+@click.option("--keep-suffix", is_flag=True, help="Name outputs like photo.jpg.vqc.")
 @click.option("--to-8bit", is_flag=True, help="Accept pictures of 16 bits, cut to 8.")
 @click.option("--frame", type=click.IntRange(min=0), help="Of an animation, counted from 0.")
 @click.option(
@@ -67,8 +71,18 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
     """
     for flags in (RATES, METADATA, EXISTING):
         options = only_one(options, flags)
-    jobs = plan(inputs, to_compressed, INPUT_SUFFIXES, options["output_dir"], options["recursive"])
-    for job in jobs:
+    kept = options["keep_suffix"]
+    planned = plan(
+        inputs,
+        append_suffix if kept else to_compressed,
+        INPUT_SUFFIXES,
+        options["output_dir"],
+        options["recursive"],
+        "" if kept else "--keep-suffix",
+    )
+    for job in planned.jobs:
+        if options["skip_larger"] and job.target == STANDARD:
+            raise click.UsageError("--skip-larger leaves out files; OUT is standard output")
         if not job.problem and job.target.suffix.lower() in INPUT_SUFFIXES:
             raise click.UsageError(
                 f"{job.target} looks like a picture; OUT must not, and several IN need -d DIR"
@@ -81,10 +95,11 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
         | {"keep": () if options["strip"] else options["keep"] or KINDS}
         | ({} if options["effort"] is None else {"effort": options["effort"]}),
         frame=options["frame"],
-        measure=options["json"] or not options["quiet"],
-        bar=len(jobs) == 1 and not options["quiet"],
+        measure=options["measure"],
+        skip_larger=options["skip_larger"],
+        bar=len(planned.jobs) == 1 and not options["quiet"],
     )
-    return run_batch(task, jobs, _settings(options))
+    return run_batch(task, planned, _settings(options))
 
 
 @click.command()
@@ -112,29 +127,36 @@ def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
     options = only_one(options, EXISTING)
     name = options["format"]
     suffix = OUTPUT_NAMES[name or "png"]
-    jobs = plan(inputs, to_picture(suffix), {SUFFIX}, options["output_dir"], options["recursive"])
+    planned = plan(
+        inputs, to_picture(suffix), {SUFFIX}, options["output_dir"], options["recursive"]
+    )
     if name is None:
-        for job in jobs:
+        for job in planned.jobs:
             named = job.target != STANDARD and not job.problem
             if named and job.target.suffix.lower() not in OUTPUT_SUFFIXES:
                 known = ", ".join(OUTPUT_SUFFIXES)
                 raise click.UsageError(f"OUT must end in one of {known}; or give --format")
-    only_standard = all(job.target == STANDARD for job in jobs)
+    only_standard = all(job.target == STANDARD for job in planned.jobs)
     task = DecompressTask(
         machine=_machine(options),
         writing=_writing(options),
         region=options["region"],
         levels=options["levels"],
         file_format=OUTPUT_SUFFIXES[suffix] if name or only_standard else None,
-        bar=len(jobs) == 1 and not options["quiet"],
+        bar=len(planned.jobs) == 1 and not options["quiet"],
     )
-    return run_batch(task, jobs, _settings(options))
+    return run_batch(task, planned, _settings(options))
 
 
 def to_compressed(name: str) -> str:
     """`photo.png` to `photo.vqc`; only the suffix of a picture is replaced."""
     path = Path(name)
     return (path.stem if path.suffix.lower() in INPUT_SUFFIXES else name) + SUFFIX
+
+
+def append_suffix(name: str) -> str:
+    """`photo.png` to `photo.png.vqc`."""
+    return name + SUFFIX
 
 
 def to_picture(suffix: str) -> Rename:

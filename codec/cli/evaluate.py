@@ -7,8 +7,6 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codec.cli.options import QUALITY, with_machine_options
+from codec.cli.terminal import progress, tell
 from codec.errors import InputError
 from codec.files import check_folder, check_target, real
 from codec.limits import Limits
@@ -23,7 +22,6 @@ from codec.limits import Limits
 if TYPE_CHECKING:
     from codec.evaluation.measuring import Plan
     from codec.evaluation.results import Evaluation
-    from codec.windows import Progress
 
 DEFAULT_PEERS = "jpeg,webp,avif,jpeg2000,jxl"
 EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs")
@@ -138,10 +136,10 @@ def evaluate(**options: Any) -> int:
     plan = _plan(options)
     measurer = Measurer(options["cache"] or _user_cache(), options["fresh"])
     command = printable(shlex.join(["vqcodec", *sys.argv[1:]]))
-    with _progress(options["quiet"]) as progress:
-        evaluation = run(plan, measurer, command, progress)
+    with progress("measuring", not options["quiet"]) as show:
+        evaluation = run(plan, measurer, command, show)
     if measurer.problem:
-        click.echo(f"vqcodec: measurements are not kept: {measurer.problem}", err=True)
+        tell(f"vqcodec: measurements are not kept: {measurer.problem}")
     if not evaluation.measurements:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
         raise InputError(f"nothing could be measured ({reasons})")
@@ -150,11 +148,11 @@ def evaluate(**options: Any) -> int:
     if report:
         from codec.evaluation.report import gallery_of, write_report
 
-        with _progress(options["quiet"]) as progress:
-            gallery = gallery_of(evaluation, plan, options["gallery"], progress)
+        with progress("measuring", not options["quiet"]) as show:
+            gallery = gallery_of(evaluation, plan, options["gallery"], show)
             path = write_report(report, evaluation, gallery, options["force"])
         if not options["quiet"]:
-            click.echo(str(path), err=True)
+            tell(str(path))
     if figure:
         from codec.evaluation.report import write_figure
 
@@ -242,26 +240,12 @@ def _finite(value: Any) -> Any:
 def _warn(evaluation: Evaluation) -> int:
     """Tell what is missing; returns the exit status."""
     for name, reason in evaluation.missing.items():
-        click.echo(f"vqcodec: {name} is left out: {reason}", err=True)
+        tell(f"vqcodec: {name} is left out: {reason}")
     for name, reason in evaluation.failed.items():
-        click.echo(f"vqcodec: {name}: {reason}", err=True)
+        tell(f"vqcodec: {name}: {reason}")
     dishonest = [m for m in evaluation.measurements if not m.honest_size]
     for m in dishonest:
         where = f"{m.picture}, {m.codec} at {m.setting:g}"
         message = f"{where}: coded streams are {m.coding_excess:+.0f} bytes off -log2 P"
-        click.echo(f"vqcodec: {message}", err=True)
+        tell(f"vqcodec: {message}")
     return INCOMPLETE if evaluation.failed or dishonest else 0
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=1, file=sys.stderr, label="measuring") as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
-        yield show

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from codec.cli.batch import SOME_FAILED
-from codec.cli.options import PATH
+from codec.cli.options import PATH, message_of
 from codec.cli.tasks import naming
-from codec.errors import CodecError, ModelNotFoundError, one_line
+from codec.cli.terminal import tell
+from codec.errors import CodecError, ModelNotFoundError
 from codec.files import open_file
 from codec.format.container import ContainerFile
 from codec.weights.config import LEVEL_BITS
@@ -46,8 +47,8 @@ def info(files: tuple[Path, ...], check: bool, **options: bool) -> int:
                 facts = {"file": str(path)} | _facts(file) | ({"checked": True} if check else {})
         except CodecError as error:
             status = error.exit_code if len(files) == 1 else SOME_FAILED
-            message = one_line(str(error))
-            click.echo(f"vqcodec: {message}", err=True)
+            message = message_of(error)
+            tell(f"vqcodec: {message}")
             facts = {"file": str(path), "error": message, "exit_code": error.exit_code}
             if options["json"]:
                 click.echo(json.dumps(facts))
@@ -90,7 +91,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
     metadata = {kind: section.length for kind, section in file.metadata_sections.items()}
     content = coded + file.alpha_bytes + header.restoration_bytes + sum(metadata.values())
     facts: dict[str, Any] = {
-        "version": 1,
+        "version": header.version,
         "width": header.width,
         "height": header.height,
         "mode": header.mode,

@@ -6,12 +6,17 @@ import importlib
 import os
 import signal
 import sys
+from itertools import takewhile
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
+from codec.cli.options import SUFFIX, message_of
+from codec.cli.terminal import open_closed_streams, silence, tell, telling
 from codec.errors import CodecError, one_line
+from codec.picture.formats import INPUT_SUFFIXES, OUTPUT_SUFFIXES
 
 COMMANDS = {
     "compress": ("codec.cli.coding", "compress"),
@@ -22,6 +27,7 @@ COMMANDS = {
     "train": ("codec.cli.train", "train"),
 }
 INTERRUPTED = 130
+PICTURES = INPUT_SUFFIXES | OUTPUT_SUFFIXES.keys() | {SUFFIX}
 
 EPILOG = """\b
 Exit status:
@@ -47,6 +53,28 @@ class Group(click.Group):
         module, attribute = COMMANDS[name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing:
+            _check_names(args)
+        return super().resolve_command(ctx, args)
+
+
+def _check_names(arguments: list[str]) -> None:
+    """Refuse names of pictures that would be taken for options, as by `compress *.png`.
+
+    Raises:
+        click.UsageError: there is one before `--`.
+    """
+    for argument in takewhile(lambda argument: argument != "--", arguments):
+        looks_like_one = Path(argument).suffix.lower() in PICTURES and "=" not in argument
+        if argument.startswith("-") and looks_like_one:
+            raise click.UsageError(
+                f"{argument} would be read as options; a name that begins with - ? "
+                "write -- before the names"
+            )
 
 
 def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -102,21 +130,24 @@ def main(arguments: list[str] | None = None) -> None:
     # waiting busily, on the very cores that the transforms want: with one a picture decodes in 0.8
     # of the time (768x512, two cores).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    open_closed_streams()
     try:
         result: Any = cli.main(arguments, prog_name="vqcodec", standalone_mode=False)
         status = result if isinstance(result, int) else 0
     except CodecError as error:
-        status = _fail(str(error), error.exit_code)
+        status = _fail(message_of(error), error.exit_code)
     except click.exceptions.Exit as error:
         status = error.exit_code
     except click.UsageError as error:
-        error.show()
+        with telling():
+            error.show()
         status = error.exit_code
     except click.ClickException as error:
         status = _fail(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         status = _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
+        silence(sys.stdout)
         status = 1
     except MemoryError:
         status = _fail("out of memory; try a smaller picture", 1)
@@ -126,5 +157,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    click.echo(f"vqcodec: {one_line(message)}", err=True)
+    tell(f"vqcodec: {one_line(message)}")
     return status

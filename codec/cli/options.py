@@ -11,13 +11,25 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from codec.errors import InputError
+from codec.errors import CodecError, InputError, one_line
 from codec.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
 from codec.tiles import check_tile_size
 
 PATH = click.Path(readable=False, path_type=Path)
 """What cannot be read fails by itself, not the whole command."""
+SUFFIX = ".vqc"
 F = TypeVar("F", bound=Callable[..., Any])
+
+FLAGS = {
+    "force": "-f",
+    "frame": "--frame",
+    "keep": "--keep",
+    "max_memory": "--max-memory",
+    "max_pixels": "--max-pixels",
+    "model": "--model",
+    "to_8bit": "--to-8bit",
+}
+"""What is typed, by the argument of the API that an error names in its `field`."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
@@ -70,7 +82,7 @@ class TileSize(click.ParamType[int]):
         try:
             check_tile_size(side)
         except InputError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(message_of(error), param, ctx)
         return int(side)
 
 
@@ -157,6 +169,16 @@ _SHARED = [
     click.option("--json", is_flag=True, help="A JSON line per file on stdout."),
     click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors."),
 ]
+
+
+def message_of(error: CodecError) -> str:
+    """An error in one line, in which the argument that would help is called by its flag."""
+    message = one_line(str(error))
+    if error.field is None or error.field not in FLAGS:
+        return message
+    flag = FLAGS[error.field]
+    start = message.removesuffix(error.field)
+    return f"{message}; see {flag}" if start == message else start + flag
 
 
 def only_one(options: dict[str, Any], flags: Mapping[str, str]) -> dict[str, Any]:

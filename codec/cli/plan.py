@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from codec.files import STANDARD, files_in, not_read, real
 Rename = Callable[[str], str]
 """Name of the output that goes with the name of an input."""
 FOLDER = "is a folder; name a file, or use -r"
+MAX_TOLD = 5
+"""Collisions that are listed."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,23 @@ class Job:
     """Why it cannot be done, if that is known already."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a command line asks for."""
+
+    jobs: list[Job]
+    left_out: dict[Path, Counter[str]] = field(default_factory=dict)
+    """How many files of folders are no input, and no output either: by folder and suffix."""
+
+
 def plan(
     inputs: Sequence[Path],
     rename: Rename,
     searched: Collection[str],
     output_dir: Path | None = None,
     recursive: bool = False,
-) -> list[Job]:
+    apart: str = "",
+) -> Plan:
     """Jobs of a command line.
 
     Args:
@@ -42,6 +55,7 @@ def plan(
         searched: suffixes of what counts as an input when a folder is searched.
         output_dir: where outputs go; beside their inputs if it is None.
         recursive: whether inputs may be folders.
+        apart: option that gives inputs of different names outputs of different names, if any does.
 
     Raises:
         click.UsageError: outputs would collide or leave `output_dir`, or are not told.
@@ -54,15 +68,25 @@ def plan(
         if source.is_dir():
             raise InputError(f"{source}: {FOLDER}")
         beside = STANDARD if source == STANDARD else source.with_name(rename(source.name))
-        return [Job(source, inputs[1] if len(inputs) == 2 else beside)]
+        return Plan([Job(source, inputs[1] if len(inputs) == 2 else beside)])
     if STANDARD in inputs:
         raise click.UsageError("standard input goes with neither -d nor -r")
-    jobs = [job for path in inputs for job in _jobs(path, rename, searched, output_dir, recursive)]
+    others: dict[Path, list[Path]] = {path: [] for path in inputs}
+    jobs = [
+        job
+        for path in inputs
+        for job in _jobs(path, rename, searched, output_dir, recursive, others[path])
+    ]
     possible = [job for job in jobs if not job.problem]
-    _check_collisions(possible)
+    _check_collisions(possible, apart)
     if output_dir is not None:
         _check_inside(possible, output_dir)
-    return jobs
+    targets = {job.target for job in jobs}
+    left_out = {
+        folder: Counter(path.suffix.lower() for path in paths if path not in targets)
+        for folder, paths in others.items()
+    }
+    return Plan(jobs, {folder: counts for folder, counts in left_out.items() if counts})
 
 
 def _jobs(
@@ -71,6 +95,7 @@ def _jobs(
     searched: Collection[str],
     output_dir: Path | None,
     recursive: bool,
+    others: list[Path],
 ) -> Iterator[Job]:
     if not path.is_dir():
         yield Job(path, (output_dir or path.parent) / rename(path.name))
@@ -80,7 +105,7 @@ def _jobs(
         return
     found = False
     unread: list[OSError] = []
-    for source in files_in(path, searched, unread):
+    for source in files_in(path, searched, unread, others):
         found = True
         parent = output_dir / source.parent.relative_to(path) if output_dir else source.parent
         yield Job(source, parent / rename(source.name))
@@ -92,13 +117,26 @@ def _jobs(
         yield Job(path, path, f"holds no file with a suffix of {suffixes}")
 
 
-def _check_collisions(jobs: Sequence[Job]) -> None:
-    sources: dict[Path, Path] = {}
+def _check_collisions(jobs: Sequence[Job], apart: str) -> None:
+    sources: dict[Path, list[Path]] = {}
     for job in jobs:
-        if sources.setdefault(job.target, job.source) != job.source:
-            raise click.UsageError(
-                f"{sources[job.target]} and {job.source} would both become {job.target}"
-            )
+        same = sources.setdefault(job.target, [])
+        if job.source not in same:
+            same.append(job.source)
+    clashes = {target: paths for target, paths in sources.items() if len(paths) > 1}
+    if not clashes:
+        return
+    told = [
+        f"{' and '.join(map(str, paths))} would {'both' if len(paths) == 2 else 'all'} become "
+        f"{target}"
+        for target, paths in list(clashes.items())[:MAX_TOLD]
+    ]
+    if len(clashes) > MAX_TOLD:
+        told.append(f"and so would those of {len(clashes) - MAX_TOLD} other outputs")
+    helps = all(len({path.name for path in paths}) == len(paths) for paths in clashes.values())
+    if apart and helps:
+        told.append(f"give {apart}")
+    raise click.UsageError("; ".join(told))
 
 
 def _check_inside(jobs: Sequence[Job], output_dir: Path) -> None:

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import math
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import click
-
 from codec.cli.plan import Job
+from codec.cli.terminal import progress
 from codec.errors import CodecError, OutputError
 from codec.files import STANDARD, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.weights.config import LEVEL_BITS
-from codec.weights.released import DEFAULT_MODEL, find_by_id
+from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
 
 if TYPE_CHECKING:
     from codec.codec import Codec
     from codec.engine.base import Precision
-    from codec.windows import Progress
-
-SUFFIX = ".vqc"
-PATIENCE = 1.0
-"""Seconds before progress is shown."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +37,9 @@ class Machine:
 
     def load(self, model: str) -> Codec:
         """The model, loaded once in each process."""
-        return _load(model, self.device, self.precision, self.limits)
+        from codec.codec import cached_codec
 
-
-@lru_cache(maxsize=2)
-def _load(model: str, device: str, precision: Precision, limits: Limits) -> Codec:
-    from codec.codec import Codec
-
-    return Codec(model, device, precision, limits)
+        return cached_codec(find_weights(model), self.device, self.precision, self.limits)
 
 
 @dataclass(frozen=True)
@@ -84,6 +72,8 @@ class CompressTask:
     frame: int | None
     measure: bool
     """Whether to find the PSNR, which takes about as long again."""
+    skip_larger: bool
+    """Whether to write nothing that is larger than the input."""
     bar: bool
     """Whether to show progress inside a picture."""
 
@@ -96,21 +86,26 @@ class CompressTask:
         began = time.perf_counter()
         machine = self.machine
         with naming(job.source), open_file(job.source) as file:
+            source_bytes = file.seek(0, os.SEEK_END)
+            file.seek(0)
             to_8bit = self.options["to_8bit"]
             opened = open_picture(file, machine.limits, self.frame, to_8bit)
-            with percentage(self.bar) as progress:
+            with progress(job.source.name, self.bar) as show:
                 codec = machine.load(machine.model or DEFAULT_MODEL)
                 encoded = codec.encode(
-                    opened.image, measure=self.measure, progress=progress, **self.options
+                    opened.image, measure=self.measure, progress=show, **self.options
                 )
-        self.writing.write(job, encoded.data)
         facts = _facts(encoded.header, len(encoded.data))
-        level = encoded.header.level / (1 << LEVEL_BITS)
-        facts["lambda"] = codec.weights.config.lambda_of(level)
-        if math.isfinite(encoded.psnr):
-            facts["psnr"] = encoded.psnr
+        facts |= {"source_bytes": source_bytes, "larger": len(encoded.data) > source_bytes}
+        if facts["larger"] and self.skip_larger:
+            facts["skipped"] = True
+        else:
+            self.writing.write(job, encoded.data)
         if opened.dropped:
             facts["left_out"] = list(opened.dropped)
+        level = encoded.header.level / (1 << LEVEL_BITS)
+        facts["lambda"] = codec.weights.config.lambda_of(level)
+        facts["psnr"] = encoded.psnr if math.isfinite(encoded.psnr) else None
         return facts | {"seconds": time.perf_counter() - began}
 
     def line(self, facts: dict[str, Any]) -> str:
@@ -140,9 +135,9 @@ class DecompressTask:
             from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture
 
-            with percentage(self.bar) as progress:
+            with progress(job.source.name, self.bar) as show:
                 codec = machine.load(model)
-                image = codec.decompress(file, self.region, progress, self.levels)
+                image = codec.decompress(file, self.region, show, self.levels)
         metadata = metadata_of(image.info)
 
         def save(target: BinaryIO) -> None:
@@ -181,24 +176,6 @@ def naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path}: {error}", field=error.field) from error
 
 
-@contextmanager
-def percentage(wanted: bool) -> Iterator[Progress | None]:
-    """Progress inside a picture that takes long, on a terminal."""
-    if not wanted or not sys.stderr.isatty():
-        yield None
-        return
-    began = time.perf_counter()
-
-    def show(done: int, total: int) -> None:
-        if time.perf_counter() - began > PATIENCE:
-            click.echo(f"\r{100 * done // total:3d} %", nl=False, err=True)
-
-    try:
-        yield show
-    finally:
-        click.echo("\r\033[K", nl=False, err=True)
-
-
 def _facts(header: Header, size: int) -> dict[str, Any]:
     return {
         "width": header.width,
@@ -210,16 +187,18 @@ def _facts(header: Header, size: int) -> dict[str, Any]:
 
 
 def _line(facts: dict[str, Any]) -> str:
-    parts = [
-        f"{facts['width']}x{facts['height']}",
-        f"{facts['bytes']} B",
-        f"{facts['bpp']:.4f} bpp",
-    ]
-    if "psnr" in facts:
+    size = f"{facts['bytes']} B"
+    if "source_bytes" in facts:
+        size = f"{facts['source_bytes']} -> {size}"
+    parts = [f"{facts['width']}x{facts['height']}", size, f"{facts['bpp']:.4f} bpp"]
+    if facts.get("psnr") is not None:
         parts.append(f"{facts['psnr']:.2f} dB")
     if "bytes_read" in facts:
         read = f"{facts['tiles_read']} of {facts['tiles']} tiles"
         parts.append(f"{read}, {facts['bytes_read']} B read")
     if "left_out" in facts:
         parts.append(f"without {', '.join(facts['left_out'])}")
-    return "  ".join([*parts, f"{facts['seconds']:.2f} s"])
+    parts.append(f"{facts['seconds']:.2f} s")
+    if facts.get("larger"):
+        parts.append("larger than the input" + (", skipped" if "skipped" in facts else ""))
+    return "  ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -232,6 +233,18 @@ class _ThreadSharing:
 
 
 _THREADS = _ThreadSharing()
+
+
+def _after_fork() -> None:
+    """Run on one thread: a forked process has none of its parent's OpenMP threads, but OpenMP goes
+    on counting on them, and the first parallel loop would wait for them forever."""
+    global _THREADS
+    _THREADS = _ThreadSharing()  # nobody shares here, and the lock may have been held
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _check_claims(weights: Weights) -> None:

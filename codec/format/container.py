@@ -37,6 +37,8 @@ KNOWN_FLAGS = GREY_FLAG | VQ_FLAG | DIRECTORY_FLAG | ALPHA_FLAG | RESTORATION_FL
 
 CHUNK_TYPES = {"icc": b"icc ", "exif": b"exif", "xmp": b"xmp "}
 """A first letter in lower case tells readers that the pixels do not depend on the chunk."""
+MAX_CHUNK_BYTES = MAX_BYTES + (1 << 16)
+"""Of a zlib stream of `MAX_BYTES`, which is longer than they are where nothing can be saved."""
 
 _HEADER = struct.Struct("<6sBBHHH4s")
 _TRAILER = struct.Struct("<II")
@@ -66,6 +68,8 @@ class Header:
     """Latents are rounded to centres, not to integers."""
     restoration: tuple[int, ...] = ()
     """Weights of the restoration filter, at most 255 in -128..127; none without one."""
+    version: int = VERSION
+    """Of the format."""
 
     @property
     def levels(self) -> int | None:
@@ -135,16 +139,20 @@ def write(
     Raises:
         InputError: metadata of more than 16 MiB.
     """
-    chunks = list(metadata or ())
-    for kind, content in chunks:
+    chunks = []
+    for kind, content in metadata or ():
         if len(content) > MAX_BYTES:
-            raise InputError(f"{kind} metadata of {len(content)} bytes is too long; strip it")
+            raise InputError(
+                f"{kind} metadata of {len(content)} bytes is too long; leave it out with keep",
+                field="keep",
+            )
+        chunks.append((kind, zlib.compress(content, 9)))
     plain = not (chunks or header.alpha or tile_side)
     flags = GREY_FLAG * header.grey | VQ_FLAG * header.vq
     flags |= ALPHA_FLAG * header.alpha | DIRECTORY_FLAG * (not plain)
     flags |= RESTORATION_FLAG * bool(header.restoration)
     head = _HEADER.pack(
-        MAGIC, VERSION, flags, header.width, header.height, header.level, header.model_id
+        MAGIC, header.version, flags, header.width, header.height, header.level, header.model_id
     )
     if header.restoration:
         count = len(header.restoration)
@@ -195,7 +203,7 @@ def parse_header(data: bytes) -> tuple[Header, int]:
     if flags & ALPHA_FLAG and not flags & DIRECTORY_FLAG:
         raise DamagedFileError("damaged: alpha without a directory")
     grey, alpha, vq = (bool(flags & flag) for flag in (GREY_FLAG, ALPHA_FLAG, VQ_FLAG))
-    return Header(width, height, grey, level, model_id, alpha, vq), flags
+    return Header(width, height, grey, level, model_id, alpha, vq, version=version), flags
 
 
 class ContainerFile:
@@ -252,11 +260,12 @@ class ContainerFile:
         """Profile, EXIF and XMP, verified.
 
         Raises:
-            DamagedFileError: a checksum does not match.
+            DamagedFileError: a checksum does not match, or what is stored is no zlib stream of at
+                most 16 MiB.
         """
         sections = self.metadata_sections
         known = {kind: sections[kind] for kind in CHUNK_TYPES if kind in sections}
-        return Metadata(**{kind: self._read_verified(part) for kind, part in known.items()})
+        return Metadata(**{kind: self._inflate(part) for kind, part in known.items()})
 
     def tile_sections(self) -> list[Section]:
         """Where the coded data of each tile lies, alpha included."""
@@ -271,10 +280,11 @@ class ContainerFile:
         """Verify every byte of the file.
 
         Raises:
-            DamagedFileError: a checksum does not match.
+            DamagedFileError: a checksum does not match, or metadata cannot be inflated.
         """
         for section in (*self.metadata_sections.values(), *self.tile_sections()):
             self._read_verified(section)
+        self.read_metadata()
 
     def _parse_restoration(self) -> bytes:
         count = self._read(_HEADER.size, 1)
@@ -323,7 +333,7 @@ class ContainerFile:
             kind = kinds.get(chunk_type)
             if kind is None:  # of a newer program, as often and as long as that wants it
                 kind = f"{chunk_type!r} at {offset}"
-            elif kind in self.metadata_sections or size > MAX_BYTES:
+            elif kind in self.metadata_sections or size > MAX_CHUNK_BYTES:
                 raise DamagedFileError(f"damaged: impossible {kind} metadata")
             self.metadata_sections[kind] = Section(kind, offset, size, checksum)
             offset += size
@@ -335,6 +345,19 @@ class ContainerFile:
             offset += size
         if offset != self.size:
             raise DamagedFileError("damaged: the file is shorter or longer than its parts")
+
+    def _inflate(self, section: Section) -> bytes:
+        """Content of a zlib stream; no more than may be there is ever made of it."""
+        decoder = zlib.decompressobj()
+        try:
+            content = decoder.decompress(self._read_verified(section), MAX_BYTES + 1)
+        except zlib.error as error:
+            raise DamagedFileError(
+                f"damaged: {section.name} metadata cannot be inflated"
+            ) from error
+        if len(content) > MAX_BYTES or not decoder.eof or decoder.unused_data:
+            raise DamagedFileError(f"damaged: impossible {section.name} metadata")
+        return content
 
     def _read_verified(self, section: Section) -> bytes:
         data = self._read(section.offset, section.length)

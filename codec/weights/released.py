@@ -108,5 +108,6 @@ def find_by_id(short_id: bytes) -> Path:
     known = ", ".join(f"{p.stem} ({i.hex()})" for p, i in models.items() if i) or "none"
     raise ModelNotFoundError(
         f"made with model {short_id.hex()}, which is not among the released ones: {known}; "
-        "name its weights file with --model"
+        "name its weights file with model",
+        field="model",
     )

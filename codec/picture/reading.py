@@ -112,7 +112,7 @@ def _unopened(file: BinaryIO) -> InputError:
         return InputError(f"not a picture of a known format ({', '.join(READABLE)})")
     name, factory = known[0]
     if name == "TIFF" and (kind := tiff.kind_of(file)):
-        return InputError(f"this kind of TIFF ({kind}) is not supported; convert it first")
+        return InputError(f"this kind of TIFF ({kind}) is not supported, or the file is damaged")
     file.seek(0)
     error: Exception = EOFError()
     try:

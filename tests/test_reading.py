@@ -177,14 +177,13 @@ def in_planes(depth: int, kind: int, planes: int, separate: bool = True) -> byte
 def test_deep_planes_are_refused(kind: int, planes: int) -> None:
     """Pillow would read them as twice as many samples of 8 bits."""
     data = in_planes(16, kind, planes)
-    with pytest.raises(InputError, match="here 16") as refused:
-        read(data)
-    assert refused.value.field == "to_8bit"
-    with pytest.raises(InputError, match="separate planes"):
-        read(data, to_8bit=True)
+    for to_8bit in (False, True):
+        with pytest.raises(InputError, match="16 bits per sample in separate planes"):
+            read(data, to_8bit=to_8bit)
     together = in_planes(16, kind, planes, separate=False)
-    with pytest.raises(InputError, match="here 16"):
+    with pytest.raises(InputError, match="here 16") as refused:
         read(together)
+    assert refused.value.field == "to_8bit"
     shallow = from_image(read(in_planes(8, kind, planes))).samples
     deep = from_image(read(together, to_8bit=True), to_8bit=True).samples
     assert np.array_equal(deep, shallow)
@@ -243,6 +242,13 @@ def test_pages_are_to_be_chosen(kinds: list[tuple[int, int]]) -> None:
         assert (from_image(image).samples == 10 * number + 10).all()
     with pytest.raises(InputError, match=r"no page 4; pages are numbered 0\.\.3"):
         read(tiff_pages(*kinds, (254, 1)), frame=4)
+
+
+def test_camera_raw_is_not_taken_for_its_thumbnail() -> None:
+    data = tiff_pages((254, 1))
+    at = data.index(struct.pack("<HHI", 279, 4, 1))  # which Pillow does not need
+    with pytest.raises(InputError, match="camera raw"):
+        read(data[:at] + struct.pack("<HHII", 330, 4, 1, 8) + data[at + 12 :])
 
 
 def test_masks_of_tiff_are_told() -> None:

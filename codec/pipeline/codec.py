@@ -110,7 +110,8 @@ class Codec:
         """Compress a picture.
 
         Args:
-            image: of 8 bits: grey, RGB, CMYK, Lab, palette; alpha is kept, without loss.
+            image: of 8 bits: grey, RGB, CMYK, Lab, palette; alpha is kept, without loss. Pixels
+                are taken as they are: `PIL.ImageOps.exif_transpose` turns them upright before.
             quality: 0..100, log-linear in lambda; 50 if nothing is given.
             lmbda: slope of the model's objective, bits/pixel + lambda 255^2 MSE, or what
                 `codec.model.objective` has for MS-SSIM.

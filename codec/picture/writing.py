@@ -18,6 +18,8 @@ JPEG_SEGMENT = 65_500
 """Room for EXIF or XMP in a JPEG file, which has it in one segment."""
 _ALPHA_FORMATS = {"PNG", "WEBP", "TIFF"}
 _XMP_TAG = 700
+_ICC_SPACE = slice(16, 20)
+"""Where a profile names the colour space of the samples."""
 
 
 def left_out(metadata: Metadata, file_format: str) -> list[str]:
@@ -26,6 +28,8 @@ def left_out(metadata: Metadata, file_format: str) -> list[str]:
         return [kind for kind, _ in metadata]
     if file_format == "JPEG":
         return [k for k, content in metadata if k != "icc" and len(content) > JPEG_SEGMENT]
+    if file_format == "WEBP" and metadata.icc[_ICC_SPACE] == b"GRAY":  # its samples are RGB
+        return ["icc"]
     if file_format == "TIFF" and not is_readable(metadata.exif):  # it has all tags in a directory
         return ["exif"]
     return []

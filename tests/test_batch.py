@@ -281,6 +281,16 @@ def test_targets_and_metadata_on_the_command_line(run: Run, tmp_path: Path) -> N
         assert set(facts["metadata_bytes"]) == kinds
 
 
+def test_what_is_not_kept_is_told(run: Run, tmp_path: Path) -> None:
+    source, coded = tmp_path / "a.jpg", tmp_path / "a.vqc"
+    with Image.open(DATA / "city.png") as image:
+        image.save(source, comment=b"by hand", dpi=(300, 300))
+    status, _, err = run("compress", source, coded, *MODEL)
+    assert (status, "without comment, dpi" in err) == (0, True)
+    facts = json.loads(run("compress", source, coded, "-f", "--json", *MODEL)[1])
+    assert facts["left_out"] == ["comment", "dpi"]
+
+
 def test_regions_and_tiles_on_the_command_line(run: Run, tmp_path: Path) -> None:
     coded, part = tmp_path / "a.vqc", tmp_path / "part.png"
     assert run("compress", DATA / "flowers.png", coded, "--tile-size", 256, *MODEL)[0] == 0

@@ -159,6 +159,11 @@ def test_primaries_of_png(primaries: Primaries) -> None:
     check(both, COLOURS, in_srgb(COLOURS, primaries, 1.0))
 
 
+def test_unspecified_code_points_overrule_nothing() -> None:
+    data = colours(gamma(100_000), code_points(2, 2))
+    check(data, COLOURS, in_srgb(COLOURS, exponent=1.0))
+
+
 def test_primaries_mean_nothing_to_grey() -> None:
     check(colours(chromaticities(P3), samples=GREYS), GREYS, None)
     both = colours(chromaticities(P3), gamma(100_000), samples=GREYS)

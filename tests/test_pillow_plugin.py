@@ -145,6 +145,19 @@ def test_pixels_are_written_as_they_are(city: Image.Image) -> None:
     assert Image.open(BytesIO(saved(turned))).size == city.size
 
 
+def test_pixels_are_saved_as_they_are(city: Image.Image) -> None:
+    """Pillow keeps EXIF data over transpose and crop: its orientation is of other pixels."""
+    tags = Image.Exif()
+    tags[0x112] = 6
+    source = BytesIO()
+    city.save(source, "JPEG", exif=tags)
+    image = Image.open(source)
+    for turned in (image, image.transpose(Image.Transpose.ROTATE_270), image.crop((0, 0, 40, 20))):
+        again = Image.open(BytesIO(saved(turned, exif=turned.info["exif"])))
+        assert again.size == turned.size
+        assert again.getexif()[0x112] == 1
+
+
 def test_bombs_are_noticed_before_decoding(
     city: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:

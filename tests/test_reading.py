@@ -13,9 +13,12 @@ from PIL import Image
 from codec.errors import InputError, LimitError
 from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES
+from codec.picture.metadata import KINDS
 from codec.picture.pixels import from_image
 from codec.picture.reading import READABLE
-from tests.pictures import file_of, opened, png, png_of_16_bits, read, reread, tiff
+from tests.pictures import exif_of, file_of, opened, png, png_of_16_bits, read, reread, tiff
+
+EXIF = b"Exif\0\0" + exif_of((0x112, 3, 1, b"\6\0\0\0"), (0x10F, 2, 4, b"Cam\0"))
 
 
 def test_16_bit_colours_are_not_cut_silently() -> None:
@@ -73,13 +76,18 @@ def test_a_jpeg_with_a_second_picture_is_its_first(city: Image.Image) -> None:
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_mutated_pictures_raise_nothing_else(data: st.DataObject) -> None:
-    formats = ["PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF", "GIF", "QOI"]
+    formats = ["PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "PPM", "TIFF", "GIF", "QOI"]
     file_format = data.draw(st.sampled_from(formats))
-    picture = bytearray(file_of(Image.new("RGB", (9, 7), (1, 200, 3)), file_format))
+    image = Image.new("RGB", (9, 7), (1, 200, 3))
+    options: dict[str, object] = {"exif": EXIF, "xmp": b"<x/>"} if data.draw(st.booleans()) else {}
+    if file_format == "MPO":
+        options |= {"save_all": True, "append_images": [image]}
+    picture = bytearray(file_of(image, file_format, **options))
     for _ in range(data.draw(st.integers(1, 6))):
         picture[data.draw(st.integers(0, len(picture) - 1))] = data.draw(st.integers(0, 255))
     with suppress(InputError):
-        from_image(read(bytes(picture), Limits(max_pixels=1 << 20)))
+        limits = Limits(max_pixels=1 << 20)
+        from_image(read(bytes(picture), limits), keep=data.draw(st.sampled_from([(), KINDS])))
 
 
 @pytest.mark.parametrize("file_format", ["WEBP", "GIF", "PNG", "TIFF"])
@@ -169,14 +177,13 @@ def in_planes(depth: int, kind: int, planes: int, separate: bool = True) -> byte
 def test_deep_planes_are_refused(kind: int, planes: int) -> None:
     """Pillow would read them as twice as many samples of 8 bits."""
     data = in_planes(16, kind, planes)
-    with pytest.raises(InputError, match="here 16") as refused:
-        read(data)
-    assert refused.value.field == "to_8bit"
-    with pytest.raises(InputError, match="separate planes"):
-        read(data, to_8bit=True)
+    for to_8bit in (False, True):
+        with pytest.raises(InputError, match="16 bits per sample in separate planes"):
+            read(data, to_8bit=to_8bit)
     together = in_planes(16, kind, planes, separate=False)
-    with pytest.raises(InputError, match="here 16"):
+    with pytest.raises(InputError, match="here 16") as refused:
         read(together)
+    assert refused.value.field == "to_8bit"
     shallow = from_image(read(in_planes(8, kind, planes))).samples
     deep = from_image(read(together, to_8bit=True), to_8bit=True).samples
     assert np.array_equal(deep, shallow)
@@ -235,6 +242,13 @@ def test_pages_are_to_be_chosen(kinds: list[tuple[int, int]]) -> None:
         assert (from_image(image).samples == 10 * number + 10).all()
     with pytest.raises(InputError, match=r"no page 4; pages are numbered 0\.\.3"):
         read(tiff_pages(*kinds, (254, 1)), frame=4)
+
+
+def test_camera_raw_is_not_taken_for_its_thumbnail() -> None:
+    data = tiff_pages((254, 1))
+    at = data.index(struct.pack("<HHI", 279, 4, 1))  # which Pillow does not need
+    with pytest.raises(InputError, match="camera raw"):
+        read(data[:at] + struct.pack("<HHII", 330, 4, 1, 8) + data[at + 12 :])
 
 
 def test_masks_of_tiff_are_told() -> None:

@@ -99,6 +99,7 @@ RAW_IPTC = b"Raw profile type iptc\0\niptc\n       4\n1c020000\n"
         ((b"tEXt", b"Raw profile type icc\0\nicc\n  4\n00000000\n"), ("icc",)),
         ((b"tEXt", b"Raw profile type exif\0\nexif\n  4\n00000000\n"), ("exif",)),
         ((b"eXIf", b"junk"), ("exif",)),
+        ((b"iCCP", b"name\0\0junk"), ("icc",)),
         ((b"caBX", b"jumb"), ("content credentials",)),
         ((b"tIME", bytes(7)), ()),
     ],

@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 from codec.errors import OutputError
 from codec.picture.metadata import Metadata
 from codec.picture.pixels import from_image
+from codec.picture.profile import profile_of_code_points
 from codec.picture.writing import left_out, write_picture
 from tests.pictures import read
 
@@ -89,6 +90,16 @@ def test_metadata_that_does_not_fit_is_named(city: Image.Image) -> None:
     long = Metadata(METADATA.icc, xmp=b"x" * 70_000)
     assert left_out(long, "JPEG") == ["xmp"]
     assert from_image(read(written(city, "JPEG", long))).metadata == Metadata(METADATA.icc)
+
+
+def test_profiles_of_grey_go_into_no_webp(city: Image.Image) -> None:
+    """Which has RGB samples only: no reader would use it."""
+    metadata = Metadata(profile_of_code_points(1, 8, grey=True))
+    assert left_out(metadata, "WEBP") == ["icc"]
+    assert "icc_profile" not in read(written(city.convert("L"), "WEBP", metadata)).info
+    for file_format in ("PNG", "TIFF", "JPEG"):
+        again = read(written(city.convert("L"), file_format, metadata))
+        assert again.info["icc_profile"] == metadata.icc
 
 
 def test_what_a_format_cannot_hold() -> None:

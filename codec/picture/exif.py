@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-PREFIX = b"Exif\0\0"
-"""What it begins with in a JPEG file, and in what Pillow gives and takes."""
+from codec.picture.metadata import EXIF_PREFIX
+
 UPRIGHT = 1
 """Value of the orientation of a picture that is stored as it is to be seen."""
 
@@ -44,8 +44,8 @@ def usable_exif(raw: bytes) -> bytes:
     Args:
         raw: with or without prefix.
     """
-    while raw.startswith(PREFIX):
-        raw = raw[len(PREFIX) :]
+    while raw.startswith(EXIF_PREFIX):
+        raw = raw[len(EXIF_PREFIX) :]
     return raw if _first_directory(raw) else b""
 
 
@@ -94,7 +94,7 @@ def is_readable(exif: bytes) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tags that it leaves out
         try:
-            tags.load(PREFIX + exif)
+            tags.load(EXIF_PREFIX + exif)
             tags.tobytes()
         except Exception:  # whatever garbage leads Pillow to
             return False

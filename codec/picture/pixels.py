@@ -108,8 +108,8 @@ def from_image(
     """
     if not isinstance(source, Image.Image | np.ndarray):
         raise InputError(
-            f"a picture cannot be of type {type(source).__name__}; give a Pillow image or an array "
-            "of uint8, and open files with PIL.Image.open"
+            f"a picture cannot be of type {type(source).__name__}; give a Pillow image or an "
+            "array of uint8, and open files with PIL.Image.open"
         )
     image = source if isinstance(source, Image.Image) else _from_array(source)
     if not (image.width and image.height):

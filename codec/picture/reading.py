@@ -12,7 +12,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from codec.errors import InputError, LimitError
 from codec.limits import Limits
-from codec.picture.exif import PREFIX, with_upright
+from codec.picture.exif import with_upright
+from codec.picture.metadata import EXIF_PREFIX
 from codec.picture.refusals import check_depth, decoding_error
 from codec.picture.sources import avif, bmp, gif, jpeg, png, tiff
 from codec.picture.sources.extras import Extras
@@ -112,7 +113,7 @@ def _unopened(file: BinaryIO) -> InputError:
         return InputError(f"not a picture of a known format ({', '.join(READABLE)})")
     name, factory = known[0]
     if name == "TIFF" and (kind := tiff.kind_of(file)):
-        return InputError(f"this kind of TIFF ({kind}) is not supported; convert it first")
+        return InputError(f"this kind of TIFF ({kind}) is not supported, or the file is damaged")
     file.seek(0)
     error: Exception = EOFError()
     try:
@@ -210,7 +211,7 @@ def _decoded(image: ImageFile.ImageFile, file: BinaryIO) -> Opened:
         shown = shown.point(lambda sample: sample * scale + offset)
     if extras.orientation in _TURNS:
         shown = shown.transpose(_TURNS[extras.orientation])
-    exif = extras.exif and PREFIX + with_upright(extras.exif)
+    exif = extras.exif and EXIF_PREFIX + with_upright(extras.exif)
     kept = {"icc_profile": extras.icc, "exif": exif, "xmp": settled_xmp(extras.xmp)}
     hidden = image.info.get("transparency")
     shown.info = {key: content for key, content in kept.items() if content}

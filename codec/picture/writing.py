@@ -10,14 +10,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from codec.errors import OutputError
-from codec.picture.exif import PREFIX, is_readable
-from codec.picture.metadata import KINDS, Metadata
+from codec.picture.exif import is_readable
+from codec.picture.metadata import EXIF_PREFIX, KINDS, Metadata
 
 JPEG_QUALITY = 95
 JPEG_SEGMENT = 65_500
 """Room for EXIF or XMP in a JPEG file, which has it in one segment."""
 _ALPHA_FORMATS = {"PNG", "WEBP", "TIFF"}
 _XMP_TAG = 700
+_ICC_SPACE = slice(16, 20)
+"""Where a profile names the colour space of the samples."""
 
 
 def left_out(metadata: Metadata, file_format: str) -> list[str]:
@@ -26,6 +28,8 @@ def left_out(metadata: Metadata, file_format: str) -> list[str]:
         return [kind for kind, _ in metadata]
     if file_format == "JPEG":
         return [k for k, content in metadata if k != "icc" and len(content) > JPEG_SEGMENT]
+    if file_format == "WEBP" and metadata.icc[_ICC_SPACE] == b"GRAY":  # its samples are RGB
+        return ["icc"]
     if file_format == "TIFF" and not is_readable(metadata.exif):  # it has all tags in a directory
         return ["exif"]
     return []
@@ -77,7 +81,7 @@ def _options(metadata: Metadata, file_format: str) -> dict[str, Any]:
     if metadata.icc:
         options["icc_profile"] = metadata.icc
     if metadata.exif:
-        options["exif"] = PREFIX + metadata.exif
+        options["exif"] = EXIF_PREFIX + metadata.exif
     if metadata.xmp and file_format == "PNG":
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))

@@ -33,7 +33,7 @@ def extras_of(image: Image.Image) -> Extras:
     extras.xmp = _bytes(info.get("xmp")) or png.profile_in_text(info, "xmp")
     icc = _bytes(info.get("icc_profile"))
     extras.icc = usable_profile(icc, image.mode)
-    extras.drop("icc", icc and not extras.icc)
+    extras.drop("icc", "icc_profile" in info and not extras.icc)  # None if it cannot be inflated
     if not extras.icc:
         extras.icc = png.profile_of_chunks(image, extras)
     return extras

@@ -29,6 +29,7 @@ _PROFILE = re.compile(r"\s*\S+\s+(\d+)\s+([0-9a-fA-F\s]*)")
 _COLOUR_CHUNKS = "gAMA and cHRM"
 _COLOURS = ("icc", _COLOUR_CHUNKS)
 """Names of what cICP overrules."""
+_UNSPECIFIED = b"\2\2"
 _FIRST_CHUNK = 8
 _CONTENT_CREDENTIALS = b"caBX"
 
@@ -97,9 +98,11 @@ def profile_of_chunks(image: Image.Image, extras: Extras) -> bytes:
 
 
 def _code_points(file: BinaryIO) -> tuple[int, int] | None:
-    """Code points of primaries and transfer function, of a chunk for RGB."""
-    found = [content for name, content in _chunks(file) if name == b"cICP" and len(content) == 4]
-    return (found[0][0], found[0][1]) if found and found[0][2] == 0 else None
+    """Code points of primaries and transfer function, of a chunk that says something of RGB."""
+    for name, content in _chunks(file):
+        if name == b"cICP" and len(content) == 4 and content[2] == 0:
+            return (content[0], content[1]) if content[:2] != _UNSPECIFIED else None
+    return None
 
 
 def _primaries(colours: tuple[float, ...]) -> Primaries:

@@ -34,8 +34,8 @@ _KEPT = {
 _DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _BITS, _COMPRESSION = 254, 255, 256, 258, 259
-_PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT = 262, 277, 284, 338, 339
-_TRANSFER, _WHITE, _PRIMARIES = 301, 318, 319
+_PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT = 262, 277, 284, 339
+_TRANSFER, _WHITE, _PRIMARIES, _CHILDREN = 301, 318, 319, 330
 _IPTC, _PHOTOSHOP, _LAYERS, _XMP, _ICC = 33723, 34377, 37724, 700, 34675
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
 """Values of the tags of the kind of a page."""
@@ -65,13 +65,15 @@ def check(image: TiffImageFile, to_8bit: bool) -> None:
     tags = image.tag_v2
     if _FLOATING_POINT in tags.get(_FORMAT, ()):
         raise InputError("pictures of floating-point samples are not supported; scale to 8 bits")
+    if tags.get(_SUBFILE, 0) & _REDUCED and _CHILDREN in tags:
+        raise InputError("camera raw files are not supported; develop it to a picture first")
     bits = max(tags.get(_BITS, (1,)))
-    check_depth(bits, to_8bit)
     if bits > 8 and tags.get(_PLANES) == _SEPARATE and tags.get(_SAMPLES, 1) > 1:
         raise InputError(
             f"this kind of TIFF ({bits} bits per sample in separate planes) is not supported; "
             "save it with 8 bits or with the colours of a pixel together"
         )
+    check_depth(bits, to_8bit)
 
 
 def pages(file: BinaryIO, every: bool = False) -> list[int]:

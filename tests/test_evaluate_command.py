@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -210,6 +212,24 @@ def test_report(run: Run, pictures: Path, options: list[object], tmp_path: Path)
     assert not out
     assert "-f" in err
     assert run(*report, "-f", "-Q")[0] == 0
+
+
+def test_pages_are_written_though_nobody_takes_the_tables(
+    pictures: Path, options: list[object], tmp_path: Path
+) -> None:
+    command = ["evaluate", pictures, "-q", 20, "--against", "none", "--gallery", 0, *options]
+    command += ["--report", tmp_path / "r", "--figure", tmp_path / "f.svg"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "codec", *map(str, command)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+    assert (tmp_path / "r" / "index.html").is_file()
+    assert (tmp_path / "f.svg").is_file()
 
 
 def test_figure(run: Run, pictures: Path, options: list[object], tmp_path: Path) -> None:

@@ -144,7 +144,6 @@ def evaluate(**options: Any) -> int:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
         raise InputError(f"nothing could be measured ({reasons})")
     evaluation = dataclasses.replace(evaluation, published=curves_beside(evaluation, published))
-    _print(evaluation, options["json"])
     if report:
         from codec.evaluation.report import gallery_of, write_report
 
@@ -157,6 +156,7 @@ def evaluate(**options: Any) -> int:
         from codec.evaluation.report import write_figure
 
         write_figure(figure, evaluation, options["force"])
+    _print(evaluation, options["json"])  # last: it may be that nobody takes it
     return _warn(evaluation)
 
 

@@ -90,7 +90,7 @@ class CompressTask:
             file.seek(0)
             to_8bit = self.options["to_8bit"]
             opened = open_picture(file, machine.limits, self.frame, to_8bit)
-            with progress(job.source.name, self.bar) as show:
+            with progress("compressing", self.bar) as show:
                 codec = machine.load(machine.model or DEFAULT_MODEL)
                 encoded = codec.encode(
                     opened.image, measure=self.measure, progress=show, **self.options
@@ -135,7 +135,7 @@ class DecompressTask:
             from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture
 
-            with progress(job.source.name, self.bar) as show:
+            with progress("decompressing", self.bar) as show:
                 codec = machine.load(model)
                 image = codec.decompress(file, self.region, show, self.levels)
         metadata = metadata_of(image.info)

@@ -5,7 +5,7 @@
 Fine-tuning on pictures of another kind costs a little of what a model was good at; the mean of its
 weights before and after keeps most of both (Wortsman et al. 2022, WiSE-FT). So does the mean of
 several runs from one start, which differ in their noise (Wortsman et al. 2022, model soups). Tables
-and curvature are measured anew, on crops of PHOTOS less the 5 % that training holds out.
+and curvatures are fitted to the mean, on crops of PHOTOS without the 5 % held out in training.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from codec.format.container import ContainerFile, write
 from codec.model.restoration import Kernels, restore
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
-from tests.conftest import TINY_FULL, TINY_VQ, Run, cost, flowers, squared_error_of
+from tests.conftest import TINY, TINY_VQ, Run, cost, flowers, squared_error_of
 
 COUNT = 6
 
@@ -27,14 +27,14 @@ COUNT = 6
 def kernels() -> tuple[np.ndarray, np.ndarray]:
     """The first sharpens or blurs, the second changes contrast, the third brightness; the others
     are noise."""
-    made = load_weights(TINY_FULL).restoration
+    made = load_weights(TINY).restoration
     assert made is not None
     return made
 
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    return load_weights(TINY_FULL)
+    return load_weights(TINY)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
+from codec.entropy.graph import INDEX_BLOCKS, LATENT_BLOCKS
 from codec.model.build import Autoencoder
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.model.vector_quantizer import VectorQuantizer
@@ -28,8 +29,8 @@ def is_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 def is_slow(name: str) -> bool:
     """Whether a parameter is of the blocks at 1/16 or below, in the transforms or the prior."""
-    blocks = "h_a.", "prior.block", "prior.context_block"
-    return ".blocks16." in name or name.startswith(blocks) or "_split.block" in name
+    blocks = tuple(f"prior.{block}." for block in (*LATENT_BLOCKS, *INDEX_BLOCKS))
+    return ".blocks16." in name or name.startswith(("h_a.", *blocks))
 
 
 SLOW_RATE = 0.3

@@ -9,7 +9,9 @@ from codec.errors import InputError
 
 LATENT_STRIDE = 16
 """Pixels in a row or column of y."""
-TILE_UNIT = 64
+HYPER_STRIDE = 4
+"""Positions of y in a row or column of z."""
+TILE_UNIT = LATENT_STRIDE * HYPER_STRIDE
 """Tile sides are multiples of this, so that neither y (1/16) nor z (1/64) straddles tiles."""
 MIN_TILE = 256
 MAX_TILE = 65_535 // TILE_UNIT * TILE_UNIT

@@ -25,6 +25,8 @@ with atheris.instrument_imports(include=["codec"]):
     import numpy as np
 
     from codec.codec import Codec
+    from codec.entropy.coder import symbol_coder
+    from codec.entropy.model import with_self_check
     from codec.errors import CodecError
     from codec.format.container import ContainerFile
     from codec.limits import Limits
@@ -48,18 +50,15 @@ class Kind:
         self.golden = (self.folder / f"{file}.vqc").read_bytes()
 
 
-PLAIN = Kind("tiny_4", "golden_4", "odd-q50")
+INTEGERS = Kind("tiny", "golden", "odd-q50")
 CENTRES = Kind("tiny_vq", "golden_vq", "odd-2")
-FULL = Kind("tiny_full", "golden_full", "grey-q90")
-KINDS = (PLAIN, CENTRES, FULL)
+KINDS = (INTEGERS, CENTRES)
 scratch = Path(tempfile.mkdtemp(), "fuzzed.safetensors")
 
 
 def kind_of(flags: bytes) -> Kind:
     """The model of a file, by its byte of flags, if there is one."""
-    if flags and flags[0] & VQ_FLAG:
-        return CENTRES
-    return FULL if flags and flags[0] & FILTER_FLAG else PLAIN
+    return CENTRES if flags and flags[0] & VQ_FLAG else INTEGERS
 
 
 def decode(data: bytes) -> None:
@@ -117,7 +116,7 @@ def read_alpha(data: bytes) -> None:
 def read_weights(data: bytes) -> None:
     """A weights file as it is."""
     scratch.write_bytes(data[1:])
-    load_weights(scratch)
+    symbol_coder(load_weights(scratch))
 
 
 def read_consistent_weights(data: bytes) -> None:
@@ -139,7 +138,7 @@ def read_consistent_weights(data: bytes) -> None:
     config = kind.weights.config_text
     if provider.ConsumeBool():
         config = provider.ConsumeUnicodeNoSurrogates(200)
-    forged = Weights("forged", config, tensors, {})
+    forged = with_self_check(Weights("forged", config, tensors, {}))
     scratch.write_bytes(forged.to_bytes())
     Codec(load_weights(scratch), limits=LIMITS, threads=1).decompress(kind.golden)
 
@@ -170,12 +169,12 @@ def one_input(data: bytes) -> None:
 
 
 def tiled(grey: bool) -> bytes:
-    """A file with everything: tiles, alpha, metadata."""
+    """A file with tiles, alpha and metadata."""
     samples = np.zeros((70, 300, 2 if grey else 4), np.uint8)
     samples[:, :, -1] = np.arange(300) % 256
     image = from_image(samples).image
     image.info["xmp"] = b"<x/>"
-    return (CENTRES if grey else FULL).codec.compress(image, 10, tile_size=256)
+    return (CENTRES if grey else INTEGERS).codec.compress(image, 10, tile_size=256)
 
 
 def seed(folder: Path) -> None:

@@ -25,10 +25,6 @@ from codec.weights.file import Weights, load_weights
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
-TINY_4 = DATA / "tiny_4.safetensors"
-"""With a prior in four passes; `TINY` has two."""
-TINY_FULL = DATA / "tiny_full.safetensors"
-"""`TINY` with kernels of a restoration filter and contexts of the hyper-latents."""
 TINY_VQ = DATA / "tiny_vq.safetensors"
 Run = Callable[..., tuple[int, str, str]]
 settings.register_profile("vqcodec", deadline=None)  # a loaded machine is no failure

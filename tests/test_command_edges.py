@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from codec.weights.released import find_weights, short_id_of
-from tests.conftest import DATA, TINY, TINY_FULL, Run
+from tests.conftest import DATA, TINY, TINY_VQ, Run
 from tests.test_cli import MODEL, fails
 from tests.test_pipeline import resealed
 
@@ -293,7 +293,7 @@ def test_another_model_of_the_same_name(tmp_path: Path, monkeypatch: pytest.Monk
 
     picture = Image.new("RGB", (32, 32), "teal")
     ids = []
-    for name, model in (("first", TINY), ("second", TINY_FULL)):
+    for name, model in (("first", TINY), ("second", TINY_VQ)):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "m.safetensors").write_bytes(model.read_bytes())
@@ -301,4 +301,4 @@ def test_another_model_of_the_same_name(tmp_path: Path, monkeypatch: pytest.Monk
         ids.append(codec.compress(picture, model="m.safetensors")[14:18])
     (tmp_path / "second" / "m.safetensors").write_bytes(TINY.read_bytes())
     ids.append(codec.compress(picture, model="m.safetensors")[14:18])
-    assert ids == [short_id_of(TINY), short_id_of(TINY_FULL), short_id_of(TINY)]
+    assert ids == [short_id_of(TINY), short_id_of(TINY_VQ), short_id_of(TINY)]

@@ -2,6 +2,7 @@ import pytest
 
 from codec.errors import WeightsError
 from codec.weights.config import ModelConfig
+from codec.weights.released import find_weights, read_config, read_metadata
 
 
 def test_dictionary_round_trip() -> None:
@@ -52,3 +53,17 @@ def test_fields_that_an_older_file_lacks_are_what_they_were() -> None:
     values = ModelConfig().to_dict()
     del values["latent"], values["gate_bound"], values["filter4"], values["distortion"]
     assert ModelConfig.from_dict(values) == ModelConfig(gate_bound=0.0, filter4=0)
+
+
+def test_the_number_of_passes_that_files_state_is_four() -> None:
+    values = ModelConfig().to_dict()
+    assert ModelConfig.from_dict(values | {"passes": 4}) == ModelConfig()
+    with pytest.raises(WeightsError, match="4 passes"):
+        ModelConfig.from_dict(values | {"passes": 2})
+
+
+@pytest.mark.parametrize("name", ["photo", "photo-ms-ssim", "vq"])
+def test_what_released_configurations_mean(name: str) -> None:
+    config = read_config(read_metadata(find_weights(name)))
+    gates = (config.gate_bound, config.gates16, config.filter4)
+    assert gates == ((0.0, True, 0) if name == "vq" else (4.0, False, 96))

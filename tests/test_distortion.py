@@ -9,7 +9,7 @@ from codec.engine.torch import TorchEngine
 from codec.picture.pixels import pad_to_stride
 from codec.tiles import Box
 from codec.weights.file import Weights, load_weights
-from tests.conftest import TINY_FULL, crops_of_flowers
+from tests.conftest import TINY, crops_of_flowers
 
 LEVEL = 5 << 12
 
@@ -50,7 +50,7 @@ def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray
 
 
 def test_a_restoration_filter_counts(samples: np.ndarray) -> None:
-    restoring = TorchEngine(load_weights(TINY_FULL))
+    restoring = TorchEngine(load_weights(TINY))
     y, weights = latents_of(restoring, samples), (60, -50, 40)
     original = Original(samples, None, False)
     distortion = SquaredError(restoring, scene_of(original, y, whole(y)), LEVEL, weights)

@@ -8,20 +8,20 @@ import torch
 from numpy.typing import NDArray
 
 from codec.entropy.exact_prior import ExactPrior, LatentGrid
+from codec.entropy.graph import CHECKERBOARD, QUARTERS, Pattern
 from codec.entropy.model import IntegerModel
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
-from codec.model.hyperprior import pass_numbers
+from codec.model.hyperprior import PriorBlock, pass_numbers
 from codec.training.export import export_model
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def model(request: pytest.FixtureRequest) -> RoundingAutoencoder:
+@pytest.fixture(scope="module")
+def model() -> RoundingAutoencoder:
     torch.manual_seed(3)
-    passes: int = request.param
-    config = ModelConfig(channels8=8, channels16=24, latent=24, passes=passes, hyper=8, prior=16)
+    config = ModelConfig(channels8=8, channels16=24, latent=24, hyper=8, prior=16)
     model = RoundingAutoencoder(config)
     for name, parameter in model.prior.named_parameters():
         if "level_bias" not in name:
@@ -34,25 +34,25 @@ def weights(model: RoundingAutoencoder) -> Weights:
     return export_model(model, "test", {})
 
 
-@pytest.mark.parametrize("passes", [2, 4])
+@pytest.mark.parametrize("pattern", [CHECKERBOARD, QUARTERS])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 4), (4, 5), (7, 6)])
-def test_pack_and_unpack(shape: tuple[int, int], passes: int) -> None:
-    grid = LatentGrid(*shape, passes)
+def test_pack_and_unpack(shape: tuple[int, int], pattern: Pattern) -> None:
+    grid = LatentGrid(*shape, pattern)
     y = np.random.default_rng(0).normal(size=(8, *shape))
     packed = grid.pack(y)
     assert np.array_equal(grid.unpack(packed), y)
     # A pass holds exactly what the training model says.
-    numbers = pass_numbers(8, *shape, passes, torch.device("cpu")).numpy()
+    numbers = pass_numbers(8, *shape, torch.device("cpu"), pattern).numpy()
     for number, held in enumerate(packed):
         assert sorted(held.reshape(-1)) == sorted(y[numbers == number])
 
 
 def test_order_of_symbols_is_that_of_the_format() -> None:
     y = np.arange(24.0).reshape(4, 2, 3)  # channel c holds 6 c + 3 row + column
-    two = [held.tolist() for held in LatentGrid(2, 3, 2).pack(y)]
+    two = [held.tolist() for held in LatentGrid(2, 3, CHECKERBOARD).pack(y)]
     assert two[0] == [[0, 2, 4, 13, 15, 17], [6, 8, 10, 19, 21, 23]]
     assert two[1] == [[12, 14, 16, 1, 3, 5], [18, 20, 22, 7, 9, 11]]
-    four = [held.tolist() for held in LatentGrid(2, 3, 4).pack(y)]
+    four = [held.tolist() for held in LatentGrid(2, 3).pack(y)]
     assert four == [
         [[0, 2, 10, 13, 21, 23]],
         [[6, 8, 4, 19, 15, 17]],
@@ -66,8 +66,7 @@ def both(
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
     """(mu, scale level or table) of all passes, of the float model and the exact one."""
     rng = np.random.default_rng(1)
-    passes = model.config.passes
-    grid = LatentGrid(*shape, passes)
+    grid = LatentGrid(*shape)
     z = rng.integers(-4, 5, (8, *grid.hyper_shape)).astype(np.int32)
     y_hat = rng.integers(-40, 41, (24, *shape)).astype(np.float64)
     fixed = round(level * 4096)
@@ -76,7 +75,7 @@ def both(
     features = prior.features(z, fixed, grid)
     packed = grid.pack(y_hat * 1024)
     means, tables = [], []
-    for number in range(passes):
+    for number in range(grid.passes):
         features, prediction = prior.predict(features, packed[:number], fixed, grid)
         means.append(prediction.mean)
         tables.append(prediction.table.astype(float))
@@ -84,11 +83,11 @@ def both(
 
     with torch.no_grad():
         position = torch.tensor([level])
-        numbers = pass_numbers(24, *shape, passes, torch.device("cpu"))
+        numbers = pass_numbers(24, *shape, torch.device("cpu"))
         seen = torch.from_numpy(y_hat)[None].float()
         mu = scale = torch.zeros_like(seen)
         floats_ = model.prior.features(torch.from_numpy(z)[None].float(), position)
-        for number in range(passes):
+        for number in range(grid.passes):
             known = seen.where(numbers < number, 0.0)
             floats_, mean, place = model.prior.predict(number, floats_, known, position)
             mu = torch.where(numbers == number, mean, mu)
@@ -117,7 +116,9 @@ def test_float_prior_would_not_pass(model: RoundingAutoencoder, weights: Weights
     twin.load_state_dict(model.state_dict())
     with torch.no_grad():
         # Permuting the hidden channels of a block leaves its function as it is.
-        block, original = twin.prior.context_block1, model.prior.context_block1
+        block, original = (one.prior.get_submodule("context_block1") for one in (twin, model))
+        assert isinstance(block, PriorBlock)
+        assert isinstance(original, PriorBlock)
         block.w1.weight.copy_(original.w1.weight[shuffle])
         block.w1.bias.copy_(original.w1.bias[shuffle])
         block.dw.weight.copy_(original.dw.weight[shuffle])

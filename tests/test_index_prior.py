@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from codec.entropy.exact_prior import LatentGrid
-from codec.entropy.index_prior import POWERS, ExactIndexPrior, index_prior_shapes, parts_of_pass
+from codec.entropy.graph import CHECKERBOARD
+from codec.entropy.index_prior import POWERS, ExactIndexPrior, parts_of_pass, stored_parameters
 from codec.entropy.model import CentreModel
 from codec.entropy.tables import TOTAL
 from codec.errors import WeightsError
@@ -19,7 +20,7 @@ from codec.training.export import export_model, powers_of_two
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights
 
-GRID = LatentGrid(5, 6)
+GRID = LatentGrid(5, 6, CHECKERBOARD)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_powers_are_those_of_two() -> None:
 )
 def test_unsound_priors_are_refused(weights: Weights, damage: str) -> None:
     tensors = dict(weights.part("prior"))
-    assert set(tensors) == set(index_prior_shapes(weights.config))
+    assert set(tensors) == set(stored_parameters(weights.config))
     if damage == "missing":
         del tensors["pass_bias"]
     elif damage == "shape":

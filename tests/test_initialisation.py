@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
+from codec.model.hyperprior import PriorBlock
 from codec.model.initialisation import restart_dead_units
 from codec.model.transforms import Block
 from codec.model.vector_autoencoder import VectorAutoencoder
-from codec.training.initial import initial_state, state_of
+from codec.training.export import export_model
+from codec.training.initial import initial_state
 from codec.weights.config import ModelConfig
 from codec.weights.file import load_weights
 from tests.conftest import TINY, TINY_VQ
@@ -23,7 +26,7 @@ def pictures() -> torch.Tensor:
 
 @pytest.fixture
 def model(tiny_config: ModelConfig, pictures: torch.Tensor) -> RoundingAutoencoder:
-    model = RoundingAutoencoder(dataclasses.replace(tiny_config, gates16=True))
+    model = RoundingAutoencoder(dataclasses.replace(tiny_config, gates16=True, filter4=0))
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.3)
@@ -44,44 +47,31 @@ def block_of(model: RoundingAutoencoder) -> Block:
     return block
 
 
-def test_a_prior_in_two_passes_goes_on_in_four(pictures: torch.Tensor) -> None:
-    weights = load_weights(TINY)
-    old = RoundingAutoencoder(weights.config)
-    old.load_state_dict(state_of(weights))
-    config, state = initial_state(str(TINY))
-    assert (old.config.passes, config.passes) == (2, 4)
-    new = RoundingAutoencoder(config)
-    new.load_state_dict(state)
-    with torch.no_grad():
-        y = old.gain(old.g_a(pictures, torch.zeros(8)), torch.zeros(8))
-        for one, other in zip(
-            old.prior_bits(y, torch.zeros(8), "rounded"),
-            new.prior_bits(y, torch.zeros(8), "rounded"),
-            strict=True,
-        ):
-            assert torch.equal(one, other)
-
-
-def test_layers_are_added_and_gates_dropped(pictures: torch.Tensor) -> None:
-    old_config, old_state = initial_state(str(TINY))
+def test_layers_are_added_and_gates_dropped(
+    model: RoundingAutoencoder, pictures: torch.Tensor, tmp_path: Path
+) -> None:
+    start = str(tmp_path / "start.safetensors")
+    Path(start).write_bytes(export_model(model, "start", {}).to_bytes())
+    old_config, old_state = initial_state(start)
+    assert (old_config.filter4, old_config.gates16) == (0, True)
     old = RoundingAutoencoder(old_config)
     old.load_state_dict(old_state)
     changes = {"blocks8": old_config.blocks8 + 2, "blocks16": old_config.blocks16 + 1}
 
-    config, state = initial_state(str(TINY), changes)
+    config, state = initial_state(start, changes)
     deeper = RoundingAutoencoder(config)
     deeper.load_state_dict(state)
     assert (config.blocks8, config.blocks16) == tuple(changes.values())
     assert torch.equal(shown(deeper, pictures), shown(old, pictures))
 
-    config, state = initial_state(str(TINY), {"filter4": 5})
+    config, state = initial_state(start, {"filter4": 5})
     filtering = RoundingAutoencoder(config)
     filtering.load_state_dict(state)
     assert torch.equal(shown(filtering, pictures), shown(old, pictures))
     parameters = [sum(p.numel() for p in m.g_s.parameters()) for m in (old, filtering)]
     assert parameters[1] - parameters[0] == 5 * 48 * 9 + 5 + 5 * 5 + 5 + 48 * 5 * 9 + 48
 
-    config, state = initial_state(str(TINY), changes | {"gates16": False})
+    config, state = initial_state(start, changes | {"gates16": False})
     plain = RoundingAutoencoder(config)
     plain.load_state_dict(state)
     with torch.no_grad():
@@ -91,14 +81,18 @@ def test_layers_are_added_and_gates_dropped(pictures: torch.Tensor) -> None:
     assert torch.equal(shown(plain, pictures), shown(old, pictures))
     for wrong in ({"blocks8": 0}, {"blocks16": 0}):
         with pytest.raises(WeightsError, match="at least as many"):
-            initial_state(str(TINY), wrong)
+            initial_state(start, wrong)
+    with pytest.raises(WeightsError, match="filter of width 8"):
+        initial_state(str(TINY), {"filter4": 5})
 
 
 def kill(model: RoundingAutoencoder) -> None:
     """Three units that no picture switches on."""
     with torch.no_grad():
         block_of(model).w3.bias[8 + 5] = -1e4  # the gate of unit 5
-        model.prior.block16.dw.bias[2] = -1e4
+        block16 = model.prior.get_submodule("block16")
+        assert isinstance(block16, PriorBlock)
+        block16.dw.bias[2] = -1e4
         model.h_a.down32.bias[1] = -1e4
 
 

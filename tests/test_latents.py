@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +9,16 @@ from codec.encoder.dead_zone import CAUTION, dead_zone_of
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import IntegerModel
 from codec.entropy.rounding import Rule
+from codec.entropy.tables import FrequencyTables, quantise_frequencies
+from codec.entropy.z_contexts import CONTEXTS
 from codec.errors import DamagedFileError, WeightsError
-from codec.weights.file import Weights, load_weights
-from tests.conftest import TINY, TINY_4, TINY_FULL
+from codec.training.hyper_tables import LIMIT, fit_hyper_tables
+from codec.weights.file import Weights
 
 
-@pytest.fixture(scope="module", params=[TINY, TINY_FULL], ids=["plain", "contexts"])
-def coder(request: pytest.FixtureRequest) -> LatentCoder:
-    """Of a model whose z has a table for each channel, and of one that asks its neighbours."""
-    return LatentCoder(IntegerModel(load_weights(request.param)))
+@pytest.fixture(scope="module")
+def coder(tiny_weights: Weights) -> LatentCoder:
+    return LatentCoder(IntegerModel(tiny_weights))
 
 
 def latents(
@@ -94,13 +94,21 @@ def test_junk_after_the_symbols_is_damage(coder: LatentCoder, rng: np.random.Gen
         coder.read(stream + b"junk junk", 4, 4, 0)
 
 
-def test_contexts_save_bits(rng: np.random.Generator) -> None:
-    """Neighbours that are alike, as in photographs, take less with contexts."""
-    plain, aware = (LatentCoder(IntegerModel(load_weights(path))) for path in (TINY, TINY_FULL))
-    y, _ = latents(rng, 64, 64, spread=1)
-    z = np.broadcast_to(rng.normal(scale=1.5, size=(8, 1, 1)), (8, 16, 16))
-    bits = [coder.round(y, z, 20_000).z.bits.sum() for coder in (plain, aware)]
-    assert bits[1] < 0.9 * bits[0]
+def test_contexts_save_bits(tiny_weights: Weights, rng: np.random.Generator) -> None:
+    """Tables that expect what lies to the left: neighbours that are alike cost less."""
+    counts = np.zeros((8, CONTEXTS, 8, 2 * LIMIT + 1))
+    for left in range(-2, 3):
+        counts[:, 5 * (left + 2) : 5 * (left + 3), :, LIMIT + left] = 1000
+    fitted = fit_hyper_tables(counts, np.ones((8, 2 * LIMIT + 1)))
+    rows = [quantise_frequencies(row) for row in fitted.probabilities]
+    tensors = {**tiny_weights.tensors, "tables.z_context": fitted.numbers}
+    tensors |= FrequencyTables.build([-LIMIT] * len(rows), rows).to_tensors("tables.z")
+    coder = LatentCoder(IntegerModel(dataclasses.replace(tiny_weights, tensors=tensors)))
+    y = np.zeros((16, 64, 64))
+    alike = np.broadcast_to(rng.integers(-2, 3, (8, 1, 1)), (8, 16, 16))
+    unlike = rng.integers(-2, 3, (8, 16, 16))
+    bits = [coder.round(y, z.astype(float), 20_000).z.bits.sum() for z in (alike, unlike)]
+    assert bits[0] < 0.2 * bits[1]
 
 
 def rule_of(weights: Weights, curvature: np.ndarray, level: int) -> Rule:
@@ -128,10 +136,9 @@ def test_dead_zone(tiny_weights: Weights, rng: np.random.Generator) -> None:
     assert np.array_equal(coder.read(coder.write(dead), 8, 12, 10_000)[0], dead.y_hat)
 
 
-@pytest.mark.parametrize("path", [TINY, TINY_4], ids=["two passes", "four passes"])
-def test_width_of_the_dead_zone(path: Path, rng: np.random.Generator) -> None:
+def test_width_of_the_dead_zone(tiny_weights: Weights, rng: np.random.Generator) -> None:
     """Of the first pass, whose predictions depend on z alone, by the formula."""
-    weights = load_weights(path)
+    weights = tiny_weights
     config, level = weights.config, 10_000
     model = IntegerModel(weights)
     coder = LatentCoder(model)
@@ -175,9 +182,22 @@ def test_unsound_curvature_is_refused(tiny_weights: Weights, curvature: np.ndarr
 
 
 def test_a_dead_zone_needs_tables_around_zero(tiny_weights: Weights) -> None:
-    low = tiny_weights.tensors["tables.y.low"] + 20
+    low = tiny_weights.tensors["tables.y.low"] + 100
     curvature = np.ones((8, 16), np.float32)
     tensors = {**tiny_weights.tensors, "tables.curvature": curvature, "tables.y.low": low}
     weights = dataclasses.replace(tiny_weights, tensors=tensors)
     with pytest.raises(WeightsError, match="-1, 0 and 1"):
         dead_zone_of(weights, LatentCoder(IntegerModel(weights)))
+
+
+def test_curvature_of_other_models_is_refused(tiny_weights: Weights) -> None:
+    """A row for each anchor, a column for each channel."""
+    with pytest.raises(WeightsError, match="curvature"):
+        rule_of(tiny_weights, np.ones((7, 16)), 0)
+
+
+def test_the_search_may_keep_z(coder: LatentCoder, rng: np.random.Generator) -> None:
+    y, z = latents(rng, 6, 9, spread=3)
+    first = coder.round(y, z, 20_000)
+    again = coder.round(y + 1, z, 20_000, same_z=first)
+    assert coder.write(again) == coder.write(coder.round(y + 1, z, 20_000))

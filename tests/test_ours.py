@@ -7,6 +7,7 @@ from PIL import Image
 from codec.codec import Codec
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.provenance import source_digest
+from codec.weights.config import PASSES
 from codec.weights.file import Weights, load_weights
 from tests.conftest import DATA, TINY_VQ
 
@@ -44,7 +45,7 @@ def test_bits_are_those_of_the_file(coder: ModelCoder) -> None:
     model = coder.model_bits(image, 40.0, data)
     assert model.rounded == pytest.approx(encoded.bits)
     assert min(model.z, *model.passes) > 0
-    assert len(model.passes) == coder.codec.weights.config.passes
+    assert len(model.passes) == PASSES
     assert model.container == 8 * (18 + 8)  # header, checksums
     positions = coder.position_bits(data)
     assert positions is not None

@@ -24,7 +24,7 @@ from codec.picture.pixels import from_image
 from codec.tiles import Grid
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
-from tests.conftest import TINY_FULL, TINY_VQ, Run, cost, flowers, squared_error_of
+from tests.conftest import TINY, TINY_VQ, Run, cost, flowers, squared_error_of
 
 COUNT = 6
 
@@ -32,14 +32,14 @@ COUNT = 6
 def kernels() -> tuple[np.ndarray, np.ndarray]:
     """The first sharpens or blurs, the second changes contrast, the third brightness; the others
     are noise."""
-    made = load_weights(TINY_FULL).restoration
+    made = load_weights(TINY).restoration
     assert made is not None
     return made
 
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    return load_weights(TINY_FULL)
+    return load_weights(TINY)
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from codec.codec import Codec
-from codec.entropy.exact_prior import prior_shapes
-from codec.entropy.model import SCALE_TABLES, entropy_model, with_self_check
+from codec.entropy.graph import SCALE_TABLES, latent_parameters
+from codec.entropy.model import entropy_model, with_self_check
 from codec.entropy.tables import FrequencyTables, quantise_frequencies
 from codec.errors import WeightsError
 from codec.files import write_file
@@ -233,11 +233,10 @@ def smallest() -> Weights:
     """A model of a few numbers: enough to flip every byte of its file."""
     config = ModelConfig(
         channels8=1,
-        channels16=2,
+        channels16=4,
         blocks8=0,
         blocks16=0,
-        latent=2,
-        passes=2,
+        latent=4,
         hyper=1,
         prior=1,
         anchors=2,
@@ -245,11 +244,12 @@ def smallest() -> Weights:
     rng = np.random.default_rng(0)
     tensors: dict[str, np.ndarray] = {
         f"prior.{name}": rng.integers(-9000, 9000, shape).astype(np.int32)
-        for name, shape in prior_shapes(config).items()
+        for name, (shape, _) in latent_parameters(config).items()
     }
     table = quantise_frequencies(np.array([1.0, 2.0, 1.0]))
     for name, count in (("tables.y", SCALE_TABLES), ("tables.z", 1)):
         tensors |= FrequencyTables.build([-1] * count, [table] * count).to_tensors(name)
+    tensors["tables.z_context"] = np.zeros((2, 25, 1), np.int32)
     text = json.dumps(config.to_dict(), sort_keys=True)
     return with_self_check(Weights("smallest", text, tensors, {}))
 

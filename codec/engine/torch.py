@@ -23,6 +23,7 @@ from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.restoration import Kernels, restore
 from codec.model.transforms import LowResAnalysis, build_transforms
+from codec.tiles import HYPER_STRIDE
 from codec.weights.config import LEVEL_BITS, MIDDLE_GREY
 from codec.weights.file import Weights
 
@@ -119,7 +120,7 @@ class TorchEngine:
             if self._to_centres:
                 return y[0].cpu().numpy(), np.empty((0, 0, 0), np.float32)
             y = self._modules["gain"](y, position)
-            below, right = -y.shape[2] % 4, -y.shape[3] % 4
+            below, right = -y.shape[2] % HYPER_STRIDE, -y.shape[3] % HYPER_STRIDE
             padded = F.pad(y, (0, right, 0, below), mode="replicate")
             z = self._run(self._modules["h_a"], padded)
             return y[0].cpu().numpy(), z[0].float().cpu().numpy()

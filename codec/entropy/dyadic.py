@@ -19,13 +19,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.entropy.graph import ACTIVATION_BITS, WEIGHT_BITS, Parameters
 from codec.errors import WeightsError
 
 Exact = NDArray[np.float64]
 """Integer-valued activations."""
 
-ACTIVATION_BITS = 10
-WEIGHT_BITS = 16
 UNIT = 2**ACTIVATION_BITS
 LOWEST = -float(2**21)
 HIGHEST = float(2**21 - 1)
@@ -63,23 +62,13 @@ def check_bounds(weight: NDArray[np.int32], bias: NDArray[np.int32], name: str) 
         raise WeightsError(f"layer {name} of the prior exceeds the range of exact arithmetic")
 
 
-Shapes = dict[str, tuple[int, ...]]
-
-
-def block_shapes(name: str, width: int) -> Shapes:
-    """Shape of every tensor of a `Block`, by name."""
-    shapes: Shapes = {f"{name}.{part}.weight": (width, width) for part in ("w1", "w2")}
-    shapes |= {f"{name}.{part}.bias": (width,) for part in ("w1", "dw", "w2")}
-    return shapes | {f"{name}.dw.weight": (width, 3, 3)}
-
-
-def check_shapes(tensors: Mapping[str, NDArray[np.int32]], shapes: Shapes) -> None:
+def check_shapes(tensors: Mapping[str, NDArray[np.int32]], parameters: Parameters) -> None:
     """Check that a prior has all the tensors that it needs.
 
     Raises:
         WeightsError: one is missing, no int32 array or of another shape.
     """
-    for name, shape in shapes.items():
+    for name, (shape, _) in parameters.items():
         if name not in tensors:
             raise WeightsError(f"the weights lack the prior's tensor {name}")
         if tensors[name].dtype != np.int32 or tensors[name].shape != shape:

@@ -1,8 +1,7 @@
-"""The prior networks in exact arithmetic: the twin of `codec.model.hyperprior.ExactPrior`.
+"""The prior networks in exact arithmetic: the twin of `codec.model.hyperprior.LatentPrior`.
 
 Latents are handled pass by pass, in packed arrays of shape [M/P, H*W] with the positions sorted
-by their class. Pass k of P holds of class c the channels of part c xor k of P equal parts.
-`LatentGrid` packs and unpacks.
+by their class; `LatentGrid` packs and unpacks.
 """
 
 from __future__ import annotations
@@ -19,61 +18,74 @@ from codec.entropy.dyadic import (
     HIGHEST,
     LOWEST,
     UNIT,
-    WEIGHT_BITS,
     Block,
     Exact,
     Pointwise,
-    Shapes,
     bias_in_units,
-    block_shapes,
     check_bounds,
     check_shapes,
     interpolate,
     pixel_shuffle,
     requantise,
 )
-from codec.weights.config import LEVEL_BITS, ModelConfig
+from codec.entropy.graph import (
+    FEATURES,
+    QUARTERS,
+    SCALE_TABLES,
+    STEPS,
+    UPSAMPLING,
+    WEIGHT_BITS,
+    Pattern,
+    latent_parameters,
+)
+from codec.tiles import HYPER_STRIDE
+from codec.weights.config import LEVEL_BITS, PASSES, ModelConfig
 
 Real = TypeVar("Real", bound=np.number)
 
 
 @dataclass(frozen=True)
 class LatentGrid:
-    """Size of y in latent positions, and their classes.
-
-    With two passes these are the colours of a checkerboard, with four the places in 2x2 groups:
-    upper left, lower right, upper right, lower left.
-    """
+    """Size of y in latent positions, and their classes."""
 
     height: int
     width: int
-    passes: int = 2
-    """2 or 4, and so many classes."""
+    pattern: Pattern = QUARTERS
+
+    @property
+    def passes(self) -> int:
+        """As many as there are classes."""
+        return 1 + max(map(max, self.pattern))
 
     @property
     def hyper_shape(self) -> tuple[int, int]:
         """Rows and columns of z: one per 4x4 positions of y, rounded up."""
-        return -(-self.height // 4), -(-self.width // 4)
+        return -(-self.height // HYPER_STRIDE), -(-self.width // HYPER_STRIDE)
 
     @cached_property
-    def _class(self) -> NDArray[np.intp]:
-        """Of each position, row-major, [H*W]."""
+    def _positions(self) -> list[NDArray[np.intp]]:
+        """Row-major positions of each class, rising."""
         rows, columns = np.ogrid[: self.height, : self.width]
-        position = (rows + columns) % 2
-        if self.passes == 4:
-            position = 2 * position + rows % 2
-        return position.reshape(-1)
+        class_of = np.array(self.pattern)[rows % 2, columns % 2]
+        return [np.flatnonzero(class_of == number) for number in range(self.passes)]
 
     @cached_property
     def classes(self) -> tuple[slice, ...]:
         """Packed positions of each class."""
-        ends = np.cumsum(np.bincount(self._class, minlength=self.passes)).tolist()
+        ends = np.cumsum([len(positions) for positions in self._positions]).tolist()
         return tuple(slice(first, end) for first, end in zip([0, *ends], ends, strict=False))
 
     @cached_property
     def order(self) -> NDArray[np.intp]:
         """Row-major positions of the packed ones, class by class, [H*W]."""
-        return np.argsort(self._class, kind="stable")
+        return np.concatenate(self._positions)
+
+    @cached_property
+    def _inverse(self) -> NDArray[np.intp]:
+        """Packed positions of the row-major ones, [H*W]."""
+        inverse = np.empty_like(self.order)
+        inverse[self.order] = np.arange(len(inverse))
+        return inverse
 
     def to_packed(self, x: NDArray[Real]) -> NDArray[Real]:
         """Columns [C, H*W] from row-major to packed order."""
@@ -81,7 +93,7 @@ class LatentGrid:
 
     def to_spatial(self, x: NDArray[Real]) -> NDArray[Real]:
         """Inverse of `to_packed`."""
-        return np.take(x, np.argsort(self.order), axis=1)
+        return np.take(x, self._inverse, axis=1)
 
     def pack(self, y: NDArray[np.floating]) -> list[Exact]:
         """y [M, H, W] to its passes, each [M/P, H*W]."""
@@ -130,13 +142,11 @@ class Prediction:
 class _Head:
     """Means and table numbers of one pass, computed only for the latents it holds."""
 
-    def __init__(
-        self, tensors: Mapping[str, NDArray[np.int32]], name: str, number: int, passes: int
-    ) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[np.int32]], name: str, number: int) -> None:
         weight, self._bias = tensors[f"{name}.weight"], tensors[f"{name}.level_bias"]
         check_bounds(weight, self._bias, name)
-        channels = np.arange(len(weight)).reshape(2, passes, -1)  # of mu and scale, by part
-        self._rows = [channels[:, c ^ number].reshape(-1) for c in range(passes)]
+        channels = np.arange(len(weight)).reshape(2, PASSES, -1)  # of mu and scale, by part
+        self._rows = [channels[:, c ^ number].reshape(-1) for c in range(PASSES)]
         self._weights = [weight[rows] * 2.0**-WEIGHT_BITS for rows in self._rows]
 
     def __call__(self, packed: Exact, level: int, grid: LatentGrid) -> Prediction:
@@ -150,21 +160,19 @@ class _Head:
         mean, scale = np.split(out, 2)
         scale += UNIT // 2
         scale *= 1 / UNIT
-        np.clip(np.floor(scale, out=scale), 0, 63, out=scale)
+        np.clip(np.floor(scale, out=scale), 0, SCALE_TABLES - 1, out=scale)
         return Prediction(mean, scale.astype(np.uint8))
 
 
 class _Context:
     """1x1 convolution of the passes before one; each class has the channels it knows."""
 
-    def __init__(
-        self, tensors: Mapping[str, NDArray[np.int32]], name: str, number: int, passes: int
-    ) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[np.int32]], name: str, number: int) -> None:
         weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
         check_bounds(weight, bias, name)
-        parts = np.split(weight * 2.0**-WEIGHT_BITS, passes, axis=1)
+        parts = np.split(weight * 2.0**-WEIGHT_BITS, PASSES, axis=1)
         self._weights = [
-            np.concatenate([parts[c ^ k] for k in range(number)], axis=1) for c in range(passes)
+            np.concatenate([parts[c ^ k] for k in range(number)], axis=1) for c in range(PASSES)
         ]
         self._offset = bias_in_units(bias)[:, None]
 
@@ -186,43 +194,6 @@ class _Step(NamedTuple):
     head: _Head
 
 
-_STEPS: Mapping[int, Sequence[tuple[str, Sequence[str], str]]] = {
-    2: (
-        ("", (), "first_head"),
-        ("context", ("context_block1", "context_block2"), "second_head"),
-    ),
-    4: (
-        ("", (), "first_head"),
-        ("first_split.context", ("first_split.block",), "first_split.head"),
-        ("context", ("context_block1", "context_block2"), "second_head"),
-        ("second_split.context", ("second_split.block",), "second_split.head"),
-    ),
-}
-"""By the number of passes, for each the names of its context layer, blocks and head."""
-
-
-def prior_shapes(config: ModelConfig) -> Shapes:
-    """Shape of every tensor of the prior, by name."""
-    width, latent = config.prior, config.latent
-    shapes: Shapes = {
-        "stem.weight": (width, config.hyper),
-        "stem.bias": (width,),
-        "level_bias": (config.anchors, width),
-    }
-    for name in ("up64", "up32"):
-        shapes |= {f"{name}.weight": (4 * width, width), f"{name}.bias": (4 * width,)}
-    for name in ("block64", "block32", "block16"):
-        shapes |= block_shapes(name, width)
-    for context, blocks, head in _STEPS[config.passes]:
-        if context:
-            shapes |= {f"{context}.weight": (width, latent), f"{context}.bias": (width,)}
-        for name in blocks:
-            shapes |= block_shapes(name, width)
-        shapes[f"{head}.weight"] = (2 * latent, width)
-        shapes[f"{head}.level_bias"] = (config.anchors, 2 * latent)
-    return shapes
-
-
 class ExactPrior:
     """h_s, heads and context network.
 
@@ -235,21 +206,20 @@ class ExactPrior:
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[np.int32]], config: ModelConfig) -> None:
-        check_shapes(tensors, prior_shapes(config))
+        check_shapes(tensors, latent_parameters(config))
         self._stem = Pointwise(tensors, "stem")
         self._level_bias = tensors["level_bias"]
-        self._block64 = Block(tensors, "block64")
-        self._up64 = Pointwise(tensors, "up64")
-        self._block32 = Block(tensors, "block32")
-        self._up32 = Pointwise(tensors, "up32")
-        self._block16 = Block(tensors, "block16")
+        self._upsampling = [
+            (Block(tensors, block), Pointwise(tensors, up)) for block, up in UPSAMPLING
+        ]
+        self._last = Block(tensors, FEATURES)
         self._steps = [
             _Step(
-                _Context(tensors, context, number, config.passes) if context else None,
+                _Context(tensors, context, number) if context else None,
                 [Block(tensors, name) for name in blocks],
-                _Head(tensors, head, number, config.passes),
+                _Head(tensors, head, number),
             )
-            for number, (context, blocks, head) in enumerate(_STEPS[config.passes])
+            for number, (context, blocks, head) in enumerate(STEPS)
         ]
 
     def features(self, z: NDArray[np.int32], level: int, grid: LatentGrid) -> Exact:
@@ -262,11 +232,11 @@ class ExactPrior:
         h = self._stem((z.reshape(len(z), -1) * UNIT).astype(np.float64))
         h += np.floor(bias_in_units(interpolate(self._level_bias, level, LEVEL_BITS)))[:, None]
         h = np.clip(h, LOWEST, HIGHEST).reshape(-1, *z.shape[1:])
-        for block, up in ((self._block64, self._up64), (self._block32, self._up32)):
+        for block, up in self._upsampling:
             h = block(h)
             h = pixel_shuffle(up(h.reshape(len(h), -1)).reshape(-1, *h.shape[1:]))
         h = np.ascontiguousarray(h[:, : grid.height, : grid.width])
-        return grid.to_packed(self._block16(h).reshape(len(h), -1))
+        return grid.to_packed(self._last(h).reshape(len(h), -1))
 
     def predict(
         self, features: Exact, known: Sequence[Exact], level: int, grid: LatentGrid

@@ -18,22 +18,26 @@ from codec.entropy.dyadic import (
     HIGHEST,
     LOWEST,
     UNIT,
-    WEIGHT_BITS,
     Block,
     Exact,
-    Shapes,
     bias_in_units,
-    block_shapes,
     check_bounds,
     check_shapes,
     requantise,
 )
 from codec.entropy.exact_prior import LatentGrid
+from codec.entropy.graph import (
+    INDEX_BLOCKS,
+    INDEX_PASSES,
+    WEIGHT_BITS,
+    Parameter,
+    Parameters,
+    index_parameters,
+)
 from codec.entropy.tables import PRECISION, TOTAL
 from codec.errors import WeightsError
 from codec.weights.config import ModelConfig
 
-PASSES = 2
 POWERS = PRECISION * UNIT
 """Length of the table of powers; beyond it a symbol has the least frequency, 1."""
 
@@ -54,21 +58,10 @@ def parts_of_pass(grid: LatentGrid, groups: int, number: int) -> list[Part]:
     return [Part(g, grid.classes[int(g >= groups // 2) ^ number]) for g in range(groups)]
 
 
-def index_prior_shapes(config: ModelConfig) -> Shapes:
-    """Shape of every tensor of the prior, by name; none if it is uniform."""
-    if config.index_prior == "uniform":
-        return {}
-    width, symbols = config.prior, config.groups * config.centres
-    shapes: Shapes = {
-        "embedding": (config.anchors, symbols, width),
-        "pass_bias": (config.anchors, PASSES, width),
-        "head_weight": (config.anchors, symbols, width),
-        "head_bias": (config.anchors, symbols),
-        "powers": (POWERS,),
-    }
-    for name in ("block1", "block2"):
-        shapes |= block_shapes(name, width)
-    return shapes
+def stored_parameters(config: ModelConfig) -> Parameters:
+    """All tensors of the prior and the table of powers; none if it is uniform."""
+    parameters = index_parameters(config)
+    return parameters | {"powers": Parameter((POWERS,))} if parameters else {}
 
 
 class ExactIndexPrior:
@@ -86,7 +79,7 @@ class ExactIndexPrior:
     def __init__(self, tensors: Mapping[str, NDArray[np.int32]], config: ModelConfig) -> None:
         self.config = config
         self.learned = config.index_prior == "learned"
-        check_shapes(tensors, index_prior_shapes(config))
+        check_shapes(tensors, stored_parameters(config))
         if not self.learned:
             return
         powers = tensors["powers"].astype(np.int64)
@@ -95,7 +88,7 @@ class ExactIndexPrior:
         self._powers = np.append(powers, 0)
         self._embedding = tensors["embedding"].astype(np.float64)
         self._pass_bias = tensors["pass_bias"].astype(np.float64)
-        self._blocks = [Block(tensors, name) for name in ("block1", "block2")]
+        self._blocks = [Block(tensors, name) for name in INDEX_BLOCKS]
         self._heads = []
         for level in range(config.anchors):
             weight, bias = tensors["head_weight"][level], tensors["head_bias"][level]
@@ -160,7 +153,7 @@ class IndexWalk:
     def parts(self, level: int) -> Iterator[tuple[Part, NDArray[np.int64]]]:
         """(part, frequencies [squares, K]) of a level."""
         prior, grid = self._prior, self._grid
-        for number in range(PASSES):
+        for number in range(INDEX_PASSES):
             if prior.learned:
                 features = prior.features(self._context, level, number, grid)
             for part in parts_of_pass(grid, prior.config.groups, number):

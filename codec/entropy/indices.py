@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from codec.entropy.checksum import SymbolChecksum
 from codec.entropy.exact_prior import LatentGrid
+from codec.entropy.graph import CHECKERBOARD
 from codec.entropy.model import CentreModel
 from codec.entropy.range_coder import RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
@@ -65,7 +66,7 @@ class IndexCoder:
             z: unused, like `rule` and `same_z`; there are no hyper-latents.
             level: position on the ladder in units of 2^-12, at a whole number.
         """
-        grid = LatentGrid(*y.shape[1:])
+        grid = LatentGrid(y.shape[1], y.shape[2], CHECKERBOARD)
         flat = grid.to_packed(np.nan_to_num(y).reshape(len(y), -1))
         remainder = self._group(flat.astype(np.float32))
         y_hat = np.zeros_like(remainder)
@@ -108,7 +109,7 @@ class IndexCoder:
         self, stream: bytes, rows: int, columns: int, level: int, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
-        grid = LatentGrid(rows, columns)
+        grid = LatentGrid(rows, columns, CHECKERBOARD)
         y_hat = np.zeros((self._config.groups, rows * columns, self._config.dimensions), np.float32)
         decoder, checksum = RangeDecoder(stream), SymbolChecksum()
         walk = self._prior.walk(grid)

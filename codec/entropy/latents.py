@@ -23,6 +23,7 @@ from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import FrequencyTables
 from codec.entropy.z_contexts import Places, contexts, diagonals, everywhere, nearest_anchor
+from codec.tiles import HYPER_STRIDE
 
 Table = NDArray[np.integer]
 
@@ -87,7 +88,7 @@ class RoundedLatents:
         return y_bits + self._z_bits_by_position()
 
     def _z_bits_by_position(self) -> NDArray[np.float64]:
-        rows, columns = (np.arange(n) // 4 for n in (self.grid.height, self.grid.width))
+        rows, columns = (np.arange(n) // HYPER_STRIDE for n in (self.grid.height, self.grid.width))
         by_hyper = self.z.bits.reshape(-1, *self.grid.hyper_shape).sum(0)
         share = np.outer(np.bincount(rows), np.bincount(columns))
         return (by_hyper / share)[rows[:, None], columns]
@@ -107,18 +108,10 @@ class LatentCoder:
     def _z_coder(self) -> CoderTables:
         return CoderTables(self.model.z_tables)
 
-    def _z_steps(self, grid: LatentGrid) -> list[Places]:
-        """Positions of z in coding order; those of a step are coded at once."""
-        if self.model.z_contexts is None:
-            return [everywhere(*grid.hyper_shape)]
-        return diagonals(*grid.hyper_shape)
-
     def _z_table(self, z: NDArray[np.int32], places: Places, level: int) -> NDArray[np.intp]:
         """Numbers of tables [hyper, n] at n places, from what of z [hyper, H, W] lies before."""
         channels = np.arange(len(z))[:, None]
         numbers = self.model.z_contexts
-        if numbers is None:
-            return np.broadcast_to(channels, (len(z), len(places.rows)))
         return numbers[nearest_anchor(level), contexts(z, places), channels].astype(np.intp)
 
     def round(
@@ -139,7 +132,7 @@ class LatentCoder:
             same_z: what was rounded before with this `z` at this level, which saves time.
         """
         assert same_z is None or isinstance(same_z, RoundedLatents)
-        grid = self._grid(*y.shape[1:])
+        grid = LatentGrid(*y.shape[1:])
         tables = self.model.y_tables
 
         def rounding(number: int, packed: Exact) -> Choose:
@@ -163,14 +156,9 @@ class LatentCoder:
     def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: int) -> Symbols:
         tables = self.model.z_tables
         symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32)
-        channels = np.arange(len(z))[:, None, None]
-        # With contexts all tables have the same support, that of the first.
-        symbols = tables.clamp(symbols, channels if self.model.z_contexts is None else 0 * channels)
+        symbols = tables.clamp(symbols, np.zeros((), np.intp))  # all have the same support
         numbers = self._z_table(symbols, everywhere(*grid.hyper_shape), level)
         return Symbols(symbols.reshape(-1), numbers.reshape(-1), tables)
-
-    def _grid(self, height: int, width: int) -> LatentGrid:
-        return LatentGrid(height, width, self.model.config.passes)
 
     def _outlook(self, grid: LatentGrid, level: int, z: Symbols) -> tuple[Exact, Prediction]:
         prior = self.model.prior
@@ -209,7 +197,7 @@ class LatentCoder:
         encoder, grid, group = RangeEncoder(), rounded.grid, rounded.z
         values = group.values.reshape(-1, *grid.hyper_shape)
         numbers = group.table.reshape(values.shape)
-        for places in self._z_steps(grid):
+        for places in diagonals(*grid.hyper_shape):
             z, table = values[:, *places], numbers[:, *places]
             encoder.encode(z.reshape(-1), table.reshape(-1), self._z_coder)
         for symbols in rounded.passes:
@@ -235,7 +223,7 @@ class LatentCoder:
         Raises:
             DamagedFileError: the stream is impossible.
         """
-        grid, decoder = self._grid(rows, columns), RangeDecoder(stream)
+        grid, decoder = LatentGrid(rows, columns), RangeDecoder(stream)
 
         def decode(table: Table, coder: CoderTables) -> Symbols:
             return Symbols(decoder.decode(table, coder), table, coder.tables)
@@ -245,7 +233,7 @@ class LatentCoder:
 
         z = np.zeros((self.model.config.hyper, *grid.hyper_shape), np.int32)
         numbers = np.empty(z.shape, np.intp)
-        for places in self._z_steps(grid):
+        for places in diagonals(*grid.hyper_shape):
             table = self._z_table(z, places, level)
             numbers[:, *places] = table
             z[:, *places] = decode(table.reshape(-1), self._z_coder).values.reshape(table.shape)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from codec.entropy.codebook import Codebook
 from codec.entropy.dyadic import Exact
 from codec.entropy.exact_prior import ExactPrior, LatentGrid
+from codec.entropy.graph import CHECKERBOARD, SCALE_TABLES
 from codec.entropy.index_prior import ExactIndexPrior
 from codec.entropy.tables import FrequencyTables
 from codec.entropy.z_contexts import CONTEXTS
@@ -22,7 +23,6 @@ from codec.errors import WeightsError
 from codec.weights.config import LEVEL_BITS
 from codec.weights.file import Weights
 
-SCALE_TABLES = 64
 DIGEST_SHAPE = 5, 6
 """Rows and columns of the latents that digests are of."""
 
@@ -43,17 +43,17 @@ class IntegerModel:
         self.y_tables = FrequencyTables.from_tensors(weights.tensors, "tables.y")
         """One for each scale."""
         self.z_tables = FrequencyTables.from_tensors(weights.tensors, "tables.z")
-        self.z_contexts: NDArray[np.int32] | None = weights.tensors.get("tables.z_context")
+        if len(self.y_tables) != SCALE_TABLES:
+            raise WeightsError(f"the weights hold no {SCALE_TABLES} tables of y")
+        if "tables.z_context" not in weights.tensors:
+            raise WeightsError("the weights lack the contexts of the hyper-latents")
+        self.z_contexts: NDArray[np.int32] = weights.tensors["tables.z_context"]
         """Numbers of tables of z by anchor, context and channel, [anchors, 25, hyper], see
-        `codec.entropy.z_contexts`; None if each channel has one."""
-        needed = self.config.hyper if self.z_contexts is None else len(self.z_tables)
-        if len(self.y_tables) != SCALE_TABLES or len(self.z_tables) != needed:
-            raise WeightsError("the weights hold another number of tables than they need")
-        if self.z_contexts is not None:
-            self._check_contexts(self.z_contexts)
+        `codec.entropy.z_contexts`."""
+        self._check_contexts()
 
-    def _check_contexts(self, numbers: NDArray[np.int32]) -> None:
-        tables = self.z_tables
+    def _check_contexts(self) -> None:
+        tables, numbers = self.z_tables, self.z_contexts
         shape = (self.config.anchors, CONTEXTS, self.config.hyper)
         if numbers.dtype != np.int32 or numbers.shape != shape:
             raise WeightsError("the contexts of the hyper-latents are unsound")
@@ -64,9 +64,9 @@ class IntegerModel:
 
     def digest(self) -> str:
         """SHA-256 in hex of means and table numbers."""
-        grid = LatentGrid(*DIGEST_SHAPE, self.config.passes)
+        grid = LatentGrid(*DIGEST_SHAPE)
         positions = grid.height * grid.width
-        hyper, part = self.config.hyper, self.config.latent // self.config.passes
+        hyper, part = self.config.hyper, self.config.latent // grid.passes
         z = (np.arange(hyper * 4) * 7 % 5 - 2).astype(np.int32).reshape(hyper, *grid.hyper_shape)
         residual = (np.arange(part * positions) * 11 % 7 - 3).astype(np.int32)
         level = (self.config.anchors - 1) * (1 << LEVEL_BITS) // 3
@@ -101,7 +101,7 @@ class CentreModel:
     def digest(self) -> str:
         """SHA-256 in hex of the frequencies of indices."""
         digest = hashlib.sha256()
-        walk = self.prior.walk(LatentGrid(*DIGEST_SHAPE))
+        walk = self.prior.walk(LatentGrid(*DIGEST_SHAPE, CHECKERBOARD))
         for level in range(self.config.anchors):
             for part, frequencies in walk.parts(level):
                 digest.update(frequencies.astype("<i4").tobytes())

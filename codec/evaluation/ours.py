@@ -23,7 +23,7 @@ from codec.format.container import ContainerFile
 from codec.limits import WINDOW
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.picture.pixels import from_image, pad_to_stride
-from codec.tiles import LATENT_STRIDE, Box, Grid, latent_size
+from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box, Grid, latent_size
 from codec.training.initial import state_of
 from codec.weights.config import LEVEL_BITS
 
@@ -130,7 +130,8 @@ class ModelCoder:
                 x = torch.from_numpy(samples.copy()).permute(2, 0, 1)[None].float() / 255
                 y = model.gain(model.g_a(x, position), position)
                 rows, columns = y.shape[2:]
-                padded = F.pad(y, (0, -columns % 4, 0, -rows % 4), mode="replicate")
+                right, below = -columns % HYPER_STRIDE, -rows % HYPER_STRIDE
+                padded = F.pad(y, (0, right, 0, below), mode="replicate")
                 _, y_bits, z_bits = model.prior_bits(padded, position, "noise")
                 total += float(y_bits[..., :rows, :columns].sum() + z_bits.sum())
         return total

@@ -14,11 +14,11 @@ from codec.model.densities import (
     gaussian_cell_probability,
     sigma_of_level,
 )
-from codec.model.hyperprior import ExactPrior, HyperAnalysis, pass_numbers
+from codec.model.hyperprior import HyperAnalysis, LatentPrior, pass_numbers
 from codec.model.rate import Gain
 from codec.model.rounding import Surrogate, for_rate, for_synthesis
 from codec.model.transforms import build_transforms
-from codec.weights.config import ModelConfig
+from codec.weights.config import PASSES, ModelConfig
 
 
 class Forward(NamedTuple):
@@ -36,7 +36,7 @@ class RoundingAutoencoder(nn.Module):
     """Mean-scale hyperprior autoencoder with gains for a range of lambdas.
 
     Minnen, Balle, Toderici 2018 (mean-scale hyperprior, without the serial context);
-    transforms, two-pass prior and rate control as the modules of this package say.
+    transforms, prior in passes and rate control as the modules of this package say.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -45,7 +45,7 @@ class RoundingAutoencoder(nn.Module):
         self.g_a, self.g_s = build_transforms(config)
         self.gain = Gain(config)
         self.h_a = HyperAnalysis(config)
-        self.prior = ExactPrior(config)
+        self.prior = LatentPrior(config)
         self.z_density = FactorizedDensity(config.hyper)
 
     def forward(
@@ -132,10 +132,9 @@ class RoundingAutoencoder(nn.Module):
         z = self.h_a(y).float()
         features = self.prior.features(for_synthesis(z, 0.0, surrogate), level)
 
-        passes = self.config.passes
-        numbers = pass_numbers(y.shape[1], y.shape[2], y.shape[3], passes, y.device)
+        numbers = pass_numbers(y.shape[1], y.shape[2], y.shape[3], y.device)
         mu = scale_level = y_hat = torch.zeros_like(y)
-        for number in range(passes):
+        for number in range(PASSES):
             features, mean, scale = self.prior.predict(number, features, y_hat, level)
             here = numbers == number
             mu = torch.where(here, mean, mu)

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from codec.entropy.graph import SCALE_TABLES
+
 SIGMA_MIN = 0.11
 SIGMA_MAX = 256.0
-SIGMA_LEVELS = 64
+SIGMA_LEVELS = SCALE_TABLES
 LOG_SIGMA_STEP = math.log(SIGMA_MAX / SIGMA_MIN) / (SIGMA_LEVELS - 1)
 
 PROBABILITY_FLOOR = 2.0**-24

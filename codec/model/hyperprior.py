@@ -1,49 +1,60 @@
-"""Mean-scale hyperprior with a spatial prior in two or four passes, in floats for training.
+"""Mean-scale hyperprior with a spatial prior in four passes, in floats for training.
 
     y' --h_a--> z          z^ --h_s--> features --head--> mu, scale of pass 1
                            y^ known so far --context--> + features --head--> the next pass
 
-With two passes (dual spatial prior) the squares of a checkerboard are of two classes, with four
-(quadtree partition, Li et al. 2023) the positions of 2x2 groups are of four. Pass k of P holds of
-class c the channels of part c xor k of P equal parts. So every pass holds some channels
+The positions of 2x2 groups are of four classes (quadtree partition, Li et al. 2023). Pass k holds
+of class c the channels of part c xor k of four equal parts. So every pass holds some channels
 everywhere, and a latent of a later pass has neighbours of its own channel in earlier ones: first
-the diagonal ones, then the four nearest, then all eight. The first two of four passes hold what
-the first of two does. Heads give mu and a position on the ladder of 64 scales.
+the diagonal ones, then the four nearest, then all eight. Heads give mu and a position on the
+ladder of 64 scales.
 
-`ExactPrior` (h_s, heads, context) has a twin in `codec.entropy.exact_prior`, which runs the
+`LatentPrior` (h_s, heads, context) has a twin in `codec.entropy.exact_prior`, which runs the
 same layers in exact arithmetic; therefore only 1x1 and depthwise 3x3 convolutions, pixel
-shuffles and ReLU appear in it, and its parameters are exported as dyadic numbers.
+shuffles and ReLU appear in it, and its parameters are exported as dyadic numbers. Both twins
+are built from `codec.entropy.graph`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.model.densities import SIGMA_LEVELS
+from codec.entropy.graph import (
+    CONTEXT_UNIT,
+    FEATURES,
+    HEAD_UNIT,
+    QUARTERS,
+    SCALE_TABLES,
+    STEPS,
+    UPSAMPLING,
+    Pattern,
+    Step,
+    latent_parameters,
+)
 from codec.model.rate import interpolate
 from codec.model.transforms import Depthwise, Pointwise
 from codec.weights.config import ModelConfig
 
-HEAD_UNIT = 8.0
-"""Heads predict mu and scale level in units of 8; the export folds it into the weights."""
-CONTEXT_UNIT = 1 / 16
-"""The context network reads y^ in units of 16; folded likewise."""
+Part = TypeVar("Part", bound=nn.Module)
 
 
 def pass_numbers(
-    channels: int, height: int, width: int, passes: int, device: torch.device
+    channels: int,
+    height: int,
+    width: int,
+    device: torch.device,
+    pattern: Pattern = QUARTERS,
 ) -> Tensor:
     """The pass, from 0, that holds each latent; int64 [channels, height, width]."""
-    rows = torch.arange(height, device=device)[:, None]
-    columns = torch.arange(width, device=device)
-    position = (rows + columns) % 2
-    if passes == 4:
-        position = 2 * position + rows % 2
+    passes = 1 + max(map(max, pattern))
+    rows = torch.arange(height, device=device)[:, None] % 2
+    columns = torch.arange(width, device=device) % 2
+    position = torch.tensor(pattern, device=device)[rows, columns]
     ends = torch.tensor([channels * k // passes for k in range(1, passes)], device=device)
     part = (torch.arange(channels, device=device)[:, None] >= ends).sum(1)
     return position ^ part[:, None, None]
@@ -92,11 +103,11 @@ class PriorHead(nn.Module):
     that is linear in it. The weight starts at zero, so a fresh head is that bias alone.
     """
 
-    def __init__(self, width: int, config: ModelConfig) -> None:
+    def __init__(self, width: int, latent: int, anchors: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(2 * config.latent, width))
-        middle = torch.tensor([0.0, SIGMA_LEVELS / 2]).repeat_interleave(config.latent)
-        self.level_bias = nn.Parameter(middle.repeat(config.anchors, 1))
+        self.weight = nn.Parameter(torch.zeros(2 * latent, width))
+        middle = torch.tensor([0.0, SCALE_TABLES / 2]).repeat_interleave(latent)
+        self.level_bias = nn.Parameter(middle.repeat(anchors, 1))
 
     def forward(self, features: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(features.device.type, enabled=False):  # mu needs more than 8 bits
@@ -105,55 +116,62 @@ class PriorHead(nn.Module):
         return mu, scale_level
 
 
-class Split(nn.Module):
-    """What the second of two passes sees of the first: y^ [B, M, H, W], zero where unknown.
+class _PassLayers(NamedTuple):
+    """What predicts one pass."""
 
-    Starts blind, so that a prior that was trained without it computes what it did.
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.context = Pointwise(config.latent, config.prior, zero=True)
-        self.block = PriorBlock(config.prior)
-        self.head = PriorHead(config.prior, config)
+    context: Pointwise | None
+    blocks: Sequence[PriorBlock]
+    head: PriorHead
 
 
-class ExactPrior(nn.Module):
-    """h_s, the heads and the context networks: all that the range decoder depends on.
-
-    Two passes are the halves of y; four split each half once more.
-    """
+class LatentPrior(nn.Module):
+    """h_s, the heads and the context networks: all that the range decoder depends on."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width, latent = config.prior, config.latent
-        self.stem = Pointwise(config.hyper, width)
-        self.level_bias = nn.Parameter(torch.zeros(config.anchors, width))
-        self.block64 = PriorBlock(width)
-        self.up64 = Pointwise(width, 4 * width)
-        self.block32 = PriorBlock(width)
-        self.up32 = Pointwise(width, 4 * width)
-        self.block16 = PriorBlock(width)
-        self.first_head = PriorHead(width, config)
-        self.context = Pointwise(latent, width)
-        self.context_block1 = PriorBlock(width)
-        self.context_block2 = PriorBlock(width)
-        self.second_head = PriorHead(width, config)
-        self.passes = config.passes
-        if self.passes == 4:
-            self.first_split = Split(config)
-            self.second_split = Split(config)
+        parameters = latent_parameters(config)
+
+        def pointwise(name: str) -> Pointwise:
+            outputs, inputs = parameters[f"{name}.weight"].shape
+            return self._add(name, Pointwise(inputs, outputs))
+
+        def block(name: str) -> PriorBlock:
+            return self._add(name, PriorBlock(config.prior))
+
+        def layers(step: Step) -> _PassLayers:
+            head = PriorHead(config.prior, config.latent, config.anchors)
+            return _PassLayers(
+                pointwise(step.context) if step.context else None,
+                [block(name) for name in step.blocks],
+                self._add(step.head, head),
+            )
+
+        self.stem = pointwise("stem")
+        self.level_bias = nn.Parameter(torch.zeros(parameters["level_bias"].shape))
+        self._upsampling = [(block(name), pointwise(up)) for name, up in UPSAMPLING]
+        block(FEATURES)
+        # Checkpoints number the parameters in this order.
+        first, third, second, fourth = (layers(STEPS[number]) for number in (0, 2, 1, 3))
+        self._steps = [first, second, third, fourth]
+
+    def _add(self, name: str, part: Part) -> Part:
+        """Register a part under its name in the graph, which may have a dot."""
+        owner, _, last = name.rpartition(".")
+        if owner and owner not in self._modules:
+            self.add_module(owner, nn.Module())
+        self.get_submodule(owner).add_module(last, part)
+        return part
 
     def heads(self) -> list[PriorHead]:
         """Of the passes, in their order."""
-        return [head for _, _, head in self._steps()]
+        return [layers.head for layers in self._steps]
 
     def features(self, z_hat: Tensor, level: Tensor) -> Tensor:
         """z^ [B, hyper, H, W] to features [B, prior, 4H, 4W]."""
         h = self.stem(z_hat) + interpolate(self.level_bias, level)[:, :, None, None]
-        h = F.pixel_shuffle(self.up64(self.block64(h)), 2)
-        h = F.pixel_shuffle(self.up32(self.block32(h)), 2)
-        return cast(Tensor, self.block16(h))
+        for block, up in self._upsampling:
+            h = F.pixel_shuffle(up(block(h)), 2)
+        return cast(Tensor, self.get_submodule(FEATURES)(h))
 
     def predict(
         self, number: int, features: Tensor, known: Tensor, level: Tensor
@@ -169,22 +187,9 @@ class ExactPrior(nn.Module):
             (features for the next pass, mu, scale level), the latter [B, M, H, W] and meant for
             the latents of this pass.
         """
-        context, blocks, head = self._steps()[number]
+        context, blocks, head = self._steps[number]
         if context is not None:
             features = features + context(known * CONTEXT_UNIT)
         for block in blocks:
             features = block(features)
         return features, *head(features, level)
-
-    def _steps(self) -> list[tuple[Pointwise | None, Sequence[PriorBlock], PriorHead]]:
-        halves: list[tuple[Pointwise | None, Sequence[PriorBlock], PriorHead]] = [
-            (None, (), self.first_head),
-            (self.context, (self.context_block1, self.context_block2), self.second_head),
-        ]
-        if self.passes == 2:
-            return halves
-        first, second = (
-            (split.context, (split.block,), split.head)
-            for split in (self.first_split, self.second_split)
-        )
-        return [halves[0], first, halves[1], second]

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.model.hyperprior import HEAD_UNIT, PriorBlock, pass_numbers
+from codec.entropy.graph import CHECKERBOARD, HEAD_UNIT, INDEX_BLOCKS, index_parameters
+from codec.model.hyperprior import PriorBlock, pass_numbers
 from codec.weights.config import ModelConfig
-
-PASSES = 2
 
 
 class IndexPrior(nn.Module):
@@ -31,15 +30,15 @@ class IndexPrior(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width, levels = config.prior, config.anchors
+        shapes = {name: parameter.shape for name, parameter in index_parameters(config).items()}
         self.centres = config.centres
-        symbols = config.groups * config.centres
-        self.embedding = nn.Parameter(torch.randn(levels, symbols, width) * 0.3)
-        self.pass_bias = nn.Parameter(torch.randn(levels, PASSES, width) * 0.3)
-        self.block1 = PriorBlock(width)
-        self.block2 = PriorBlock(width)
-        self.head_weight = nn.Parameter(torch.zeros(levels, symbols, width))
-        self.head_bias = nn.Parameter(torch.zeros(levels, symbols))
+        self.embedding = nn.Parameter(torch.randn(shapes["embedding"]) * 0.3)
+        self.pass_bias = nn.Parameter(torch.randn(shapes["pass_bias"]) * 0.3)
+        self._blocks = [PriorBlock(config.prior) for _ in INDEX_BLOCKS]
+        for name, block in zip(INDEX_BLOCKS, self._blocks, strict=True):
+            self.add_module(name, block)
+        self.head_weight = nn.Parameter(torch.zeros(shapes["head_weight"]))
+        self.head_bias = nn.Parameter(torch.zeros(shapes["head_bias"]))
 
     def embed(self, indices: Tensor, level: int, mask: Tensor | None = None) -> Tensor:
         """What the indices of one level add to the context.
@@ -68,7 +67,8 @@ class IndexPrior(nn.Module):
             [B, G, K, H, W], float32.
         """
         h = context + self.pass_bias[level, number][:, None, None]
-        h = self.block2(self.block1(h))
+        for block in self._blocks:
+            h = block(h)
         with torch.autocast(h.device.type, enabled=False):  # a probability needs more than 8 bits
             out = self.head_weight[level] @ h.float().flatten(2) * HEAD_UNIT
             out = out + self.head_bias[level][:, None]
@@ -77,7 +77,7 @@ class IndexPrior(nn.Module):
     def pass_mask(self, indices: Tensor, number: int) -> Tensor:
         """Which indices [B, G, H, W] pass `number` holds: [G, H, W]."""
         _, groups, height, width = indices.shape
-        return pass_numbers(groups, height, width, PASSES, indices.device) == number
+        return pass_numbers(groups, height, width, indices.device, CHECKERBOARD) == number
 
     def bits(self, indices: Tensor) -> Tensor:
         """-log2 P of every index, [levels, B, G, H, W], for indices of the same shape."""

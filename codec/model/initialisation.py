@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from codec.model.build import Autoencoder
 from codec.model.densities import LOG_SIGMA_STEP, SIGMA_MIN
-from codec.model.hyperprior import HyperAnalysis, PriorBlock, Split
+from codec.model.hyperprior import HyperAnalysis, PriorBlock
 from codec.model.transforms import (
     Block,
     Depthwise,
@@ -196,25 +196,6 @@ def with_blocks(config: ModelConfig, state: Mapping[str, Tensor]) -> dict[str, T
     }
     others = {n: t for n, t in state.items() if not n.startswith(("g_a.", "g_s."))}
     return others | {name: state.get(name, fresh) for name, fresh in wanted.items()}
-
-
-@torch.no_grad()
-def split_passes(config: ModelConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters of a prior in two passes as those of one in four that computes the same.
-
-    Args:
-        config: of the new model.
-        state: of the old one.
-    """
-    carried = dict(state)
-    for half in ("first", "second"):
-        split = Split(config)
-        split.head.load_state_dict(
-            {name: state[f"prior.{half}_head.{name}"] for name in split.head.state_dict()}
-        )
-        names = split.state_dict().items()
-        carried |= {f"prior.{half}_split.{name}": tensor for name, tensor in names}
-    return carried
 
 
 def _hidden_layer(part: Block | PriorBlock | HyperAnalysis) -> Pointwise:

@@ -15,8 +15,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from codec.entropy.graph import INDEX_PASSES
 from codec.model.autoencoder import Forward
-from codec.model.index_prior import PASSES, IndexPrior, log2_probability
+from codec.model.index_prior import IndexPrior, log2_probability
 from codec.model.rounding import Surrogate
 from codec.model.transforms import build_transforms
 from codec.model.vector_quantizer import (
@@ -119,7 +120,7 @@ class VectorAutoencoder(nn.Module):
         seen = torch.zeros_like(self.prior.embed(indices, level)) + context
         chosen = torch.zeros_like(indices)
         known = seen
-        for number in range(PASSES):
+        for number in range(INDEX_PASSES):
             cost = -per_bit * log2_probability(self.prior.logits(known, level, number))
             self._assign(remainder, chosen, level, cost)
             mask = self.prior.pass_mask(indices, number)

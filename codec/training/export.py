@@ -15,7 +15,8 @@ from torch import Tensor
 
 from codec.encoder.dead_zone import DeadZone, dead_zone_of
 from codec.entropy.coder import symbol_coder
-from codec.entropy.dyadic import ACTIVATION_BITS, UNIT, WEIGHT_BITS, quantise
+from codec.entropy.dyadic import UNIT, quantise
+from codec.entropy.graph import prior_parameters
 from codec.entropy.index_prior import POWERS
 from codec.entropy.model import with_self_check
 from codec.entropy.tables import TOTAL, FrequencyTables, quantise_frequencies
@@ -28,7 +29,6 @@ from codec.model.densities import (
     gaussian_cell_probability,
     sigma_of_level,
 )
-from codec.model.hyperprior import CONTEXT_UNIT, HEAD_UNIT
 from codec.model.restoration import Kernels
 from codec.training import hyper_tables
 from codec.training.calibration import (
@@ -38,7 +38,7 @@ from codec.training.calibration import (
     mixture_cell_probability,
 )
 from codec.training.checkpoint import Checkpoint
-from codec.training.hyper_tables import count_hyper_symbols, fit_hyper_tables
+from codec.training.hyper_tables import count_hyper_symbols, fit_hyper_tables, without_counts
 from codec.training.kernels import fit_kernels, products
 from codec.weights.file import Weights, load_weights
 
@@ -47,28 +47,10 @@ DEVIATIONS = 6.0
 Y_MARGIN = 512
 """Symbols that a table covers on each side of that, at 24 bits each, for outliers as in line art,
 which must not be clipped. They make the other symbols 1e-4 bits longer."""
-Z_MARGIN = 8
-"""Symbols that a table of z covers on each side of the likely ones."""
-Z_LIMIT = 255
-NEGLIGIBLE = 2.0**-24
 TABLE_PICTURES = 96
 """Number of 256x256 pictures whose symbols of y are counted."""
 CURVATURE_PICTURES = 16
 """Number of 256x256 pictures, 4,096 positions of y, over which curvatures are averaged."""
-
-FOLDED_UNITS = {
-    "context.weight": CONTEXT_UNIT,
-    "first_head.weight": HEAD_UNIT,
-    "second_head.weight": HEAD_UNIT,
-    "first_split.context.weight": CONTEXT_UNIT,
-    "first_split.head.weight": HEAD_UNIT,
-    "second_split.context.weight": CONTEXT_UNIT,
-    "second_split.head.weight": HEAD_UNIT,
-    "head_weight": HEAD_UNIT,
-    "embedding": 2.0 ** (ACTIVATION_BITS - WEIGHT_BITS),
-    "pass_bias": 2.0 ** (ACTIVATION_BITS - WEIGHT_BITS),
-}
-"""Constant factors of the float network that the integer network has in its weights."""
 
 
 def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:
@@ -89,18 +71,6 @@ def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:
         else:
             mass = mixture_cell_probability(symbols, sigma, mixtures[level])
         tables.append(quantise_frequencies(mass.numpy()))
-    return FrequencyTables.build(low, tables)
-
-
-def factorized_tables(density: FactorizedDensity, channels: int) -> FrequencyTables:
-    """Make one table per channel of z from its cell probability, as wide as there is mass."""
-    low, tables = [], []
-    for row in factorized_mass(density, channels, Z_LIMIT):
-        likely = np.flatnonzero(row > NEGLIGIBLE)
-        first = max(0, int(likely.min(initial=Z_LIMIT)) - Z_MARGIN)
-        last = min(len(row) - 1, int(likely.max(initial=Z_LIMIT)) + Z_MARGIN)
-        low.append(first - Z_LIMIT)
-        tables.append(quantise_frequencies(row[first : last + 1]))
     return FrequencyTables.build(low, tables)
 
 
@@ -143,6 +113,7 @@ def export_model(
             exactness bound.
     """
     tensors: dict[str, NDArray[Any]] = {}
+    parameters = prior_parameters(model.config)
     for full_name, tensor in model.state_dict().items():
         part, _, rest = full_name.partition(".")
         if full_name == "quantizer.usage":
@@ -151,7 +122,7 @@ def export_model(
         if not np.all(np.isfinite(values)):
             raise WeightsError(f"{full_name} is not finite; this checkpoint cannot be exported")
         if part == "prior":
-            tensors[full_name] = quantise(values, FOLDED_UNITS.get(rest, 1.0))
+            tensors[full_name] = quantise(values, parameters[rest].unit)
         elif part in ("gain", "z_density"):
             tensors[full_name] = values.astype(np.float32)
         elif np.abs(values).max() >= np.finfo(np.float16).max:
@@ -162,14 +133,12 @@ def export_model(
         density = FactorizedDensity(model.config.hyper)
         density.load_state_dict(model.z_density.state_dict())
         tensors |= gaussian_tables(mixtures).to_tensors("tables.y")
-        if hyper_counts is None:
-            z_tables = factorized_tables(density, model.config.hyper)
-        else:
-            mass = factorized_mass(density, model.config.hyper, hyper_tables.LIMIT)
-            fitted = fit_hyper_tables(hyper_counts, mass)
-            rows = [quantise_frequencies(row) for row in fitted.probabilities]
-            z_tables = FrequencyTables.build([-hyper_tables.LIMIT] * len(rows), rows)
-            tensors["tables.z_context"] = fitted.numbers
+        mass = factorized_mass(density, model.config.hyper, hyper_tables.LIMIT)
+        counts = without_counts(model.config) if hyper_counts is None else hyper_counts
+        fitted = fit_hyper_tables(counts, mass)
+        rows = [quantise_frequencies(row) for row in fitted.probabilities]
+        z_tables = FrequencyTables.build([-hyper_tables.LIMIT] * len(rows), rows)
+        tensors["tables.z_context"] = fitted.numbers
         tensors |= z_tables.to_tensors("tables.z")
         if curvature is not None:
             tensors["tables.curvature"] = curvature.numpy()

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from codec.entropy.z_contexts import CONTEXTS, contexts, everywhere
 from codec.model.autoencoder import RoundingAutoencoder
+from codec.weights.config import ModelConfig
 
 LIMIT = 127
 """Largest magnitude of a symbol that a file can hold."""
@@ -75,6 +76,11 @@ def count_hyper_symbols(
                 shape
             )
     return counts
+
+
+def without_counts(config: ModelConfig) -> NDArray[np.float64]:
+    """What `count_hyper_symbols` gives of no pictures."""
+    return np.zeros((config.anchors, CONTEXTS, config.hyper, 2 * LIMIT + 1))
 
 
 def fit_hyper_tables(

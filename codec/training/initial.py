@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.entropy.dyadic import WEIGHT_BITS
+from codec.entropy.graph import WEIGHT_BITS, prior_parameters
 from codec.entropy.model import entropy_model
 from codec.errors import WeightsError
-from codec.model.initialisation import split_passes, with_blocks
+from codec.model.initialisation import with_blocks
 from codec.model.rate import interpolate
-from codec.training.export import FOLDED_UNITS
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import find_weights
@@ -39,8 +38,7 @@ def initial_state(
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Read configuration and parameters of exported weights, to continue training from.
 
-    Gates without a bound get that of new models. A prior in two passes becomes an equivalent one
-    in four.
+    Gates without a bound get that of new models.
 
     Args:
         model: name of a released model, or path of a weights file.
@@ -56,9 +54,6 @@ def initial_state(
     config = weights.config
     state = state_of(weights)
     config = dataclasses.replace(config, gate_bound=config.gate_bound or ModelConfig.gate_bound)
-    if config.rounding == "integer" and config.passes == 2 and config.latent % 4 == 0:
-        config = dataclasses.replace(config, passes=4)
-        state = split_passes(config, state)
     changed = dataclasses.replace(config, **changes)
     fewer = changed.blocks8 < config.blocks8 or changed.blocks16 < config.blocks16
     if fewer or changed.gates16 > config.gates16:
@@ -74,13 +69,14 @@ def initial_state(
 def state_of(weights: Weights) -> dict[str, Tensor]:
     """Convert exported weights to float parameters of the autoencoder."""
     state: dict[str, Tensor] = {}
+    parameters = prior_parameters(weights.config)
     for name, array in weights.tensors.items():
         part, _, rest = name.partition(".")
-        if part in ("tables", "restoration") or name == "prior.powers":
+        if part in ("tables", "restoration") or (part == "prior" and rest not in parameters):
             continue
         values = torch.from_numpy(array.astype(np.float32))
         if part == "prior":
-            unit = FOLDED_UNITS.get(rest, 1.0) * 2**WEIGHT_BITS
+            unit = parameters[rest].unit * 2**WEIGHT_BITS
             values = torch.from_numpy((array / unit).astype(np.float32))
         state[name] = values
     if "quantizer.centres" in state:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from codec.entropy.graph import INDEX_BLOCKS, LATENT_BLOCKS
 from codec.model.build import Autoencoder
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.model.vector_quantizer import VectorQuantizer
@@ -16,8 +17,8 @@ from codec.model.vector_quantizer import VectorQuantizer
 
 def is_slow(name: str) -> bool:
     """Tell whether a parameter belongs to blocks at 1/16 or below, of a transform or the prior."""
-    blocks = "h_a.", "prior.block", "prior.context_block"
-    return ".blocks16." in name or name.startswith(blocks) or "_split.block" in name
+    blocks = tuple(f"prior.{block}." for block in (*LATENT_BLOCKS, *INDEX_BLOCKS))
+    return ".blocks16." in name or name.startswith(("h_a.", *blocks))
 
 
 SLOW_RATE = 0.3

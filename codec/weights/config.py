@@ -24,8 +24,11 @@ LEVEL_BITS = 12
 """Positions on the ladder of lambdas are stored and interpolated in units of 2^-12."""
 MIDDLE_GREY = 0.5
 """Sample that the transforms take for zero."""
-BEFORE: Mapping[str, Any] = {"gate_bound": 0.0, "gates16": True, "filter4": 0, "passes": 2}
-"""What older files mean where it is not the default."""
+PASSES = 4
+"""Passes in which the prior codes y, each a part of the channels; rounding to centres has two per
+residual level."""
+BEFORE: Mapping[str, Any] = {"gate_bound": 0.0, "gates16": True, "filter4": 0}
+"""What the stored configuration of `vq` means by what it leaves out."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,7 @@ class ModelConfig:
     filter4: int = 96
     """Width of the filter at 1/4 that g_s of `lowres` ends with, 0 for none."""
     latent: int = 320
-    """Channels M of y; a multiple of `passes`, since each pass holds such a part of them."""
-    passes: int = 4
-    """Passes in which the prior codes y, 2 or 4; each sees the ones before. Rounding to centres
-    has two per residual level, whatever this says."""
+    """Channels M of y; a multiple of 4, since each pass holds such a part of them."""
     hyper: int = 128
     """Channels of z."""
     prior: int = 192
@@ -92,12 +92,8 @@ class ModelConfig:
             raise WeightsError(f"the depths of a model must lie in 0..{MAX_DEPTH}")
         if not 0 <= self.filter4 <= MAX_WIDTH:
             raise WeightsError(f"the width of the filter at 1/4 must lie in 0..{MAX_WIDTH}")
-        if self.passes not in (2, 4):
-            raise WeightsError(f"a prior has 2 or 4 passes, not {self.passes}")
-        if self.rounding == "integer" and self.latent % self.passes:
-            raise WeightsError(
-                f"{self.passes} passes must divide the latent channels, not {self.latent}"
-            )
+        if self.rounding == "integer" and self.latent % PASSES:
+            raise WeightsError(f"the latent channels must be a multiple of {PASSES}")
         if not 0 <= self.gate_bound < math.inf:
             raise WeightsError("the bound of the gates must be a number that is not negative")
         if not 0 < self.lambda_min <= self.lambda_max < math.inf:
@@ -191,6 +187,9 @@ class ModelConfig:
         Raises:
             WeightsError: a field is unknown, of the wrong type or out of range.
         """
+        values = dict(values)
+        if values.pop("passes", PASSES) != PASSES:
+            raise WeightsError(f"a prior of a model has {PASSES} passes; train this one anew")
         fields = {f.name: type(f.default) for f in dataclasses.fields(cls)}
         for name, value in values.items():
             kind = fields.get(name)

@@ -91,11 +91,10 @@ def files_in(
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)
-            if not path.is_file():
-                continue
             if path.suffix.lower() in suffixes:
-                yield path
-            elif others is not None:
+                if path.is_file():
+                    yield path
+            elif others is not None and path.is_file():
                 others.append(path)
 
 

@@ -83,7 +83,7 @@ def plan(
         _check_inside(possible, output_dir)
     targets = {job.target for job in jobs}
     left_out = {
-        folder: Counter(path.suffix.lower() for path in paths if path not in targets)
+        folder: Counter(path.suffix.lower() for path in sorted(set(paths) - targets))
         for folder, paths in others.items()
     }
     return Plan(jobs, {folder: counts for folder, counts in left_out.items() if counts})

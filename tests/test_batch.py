@@ -198,7 +198,7 @@ def test_files_left_out_are_counted(tree: Path, run: Run) -> None:
     assert (status, err.endswith(told)) == (0, True)
     status, _, err = run("compress", "-r", tree, "--skip-existing", *MODEL)
     assert err.endswith(told)  # what has been made does not count
-    status, out, err = run("compress", "-r", tree, tree, "-n", "--json", *MODEL)
+    status, out, err = run("compress", "-r", tree, tree, "-f", "-n", "--json", *MODEL)
     assert (status, err) == (0, "")
     assert json.loads(out.splitlines()[-1]) == {
         "source": str(tree),

@@ -156,7 +156,7 @@ def test_command_and_plugin(run: Run, tmp_path: Path) -> None:
     flowers().save(tmp_path / "a.png")
     command = ["compress", tmp_path / "a.png", tmp_path / "a.vqc", "--model", TINY, "-f", "--json"]
     found = []
-    for effort in ([], ["--effort", 0], ["--effort", 5]):
+    for effort in ([], ["--effort", 1], ["--effort", 5]):
         status, out, _ = run(*command, *effort)
         assert status == 0
         found.append(json.loads(out))

@@ -113,6 +113,7 @@ def test_consistent_but_unsound_weights_are_refused(tiny_weights: Weights, tmp_p
         ({"tables__z_context": np.full((8, 25, 8), -1, np.int32)}, "not there"),
         ({"tables__z_context": None}, "lack the contexts"),
         ({"tables__z__low": uneven}, "same support"),
+        ({"tables__z__low": tensors["tables.z.low"] - 2020}, "beyond"),
         ({"prior__stem__weight": other}, "other numbers"),
     ]
     for changes, message in bad:

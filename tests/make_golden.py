@@ -152,7 +152,7 @@ def narrowed(tables: FrequencyTables, reaches: list[int]) -> FrequencyTables:
 def kernels() -> dict[str, NDArray[np.float32]]:
     """Six, of the first a filter sharpens, of the second it changes contrast, of the third
     brightness; the others are noise."""
-    made = np.random.default_rng(0).normal(0, 1e-4, (6, COLOURS, COLOURS, KERNEL_SIDE, KERNEL_SIDE))
+    made = np.random.default_rng(1).normal(0, 1e-4, (6, COLOURS, COLOURS, KERNEL_SIDE, KERNEL_SIDE))
     made[:3] = 0
     colours, middle = np.arange(COLOURS), KERNEL_SIDE // 2
     made[0, colours, colours] = -4e-4

@@ -105,9 +105,9 @@ def test_contexts_save_bits(tiny_weights: Weights, rng: np.random.Generator) -> 
     tensors |= FrequencyTables.build([-LIMIT] * len(rows), rows).to_tensors("tables.z")
     coder = LatentCoder(IntegerModel(dataclasses.replace(tiny_weights, tensors=tensors)))
     y = np.zeros((16, 64, 64))
-    alike = np.broadcast_to(rng.integers(-2, 3, (8, 1, 1)), (8, 16, 16))
-    unlike = rng.integers(-2, 3, (8, 16, 16))
-    bits = [coder.round(y, z.astype(float), 20_000).z.bits.sum() for z in (alike, unlike)]
+    alike = np.broadcast_to(rng.integers(-2, 3, (8, 1, 1)).astype(float), (8, 16, 16))
+    unlike = rng.integers(-2, 3, (8, 16, 16)).astype(float)
+    bits = [coder.round(y, z, 20_000).z.bits.sum() for z in (alike, unlike)]
     assert bits[0] < 0.2 * bits[1]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from codec.entropy.checksum import SymbolChecksum
 from codec.entropy.dyadic import UNIT, Exact
 from codec.entropy.exact_prior import LatentGrid, Prediction
-from codec.entropy.model import IntegerModel
+from codec.entropy.model import MAX_HYPER, IntegerModel
 from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import FrequencyTables
@@ -155,7 +155,7 @@ class LatentCoder:
 
     def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: int) -> Symbols:
         tables = self.model.z_tables
-        symbols = np.rint(np.nan_to_num(z)).clip(-2047, 2047).astype(np.int32)
+        symbols = np.rint(np.nan_to_num(z)).clip(-MAX_HYPER, MAX_HYPER).astype(np.int32)
         symbols = tables.clamp(symbols, np.zeros((), np.intp))  # all have the same support
         numbers = self._z_table(symbols, everywhere(*grid.hyper_shape), level)
         return Symbols(symbols.reshape(-1), numbers.reshape(-1), tables)

@@ -23,6 +23,8 @@ from codec.errors import WeightsError
 from codec.weights.config import LEVEL_BITS
 from codec.weights.file import Weights
 
+MAX_HYPER = 2047
+"""Largest magnitude of a symbol of z: activations hold 2^11 units."""
 DIGEST_SHAPE = 5, 6
 """Rows and columns of the latents that digests are of."""
 
@@ -61,6 +63,8 @@ class IntegerModel:
             raise WeightsError("a context of the hyper-latents names a table that is not there")
         if np.any(tables.low != tables.low[0]) or np.any(tables.size != tables.size[0]):
             raise WeightsError("tables of the hyper-latents must have the same support")
+        if tables.low[0] < -MAX_HYPER or tables.high[0] > MAX_HYPER:
+            raise WeightsError("tables of the hyper-latents reach beyond what the prior reads")
 
     def digest(self) -> str:
         """SHA-256 in hex of means and table numbers."""

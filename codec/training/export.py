@@ -20,6 +20,7 @@ from codec.entropy.graph import prior_parameters
 from codec.entropy.index_prior import POWERS
 from codec.entropy.model import with_self_check
 from codec.entropy.tables import TOTAL, FrequencyTables, quantise_frequencies
+from codec.entropy.z_contexts import CONTEXTS
 from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.build import Autoencoder
@@ -138,7 +139,8 @@ def export_model(
         fitted = fit_hyper_tables(counts, mass)
         rows = [quantise_frequencies(row) for row in fitted.probabilities]
         z_tables = FrequencyTables.build([-hyper_tables.LIMIT] * len(rows), rows)
-        tensors["tables.z_context"] = fitted.numbers
+        shape = (model.config.anchors, CONTEXTS, model.config.hyper)
+        tensors["tables.z_context"] = np.broadcast_to(fitted.numbers, shape).copy()
         tensors |= z_tables.to_tensors("tables.z")
         if curvature is not None:
             tensors["tables.curvature"] = curvature.numpy()

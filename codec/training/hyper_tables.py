@@ -79,8 +79,8 @@ def count_hyper_symbols(
 
 
 def without_counts(config: ModelConfig) -> NDArray[np.float64]:
-    """What `count_hyper_symbols` gives of no pictures."""
-    return np.zeros((config.anchors, CONTEXTS, config.hyper, 2 * LIMIT + 1))
+    """Counts of no pictures, of one anchor and context that stand for all."""
+    return np.zeros((1, 1, config.hyper, 2 * LIMIT + 1))
 
 
 def fit_hyper_tables(

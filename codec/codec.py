@@ -21,6 +21,7 @@ from codec.engine.torch import TorchEngine
 from codec.entropy.coder import symbol_coder
 from codec.errors import InputError
 from codec.format.container import MAX_SIDE, ContainerFile
+from codec.level import Level
 from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.picture.pixels import from_image
@@ -81,8 +82,8 @@ class Codec:
     def _encoder_model(self) -> EncoderModel:
         return EncoderModel(self.model)
 
-    def level_of(self, quality: float | None = None, lmbda: float | None = None) -> int:
-        """Level in units of 2^-12 for a quality 0..100 or a lambda.
+    def level_of(self, quality: float | None = None, lmbda: float | None = None) -> Level:
+        """Level for a quality 0..100 or a lambda.
 
         Raises:
             InputError: a value is outside what the model was trained for.

@@ -18,13 +18,13 @@ from PIL import Image
 
 from codec.errors import DamagedFileError, InputError, WeightsError
 from codec.format.container import ContainerFile, Header
+from codec.level import Level
 from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.picture.alpha import Plane, decode_alpha
 from codec.picture.metadata import info_of
 from codec.picture.pixels import to_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size, region_box
-from codec.weights.config import LEVEL_BITS
 from codec.windows import Progress, windows, workers
 
 
@@ -153,10 +153,10 @@ def _check_model(header: Header, model: LoadedModel) -> None:
         raise DamagedFileError("damaged: more weights of a filter than its model has kernels")
 
 
-def _level_of(levels: int, header: Header) -> int:
+def _level_of(levels: int, header: Header) -> Level:
     """Level that the first `levels` residual levels of a file make up, in units of 2^-12."""
     if header.levels is None:
         raise InputError("only files of models that round to centres have levels to choose from")
     if not 1 <= levels <= header.levels:
         raise InputError(f"the file has {header.levels} levels; show 1 to {header.levels} of them")
-    return (levels - 1) << LEVEL_BITS
+    return Level.of_anchor(levels - 1)

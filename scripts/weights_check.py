@@ -27,7 +27,7 @@ from codec.files import open_file
 from codec.limits import Limits
 from codec.picture.pixels import from_image, psnr
 from codec.picture.reading import open_picture
-from codec.weights.config import LEVEL_BITS, ModelConfig
+from codec.weights.config import ModelConfig
 from codec.weights.released import find_weights
 from scripts.cards import CardError, Model
 
@@ -146,7 +146,7 @@ def check(weights: Path, claims: Claims, pictures: Sequence[Path], settings: set
         quality = quality_of(row, config)
         points = [measure(codec, path, quality) for path in pictures]
         mean = Point(*map(fmean, zip(*points, strict=True)))
-        lmbda = config.lambda_of(codec.level_of(quality) / (1 << LEVEL_BITS))
+        lmbda = config.lambda_of(codec.level_of(quality).position)
         found, agrees = check_row(row, mean, lmbda)
         verdict = "agrees" if agrees else ", ".join(f"{name} {row[name]}" for name in names[1:])
         print("| " + " | ".join(found[name] for name in names) + f" | {verdict} |", flush=True)

@@ -11,6 +11,7 @@ from codec.engine.torch import TorchEngine
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import IntegerModel
 from codec.entropy.tables import TOTAL
+from codec.level import Level
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
 from codec.model.objective import distortion_bits
@@ -92,7 +93,7 @@ def test_symbols_are_those_of_files(
     exact = torch.zeros_like(counts)
     for picture in pictures:
         for anchor in range(anchors):
-            level = anchor << 12
+            level = Level.of_anchor(anchor)
             y, z = engine.analyse(picture.permute(1, 2, 0).numpy().copy(), level)
             rounded = coder.round(y, z, level, zone.rule(level) if zone else None)
             for group in rounded.passes:
@@ -110,11 +111,11 @@ def test_fitted_tables_make_files_shorter(
     sizes = []
     for tables in (None, mixtures):
         weights = export_model(model, "tiny", {}, tables)
-        y, z = TorchEngine(weights).analyse(picture, 5 << 12)
+        y, z = TorchEngine(weights).analyse(picture, Level.of_anchor(5))
         coder = LatentCoder(IntegerModel(weights))
-        rounded = coder.round(y, z, 5 << 12)
+        rounded = coder.round(y, z, Level.of_anchor(5))
         stream = coder.write(rounded)
-        y_hat, checksum = coder.read(stream, 8, 8, 5 << 12)
+        y_hat, checksum = coder.read(stream, 8, 8, Level.of_anchor(5))
         assert np.array_equal(y_hat, rounded.y_hat)
         assert checksum == rounded.checksum
         sizes.append(len(stream))
@@ -161,7 +162,7 @@ def test_tables_reach_what_the_prior_did_not_see_coming(model: RoundingAutoencod
     coder = LatentCoder(IntegerModel(export_model(model, "tiny", {})))
     y, z = np.zeros((model.config.latent, 4, 4)), np.zeros((model.config.hyper, 1, 1))
     y[3, 1, 2] = 400.4
-    y_hat, _ = coder.read(coder.write(coder.round(y, z, 0)), 4, 4, 0)
+    y_hat, _ = coder.read(coder.write(coder.round(y, z, Level(0))), 4, 4, Level(0))
     assert abs(y_hat[3, 1, 2] - 400.4) <= 0.5
 
 

@@ -21,6 +21,7 @@ from codec.cli.coding import compress, decompress
 from codec.cli.options import FLAGS, message_of
 from codec.errors import InputError
 from codec.format.container import Header, Tile, write
+from codec.level import Level
 from tests.conftest import DATA, TINY, Run
 
 MODEL = ("--model", str(TINY))
@@ -400,7 +401,7 @@ def test_info_tells_the_version_of_the_file(
     folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codec.format.container.VERSION", 2)
-    header = Header(40, 30, grey=False, level=0, model_id=b"none", version=2)
+    header = Header(40, 30, grey=False, level=Level(0), model_id=b"none", version=2)
     (folder / "new.vqc").write_bytes(write(header, [Tile(b"", 0)]))
     assert json.loads(run("info", folder / "new.vqc", "--json")[1])["version"] == 2
 

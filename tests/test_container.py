@@ -25,15 +25,16 @@ from codec.format.container import (
     Tile,
     write,
 )
+from codec.level import Level
 from codec.limits import Limits
 from codec.picture.metadata import KINDS, MAX_BYTES, Metadata
 from codec.tiles import Grid
 
-HEADER = Header(width=768, height=512, grey=False, level=14336, model_id=b"\xde\xad\xbe\xef")
+HEADER = Header(width=768, height=512, grey=False, level=Level(14336), model_id=b"\xde\xad\xbe\xef")
 TILE = Tile(b"stream", 0x01020304)
 PLAIN = write(HEADER, [TILE])
 METADATA = Metadata(b"profile", b"", b"<x/>")
-ALPHA = Header(600, 300, grey=True, level=7, model_id=b"abcd", alpha=True)
+ALPHA = Header(600, 300, grey=True, level=Level(7), model_id=b"abcd", alpha=True)
 FULL = write(ALPHA, [Tile(bytes([65 + n]) * n, n, b"alpha") for n in range(6)], 256, METADATA)
 """Three tiles by two, with alpha and metadata."""
 
@@ -64,7 +65,7 @@ def test_bytes_are_frozen() -> None:
 
 
 def test_rounding_has_a_flag() -> None:
-    header = Header(16, 16, grey=False, level=2 << 12, model_id=b"abcd", vq=True)
+    header = Header(16, 16, grey=False, level=Level.of_anchor(2), model_id=b"abcd", vq=True)
     data = write(header, [TILE])
     assert data[7] == 0x02
     assert read(data)[0] == header
@@ -101,7 +102,7 @@ def files(draw: st.DrawFn) -> tuple[Header, list[Tile], int, Metadata]:
     width, height = draw(size), draw(size)
     alpha = draw(st.booleans())
     side = side if side < max(width, height) else 0
-    level, model = draw(st.integers(0, 65535)), draw(st.binary(min_size=4, max_size=4))
+    level, model = Level(draw(st.integers(0, 65535))), draw(st.binary(min_size=4, max_size=4))
     header = Header(width, height, draw(st.booleans()), level, model, alpha)
     count = len(Grid(height, width, side))
     content = st.binary(max_size=5)
@@ -284,7 +285,7 @@ def test_a_part_is_read_without_the_others() -> None:
 
 def test_a_huge_header_costs_nothing() -> None:
     """Not even what its own directory would take, and no time."""
-    huge = Header(65535, 65535, grey=False, level=0, model_id=b"abcd")
+    huge = Header(65535, 65535, grey=False, level=Level(0), model_id=b"abcd")
     bomb = directory_file(struct.pack("<HB", 4, 255) + bytes(1000), huge)
     tracemalloc.start()
     began = time.perf_counter()

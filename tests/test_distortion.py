@@ -6,12 +6,13 @@ import pytest
 from codec.engine.base import Original, Scene
 from codec.engine.gradients import SquaredError
 from codec.engine.torch import TorchEngine
+from codec.level import Level
 from codec.picture.pixels import pad_to_stride
 from codec.tiles import Box
 from codec.weights.file import Weights, load_weights
 from tests.conftest import TINY, crops_of_flowers
 
-LEVEL = 5 << 12
+LEVEL = Level.of_anchor(5)
 
 
 @pytest.fixture(scope="module")

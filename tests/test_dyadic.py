@@ -23,6 +23,7 @@ from codec.entropy.dyadic import (
     quantise,
 )
 from codec.errors import WeightsError
+from codec.level import Level
 
 
 def in_integers(weight: Any, x: Any, bias: Any, relu: bool) -> NDArray[np.int64]:
@@ -124,10 +125,10 @@ def test_pixel_shuffle_is_torchs() -> None:
 
 def test_interpolation_in_integers() -> None:
     table = np.array([[0, -100], [10, 100], [11, 7]], np.int32)
-    assert interpolate(table, 0, 12).tolist() == [0, -100]
-    assert interpolate(table, 2 << 12, 12).tolist() == [11, 7]
-    assert interpolate(table, 1 << 11, 12).tolist() == [5, 0]
-    assert interpolate(table, 4096 + 2048, 12).tolist() == [11, 54]  # 10.5, 53.5 round up
+    assert interpolate(table, Level(0)).tolist() == [0, -100]
+    assert interpolate(table, Level.of_anchor(2)).tolist() == [11, 7]
+    assert interpolate(table, Level.at(0.5)).tolist() == [5, 0]
+    assert interpolate(table, Level.at(1.5)).tolist() == [11, 54]  # 10.5, 53.5 round up
 
 
 def test_quantise_refuses_what_does_not_fit() -> None:

@@ -11,6 +11,7 @@ from codec.entropy.exact_prior import ExactPrior, LatentGrid
 from codec.entropy.graph import CHECKERBOARD, QUARTERS, Pattern
 from codec.entropy.model import IntegerModel
 from codec.errors import WeightsError
+from codec.level import Level
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.hyperprior import PriorBlock, pass_numbers
 from codec.training.export import export_model
@@ -69,7 +70,7 @@ def both(
     grid = LatentGrid(*shape)
     z = rng.integers(-4, 5, (8, *grid.hyper_shape)).astype(np.int32)
     y_hat = rng.integers(-40, 41, (24, *shape)).astype(np.float64)
-    fixed = round(level * 4096)
+    fixed = Level.at(level)
 
     prior = IntegerModel(weights).prior
     features = prior.features(z, fixed, grid)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from codec.entropy.z_contexts import CONTEXTS, contexts, diagonals, everywhere, nearest_anchor
+from codec.entropy.z_contexts import CONTEXTS, contexts, diagonals, everywhere
+from codec.level import Level
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.training import hyper_tables
 from codec.training.hyper_tables import count_hyper_symbols, fit_hyper_tables
@@ -37,7 +38,7 @@ def test_neighbours_lie_on_earlier_diagonals(shape: tuple[int, int]) -> None:
 
 def test_levels_have_the_tables_of_the_nearest_anchor() -> None:
     levels = [0, 2047, 2048, 4096, 7 * 4096 - 2049, 7 * 4096]
-    assert [nearest_anchor(level) for level in levels] == [0, 0, 1, 1, 6, 7]
+    assert [Level(level).nearest_anchor for level in levels] == [0, 0, 1, 1, 6, 7]
 
 
 def test_tables_follow_the_counts() -> None:

@@ -13,6 +13,7 @@ from codec.entropy.codebook import Codebook
 from codec.entropy.indices import IndexCoder
 from codec.entropy.model import CentreModel
 from codec.errors import DamagedFileError, WeightsError
+from codec.level import Level
 from codec.model.initialisation import start_as_transform_codec
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.export import export_model
@@ -57,8 +58,8 @@ def test_round_trip_and_size(made: Made) -> None:
     weights, y = made
     coder = IndexCoder(CentreModel(weights))
     for number in range(weights.config.anchors):
-        coded = coder.round(y, NO_Z, number << 12)
-        y_hat, checksum = coder.read(coded.stream, *sides(y), number << 12)
+        coded = coder.round(y, NO_Z, Level.of_anchor(number))
+        y_hat, checksum = coder.read(coded.stream, *sides(y), Level.of_anchor(number))
         assert checksum == coded.checksum
         assert np.array_equal(y_hat, coded.y_hat)
         assert len(coded.level_bits) == number + 1
@@ -67,7 +68,7 @@ def test_round_trip_and_size(made: Made) -> None:
 
 def test_latents_are_sums_of_centres(made: Made) -> None:
     weights, y = made
-    coded = IndexCoder(CentreModel(weights)).round(y, NO_Z, 0)
+    coded = IndexCoder(CentreModel(weights)).round(y, NO_Z, Level(0))
     groups = weights.config.groups
     for g in range(groups):
         rounded = coded.y_hat[g::groups].reshape(weights.config.dimensions, -1).T
@@ -85,10 +86,12 @@ def test_latents_are_sums_of_centres(made: Made) -> None:
 def test_first_levels_are_the_same_in_longer_files(made: Made) -> None:
     weights, y = made
     coder, top = IndexCoder(CentreModel(weights)), weights.config.anchors - 1
-    longest = coder.round(y, NO_Z, top << 12)
+    longest = coder.round(y, NO_Z, Level.of_anchor(top))
     for number in range(top + 1):
-        short = coder.round(y, NO_Z, number << 12)
-        part, checksum = coder.read(longest.stream, *sides(y), top << 12, levels=number + 1)
+        short = coder.round(y, NO_Z, Level.of_anchor(number))
+        part, checksum = coder.read(
+            longest.stream, *sides(y), Level.of_anchor(top), levels=number + 1
+        )
         assert np.array_equal(part, short.y_hat)
         assert checksum == longest.checksum
         assert short.level_bits == longest.level_bits[: number + 1]
@@ -99,8 +102,8 @@ def test_odd_sizes(made: Made) -> None:
     coder = IndexCoder(CentreModel(weights))
     for height, width in ((1, 1), (1, 4), (3, 1)):
         part = y[:, :height, :width]
-        coded = coder.round(part, NO_Z, 0)
-        assert np.array_equal(coder.read(coded.stream, height, width, 0)[0], coded.y_hat)
+        coded = coder.round(part, NO_Z, Level(0))
+        assert np.array_equal(coder.read(coded.stream, height, width, Level(0))[0], coded.y_hat)
 
 
 def test_weighing_pays(tiny_vq_config: ModelConfig) -> None:
@@ -114,7 +117,7 @@ def test_weighing_pays(tiny_vq_config: ModelConfig) -> None:
     assert plain.config == config
     costs = []
     for variant in (weights, plain):
-        coded = IndexCoder(CentreModel(variant)).round(y, NO_Z, 0)
+        coded = IndexCoder(CentreModel(variant)).round(y, NO_Z, Level(0))
         nats = coded.bits * np.log(2)
         costs.append(np.square(y - coded.y_hat).sum() + nats / config.assignment_lambda(0))
     assert costs[0] < costs[1]
@@ -125,20 +128,20 @@ def test_nonsense_latents_are_coded_all_the_same(made: Made) -> None:
     broken = y.copy()
     broken[0, 0, 0], broken[1, 0, 0] = np.nan, 1e30
     coder = IndexCoder(CentreModel(weights))
-    coded = coder.round(broken, NO_Z, 0)
-    assert np.array_equal(coder.read(coded.stream, *sides(y), 0)[0], coded.y_hat)
+    coded = coder.round(broken, NO_Z, Level(0))
+    assert np.array_equal(coder.read(coded.stream, *sides(y), Level(0))[0], coded.y_hat)
 
 
 def test_damage_shows(made: Made) -> None:
     """Every flipped bit gives an error, another checksum, or the same indices."""
     weights, y = made
     coder = IndexCoder(CentreModel(weights))
-    coded = coder.round(y, NO_Z, 0)
+    coded = coder.round(y, NO_Z, Level(0))
     for bit in range(0, 8 * len(coded.stream), 3):
         damaged = bytearray(coded.stream)
         damaged[bit // 8] ^= 1 << bit % 8
         try:
-            y_hat, checksum = coder.read(bytes(damaged), *sides(y), 0)
+            y_hat, checksum = coder.read(bytes(damaged), *sides(y), Level(0))
         except DamagedFileError:
             continue
         assert checksum != coded.checksum or np.array_equal(y_hat, coded.y_hat)

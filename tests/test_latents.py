@@ -12,6 +12,7 @@ from codec.entropy.rounding import Rule
 from codec.entropy.tables import FrequencyTables, quantise_frequencies
 from codec.entropy.z_contexts import CONTEXTS
 from codec.errors import DamagedFileError, WeightsError
+from codec.level import Level
 from codec.training.hyper_tables import LIMIT, fit_hyper_tables
 from codec.weights.file import Weights
 
@@ -30,9 +31,9 @@ def latents(
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 7), (8, 12), (5, 3)])
-@pytest.mark.parametrize("level", [0, 10_000, 7 << 12])
+@pytest.mark.parametrize("level", [Level(0), Level(10_000), Level.of_anchor(7)])
 def test_round_trip(
-    coder: LatentCoder, rng: np.random.Generator, shape: tuple[int, int], level: int
+    coder: LatentCoder, rng: np.random.Generator, shape: tuple[int, int], level: Level
 ) -> None:
     y, z = latents(rng, *shape, spread=3)
     coded = coder.round(y, z, level)
@@ -45,18 +46,18 @@ def test_round_trip(
 
 def test_stream_is_as_long_as_the_model_says(coder: LatentCoder, rng: np.random.Generator) -> None:
     y, z = latents(rng, 32, 48, spread=5)
-    coded = coder.round(y, z, 20_000)
+    coded = coder.round(y, z, Level(20_000))
     stream = coder.write(coded)
     assert abs(len(stream) - coded.bits / 8) <= 0.0005 * coded.bits / 8 + 8
 
 
 def test_bits_by_position_add_up(coder: LatentCoder, rng: np.random.Generator) -> None:
     y, z = latents(rng, 6, 9, spread=3)
-    calm = coder.round(y, z, 20_000)
+    calm = coder.round(y, z, Level(20_000))
     assert calm.position_bits.shape == (6, 9)
     assert calm.position_bits.sum() == pytest.approx(calm.bits)
     y[:, 2, 5] += 40  # pass 2 sees pass 1 through two 3x3 convolutions
-    more = coder.round(y, z, 20_000).position_bits - calm.position_bits
+    more = coder.round(y, z, Level(20_000)).position_bits - calm.position_bits
     assert more.argmax() == 2 * 9 + 5
     assert not more[:, 8].any()
 
@@ -64,9 +65,9 @@ def test_bits_by_position_add_up(coder: LatentCoder, rng: np.random.Generator) -
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e30, -1e30])
 def test_wild_latents_are_clamped_and_decode(coder: LatentCoder, value: float) -> None:
     y, z = np.full((16, 4, 4), value), np.full((8, 1, 1), value)
-    coded = coder.round(y, z, 0)
+    coded = coder.round(y, z, Level(0))
     stream = coder.write(coded)
-    y_hat, _ = coder.read(stream, 4, 4, 0)
+    y_hat, _ = coder.read(stream, 4, 4, Level(0))
     assert np.array_equal(y_hat, coded.y_hat)
     assert np.isfinite(y_hat).all()
 
@@ -74,13 +75,13 @@ def test_wild_latents_are_clamped_and_decode(coder: LatentCoder, value: float) -
 def test_wrong_stream_is_damage_or_another_checksum(
     coder: LatentCoder, rng: np.random.Generator
 ) -> None:
-    coded = coder.round(*latents(rng, 4, 4, spread=3), 0)
+    coded = coder.round(*latents(rng, 4, 4, spread=3), Level(0))
     stream = coder.write(coded)
     for position in range(len(stream)):
         damaged = bytearray(stream)
         damaged[position] ^= 0x55
         try:
-            _, checksum = coder.read(bytes(damaged), 4, 4, 0)
+            _, checksum = coder.read(bytes(damaged), 4, 4, Level(0))
         except DamagedFileError:
             continue
         if position < len(stream) - 4:  # the last word has bits that no symbol needs
@@ -88,10 +89,10 @@ def test_wrong_stream_is_damage_or_another_checksum(
 
 
 def test_junk_after_the_symbols_is_damage(coder: LatentCoder, rng: np.random.Generator) -> None:
-    coded = coder.round(*latents(rng, 4, 4, spread=3), 0)
+    coded = coder.round(*latents(rng, 4, 4, spread=3), Level(0))
     stream = coder.write(coded)
     with pytest.raises(DamagedFileError, match="longer"):
-        coder.read(stream + b"junk junk", 4, 4, 0)
+        coder.read(stream + b"junk junk", 4, 4, Level(0))
 
 
 def test_contexts_save_bits(tiny_weights: Weights, rng: np.random.Generator) -> None:
@@ -107,15 +108,15 @@ def test_contexts_save_bits(tiny_weights: Weights, rng: np.random.Generator) -> 
     y = np.zeros((16, 64, 64))
     alike = np.broadcast_to(rng.integers(-2, 3, (8, 1, 1)).astype(float), (8, 16, 16))
     unlike = rng.integers(-2, 3, (8, 16, 16)).astype(float)
-    bits = [coder.round(y, z, 20_000).z.bits.sum() for z in (alike, unlike)]
+    bits = [coder.round(y, z, Level(20_000)).z.bits.sum() for z in (alike, unlike)]
     assert bits[0] < 0.2 * bits[1]
 
 
-def rule_of(weights: Weights, curvature: np.ndarray, level: int) -> Rule:
+def rule_of(weights: Weights, curvature: np.ndarray, level: Level) -> Rule:
     """The dead zone of a model with such a curvature, [anchors, M]."""
     tensors = {**weights.tensors, "tables.curvature": curvature.astype(np.float32)}
     curved = dataclasses.replace(weights, tensors=tensors)
-    zone = dead_zone_of(curved, LatentCoder(IntegerModel(curved)))
+    zone = dead_zone_of(curved, IntegerModel(curved).y_tables)
     assert zone is not None
     return zone.rule(level)
 
@@ -127,19 +128,19 @@ def test_dead_zone(tiny_weights: Weights, rng: np.random.Generator) -> None:
     curvature[:, 5] = 1e-3
     coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = latents(rng, 8, 12, spread=1)
-    nearest = coder.round(y, z, 10_000)
-    dead = coder.round(y, z, 10_000, rule_of(tiny_weights, curvature, 10_000))
+    nearest = coder.round(y, z, Level(10_000))
+    dead = coder.round(y, z, Level(10_000), rule_of(tiny_weights, curvature, Level(10_000)))
     assert dead.bits < nearest.bits
     error = np.abs(dead.y_hat - y)
     assert np.delete(error, 5, axis=0).max() <= 0.501
     assert 0.7 < error[5].max() < 1.5
-    assert np.array_equal(coder.read(coder.write(dead), 8, 12, 10_000)[0], dead.y_hat)
+    assert np.array_equal(coder.read(coder.write(dead), 8, 12, Level(10_000))[0], dead.y_hat)
 
 
 def test_width_of_the_dead_zone(tiny_weights: Weights, rng: np.random.Generator) -> None:
     """Of the first pass, whose predictions depend on z alone, by the formula."""
     weights = tiny_weights
-    config, level = weights.config, 10_000
+    config, level = weights.config, Level(10_000)
     model = IntegerModel(weights)
     coder = LatentCoder(model)
     y = rng.normal(size=(config.latent, 8, 12))
@@ -178,7 +179,7 @@ def test_unsound_curvature_is_refused(tiny_weights: Weights, curvature: np.ndarr
     tensors = {**tiny_weights.tensors, "tables.curvature": curvature}
     weights = dataclasses.replace(tiny_weights, tensors=tensors)
     with pytest.raises(WeightsError, match="curvature"):
-        dead_zone_of(weights, LatentCoder(IntegerModel(weights)))
+        dead_zone_of(weights, IntegerModel(weights).y_tables)
 
 
 def test_a_dead_zone_needs_tables_around_zero(tiny_weights: Weights) -> None:
@@ -187,17 +188,17 @@ def test_a_dead_zone_needs_tables_around_zero(tiny_weights: Weights) -> None:
     tensors = {**tiny_weights.tensors, "tables.curvature": curvature, "tables.y.low": low}
     weights = dataclasses.replace(tiny_weights, tensors=tensors)
     with pytest.raises(WeightsError, match="-1, 0 and 1"):
-        dead_zone_of(weights, LatentCoder(IntegerModel(weights)))
+        dead_zone_of(weights, IntegerModel(weights).y_tables)
 
 
 def test_curvature_of_other_models_is_refused(tiny_weights: Weights) -> None:
     """A row for each anchor, a column for each channel."""
     with pytest.raises(WeightsError, match="curvature"):
-        rule_of(tiny_weights, np.ones((7, 16)), 0)
+        rule_of(tiny_weights, np.ones((7, 16)), Level(0))
 
 
 def test_the_search_may_keep_z(coder: LatentCoder, rng: np.random.Generator) -> None:
     y, z = latents(rng, 6, 9, spread=3)
-    first = coder.round(y, z, 20_000)
-    again = coder.round(y + 1, z, 20_000, same_z=first)
-    assert coder.write(again) == coder.write(coder.round(y + 1, z, 20_000))
+    first = coder.round(y, z, Level(20_000))
+    again = coder.round(y + 1, z, Level(20_000), same_z=first)
+    assert coder.write(again) == coder.write(coder.round(y + 1, z, Level(20_000)))

@@ -25,6 +25,7 @@ from codec.errors import (
     WeightsError,
 )
 from codec.format import container
+from codec.level import Level
 from codec.weights.file import Weights
 from codec.weights.released import released_models
 from tests.conftest import DATA, check_damage_is_found
@@ -74,7 +75,7 @@ def test_the_source_is_left_alone(tiny_codec: Codec, city: Image.Image) -> None:
 
 def test_quality_and_lambda_name_the_same_levels(tiny_codec: Codec) -> None:
     assert tiny_codec.level_of(quality=0) == tiny_codec.level_of(lmbda=0.0018) == 0
-    assert tiny_codec.level_of(quality=100) == tiny_codec.level_of(lmbda=0.18) == 7 << 12
+    assert tiny_codec.level_of(quality=100) == tiny_codec.level_of(lmbda=0.18) == Level.of_anchor(7)
     assert tiny_codec.level_of() == tiny_codec.level_of(quality=50)
 
 
@@ -101,7 +102,7 @@ def resealed(name: str, **changes: object) -> bytes:
 
 def test_forged_headers_are_found(tiny_codec: Codec) -> None:
     with pytest.raises(DamagedFileError, match="level"):
-        tiny_codec.decompress(resealed("city-q20", level=(7 << 12) + 1))
+        tiny_codec.decompress(resealed("city-q20", level=(Level.of_anchor(7)) + 1))
     with pytest.raises(CodecError):
         tiny_codec.decompress(resealed("city-q20", level=5))
     with pytest.raises(CodecError):

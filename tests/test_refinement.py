@@ -28,6 +28,7 @@ from codec.engine.base import Slopes
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import IntegerModel
 from codec.errors import InputError, LimitError
+from codec.level import Level
 from codec.limits import Limits
 from codec.weights.file import Weights, load_weights
 from tests.conftest import TINY, TINY_VQ, Run, cost, flowers
@@ -251,11 +252,11 @@ def test_a_search_that_finds_nothing_ends(tiny_weights: Weights) -> None:
     coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = np.full((16, 6, 5), 3, np.float32), np.zeros((8, 2, 2), np.float32)
     told: list[int] = []
-    start = coder.round(y, z, 20_000)
-    refined = descend(coder, start, y, z, 20_000, Flat(), 0.0, None, 80, told.append)
+    start = coder.round(y, z, Level(20_000))
+    refined = descend(coder, start, y, z, Level(20_000), Flat(), 0.0, None, 80, told.append)
     assert told == list(range(1, len(told) + 1))
     assert 40 < len(told) < 80  # half of the rounds are always made
-    assert np.all(refined.rounded.y_hat == coder.round(y, z, 20_000).y_hat)
+    assert np.all(refined.rounded.y_hat == coder.round(y, z, Level(20_000)).y_hat)
 
 
 class Trap:
@@ -277,8 +278,8 @@ def test_a_search_that_went_astray_goes_back_to_the_best(tiny_weights: Weights) 
     coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = np.zeros((16, 6, 5), np.float32), np.zeros((8, 2, 2), np.float32)
     trap = Trap()
-    start = coder.round(y, z, 20_000)
-    refined = descend(coder, start, y, z, 20_000, trap, 1.0, None, 12, lambda _: None)
+    start = coder.round(y, z, Level(20_000))
+    refined = descend(coder, start, y, z, Level(20_000), trap, 1.0, None, 12, lambda _: None)
     astray = [number for number, error in enumerate(trap.seen) if error == 1e9]
     assert astray
     # The round after it is at symbols that are not lost.
@@ -289,14 +290,14 @@ def test_a_search_that_went_astray_goes_back_to_the_best(tiny_weights: Weights) 
 def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generator) -> None:
     coder = LatentCoder(IntegerModel(tiny_weights))
     y = rng.normal(scale=5, size=(16, 6, 5)).astype(np.float32)
-    rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
+    rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), Level(20_000))
     caution = Caution(selection=0.7, damping=1.0, threshold=0.01, context=0.0)
     calm, stiff = np.zeros_like(y), np.full_like(y, 1e6)
     assert not steps(rounded, calm, stiff, caution).any()
     # Without an error in the way, symbols go to where they cost less.
     taken = steps(rounded, calm, calm, caution)
     assert set(np.unique(taken)) == {-1, 0, 1}
-    moved = coder.round(rounded.y_hat + taken, np.zeros((8, 2, 2), np.float32), 20_000)
+    moved = coder.round(rounded.y_hat + taken, np.zeros((8, 2, 2), np.float32), Level(20_000))
     assert moved.passes[0].bits.sum() < rounded.passes[0].bits.sum()
     # A steep error decides the direction.
     steep = steps(rounded, np.full_like(y, 1e4), calm, caution)
@@ -306,7 +307,7 @@ def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generato
 def test_a_place_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
     coder = LatentCoder(IntegerModel(tiny_weights))
     y = np.zeros((16, 6, 5), np.float32)
-    rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), 20_000)
+    rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), Level(20_000))
     gradient = np.zeros_like(y)
     gradient[3, 1, 1], gradient[4, 1, 1], gradient[5, 1, 1] = 2000, -1800, 400
     gradient[5, 1, 2] = 400
@@ -323,7 +324,7 @@ def test_steps_end_where_tables_end(tiny_weights: Weights, side: int) -> None:
     """However steep the error is, a latent at the end of its table goes no further."""
     coder = LatentCoder(IntegerModel(tiny_weights))
     z = np.zeros((8, 2, 2), np.float32)
-    rounded = coder.round(np.full((16, 6, 5), side * 1e6, np.float32), z, 20_000)
+    rounded = coder.round(np.full((16, 6, 5), side * 1e6, np.float32), z, Level(20_000))
     slope = np.full((16, 6, 5), -side * 1e6, np.float32)
     outwards = steps(rounded, slope, np.zeros_like(slope), Caution(0.7, 1, 1, 0))
     assert not np.any(outwards == side)
@@ -360,10 +361,10 @@ def test_rounds_keep_what_the_dead_zone_chose(
     config = tiny_weights.config
     weights = with_dead_zone(tiny_weights, 0.01)
     coder = LatentCoder(IntegerModel(weights))
-    zone = dead_zone_of(weights, coder)
+    zone = dead_zone_of(weights, coder.model.y_tables)
     assert zone
     y = rng.normal(size=(config.latent, 6, 6)).astype(np.float32)
     z = rng.normal(size=(config.hyper, 2, 2)).astype(np.float32)
-    first = coder.round(y, z, 0, zone.rule(0))
-    assert first.checksum != coder.round(y, z, 0).checksum
-    assert coder.round(kept(y, first), z, 0).checksum == first.checksum
+    first = coder.round(y, z, Level(0), zone.rule(Level(0)))
+    assert first.checksum != coder.round(y, z, Level(0)).checksum
+    assert coder.round(kept(y, first), z, Level(0)).checksum == first.checksum

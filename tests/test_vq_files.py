@@ -14,6 +14,7 @@ from PIL import Image
 from codec.codec import Codec
 from codec.errors import DamagedFileError, InputError, WeightsError
 from codec.format import container
+from codec.level import Level
 from codec.weights.file import Weights, load_weights
 from tests.conftest import DATA, TINY_VQ, Run, check_damage_is_found
 
@@ -44,7 +45,7 @@ def test_qualities_and_lambdas_name_whole_levels(codec_vq: Codec) -> None:
     assert [codec_vq.level_of(quality=q) for q in (0, 24, 26, 74, 76, 100)] == [
         n << 12 for n in (0, 0, 1, 1, 2, 2)
     ]
-    assert codec_vq.level_of(lmbda=0.02) == 2 << 12
+    assert codec_vq.level_of(lmbda=0.02) == Level.of_anchor(2)
 
 
 def test_fewer_levels_show_what_a_smaller_file_would(codec_vq: Codec, city: Image.Image) -> None:
@@ -75,7 +76,7 @@ def test_forged_files_are_found(codec_vq: Codec, tiny_codec: Codec) -> None:
         return container.write(header, [dataclasses.replace(tile, stream=stream)])
 
     assert codec_vq.decompress(forged()).size == (file.header.width, file.header.height)
-    for level in (3 << 12, (2 << 12) - 1, 1):
+    for level in (Level.of_anchor(3), (Level.of_anchor(2)) - 1, 1):
         with pytest.raises(DamagedFileError, match="level"):
             codec_vq.decompress(forged(level=level))
     with pytest.raises(DamagedFileError, match="round"):

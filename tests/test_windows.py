@@ -16,6 +16,7 @@ from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Latents
 from codec.engine.receptive_field import analysis_halo, synthesis_halo
 from codec.engine.torch import TorchEngine
+from codec.level import Level
 from codec.model.transforms import build_transforms
 from codec.picture.pixels import Picture, from_image
 from codec.tiles import LATENT_STRIDE, Box, Grid
@@ -23,7 +24,7 @@ from codec.weights.config import ModelConfig
 from codec.windows import windows, workers
 from tests.conftest import DATA
 
-LEVEL = 3 << 12
+LEVEL = Level.of_anchor(3)
 
 
 @pytest.fixture(scope="module")

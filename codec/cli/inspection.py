@@ -15,7 +15,6 @@ from codec.cli.terminal import tell
 from codec.errors import CodecError, ModelNotFoundError
 from codec.files import open_file
 from codec.format.container import ContainerFile
-from codec.weights.config import LEVEL_BITS
 from codec.weights.released import (
     find_by_id,
     read_config,
@@ -118,7 +117,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
         return facts
     config = read_config(read_metadata(path))
     header.check_fits(config)
-    position = header.level / (1 << LEVEL_BITS)
+    position = header.level.position
     return facts | {
         "model": path.stem,
         "quality": config.quality_of(position),

@@ -18,7 +18,6 @@ from codec.files import STANDARD, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
-from codec.weights.config import LEVEL_BITS
 from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class CompressTask:
             self.writing.write(job, encoded.data)
         if opened.dropped:
             facts["left_out"] = list(opened.dropped)
-        level = encoded.header.level / (1 << LEVEL_BITS)
+        level = encoded.header.level.position
         facts["lambda"] = codec.weights.config.lambda_of(level)
         facts["psnr"] = encoded.psnr if math.isfinite(encoded.psnr) else None
         return facts | {"seconds": time.perf_counter() - began}

@@ -26,6 +26,7 @@ from codec.encoder.method import CodedTile
 from codec.encoder.model import EncoderModel
 from codec.encoder.tile import SourceTile
 from codec.engine.base import Engine, Scene
+from codec.level import Level
 from codec.picture.pixels import squared_error, to_image
 from codec.tiles import LATENT_STRIDE, Box, Grid
 from codec.weights.file import KERNEL_RADIUS
@@ -52,7 +53,7 @@ class Compensate:
         self._model = model
         self._share = share
 
-    def code(self, tile: SourceTile, level: int) -> CodedTile:
+    def code(self, tile: SourceTile, level: Level) -> CodedTile:
         model, scene = self._model, tile.scene(level)
         rounded = model.round(scene.y, scene.z, level)
         correction = Correction(model.engine, scene, level, self._share)
@@ -79,7 +80,7 @@ class Correction:
             move.
     """
 
-    def __init__(self, engine: Engine, scene: Scene, level: int, share: float = SHARE) -> None:
+    def __init__(self, engine: Engine, scene: Scene, level: Level, share: float = SHARE) -> None:
         self._share = np.float32(share)
         self._engine = engine
         self._level = level

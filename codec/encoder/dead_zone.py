@@ -17,12 +17,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy.coder import SymbolCoder
-from codec.entropy.latents import LatentCoder
 from codec.entropy.rounding import Rule, Spread
 from codec.entropy.tables import FrequencyTables
 from codec.errors import WeightsError
-from codec.weights.config import LEVEL_BITS
+from codec.level import UNITS, Level
 from codec.weights.file import Weights
 
 CAUTION = 20.0
@@ -49,16 +47,15 @@ class DeadZone:
         self._tables = tables
         self._log_curvature = np.log(curvature.astype(np.float64))
 
-    def curvature(self, level: int) -> NDArray[np.float64]:
+    def curvature(self, level: Level) -> NDArray[np.float64]:
         """c at a level in units of 2^-12, [M]: half the mean second derivative of the weighted
         distortion along each channel of y, in bits."""
-        low, part = divmod(level, 1 << LEVEL_BITS)
+        low, share = level.anchor, level.fraction / UNITS
         ends = self._log_curvature[[low, min(low + 1, len(self._log_curvature) - 1)]]
-        share = part / (1 << LEVEL_BITS)
         found: NDArray[np.float64] = np.exp((1 - share) * ends[0] + share * ends[1])
         return found
 
-    def rule(self, level: int) -> Rule:
+    def rule(self, level: Level) -> Rule:
         """Nearest integers but for the dead zone, at a level in units of 2^-12."""
         widening = 1 / (2 * CAUTION * self.curvature(level))
 
@@ -82,19 +79,19 @@ class DeadZone:
         return np.maximum((up + down) / 2 - zero, 0)
 
 
-def dead_zone_of(weights: Weights, coder: SymbolCoder) -> DeadZone | None:
-    """The dead zone that a model has if its curvature was measured and it rounds to integers.
+def dead_zone_of(weights: Weights, tables: FrequencyTables) -> DeadZone | None:
+    """The dead zone of a model whose curvature was measured; None for others.
 
     Args:
-        weights: of the model.
-        coder: of its symbols.
+        weights: of a model that rounds to integers.
+        tables: its tables of y.
 
     Raises:
         WeightsError: the curvature is unsound.
     """
     curvature = weights.tensors.get("tables.curvature")
-    if curvature is None or not isinstance(coder, LatentCoder):
+    if curvature is None:
         return None
     if curvature.shape != (weights.config.anchors, weights.config.latent):
         raise WeightsError("the curvature of the distortion is unsound")
-    return DeadZone(coder.model.y_tables, curvature)
+    return DeadZone(tables, curvature)

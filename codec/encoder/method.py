@@ -15,6 +15,7 @@ from codec.encoder.filter_fit import LeastSquares
 from codec.encoder.model import EncoderModel
 from codec.encoder.tile import SourceTile
 from codec.entropy.rounding import Rounded
+from codec.level import Level
 from codec.tiles import Grid
 
 
@@ -36,7 +37,7 @@ class Method(Protocol):
     rounds: int
     """Rounds that it tells the progress of."""
 
-    def code(self, tile: SourceTile, level: int) -> CodedTile:
+    def code(self, tile: SourceTile, level: Level) -> CodedTile:
         """Symbols of a tile.
 
         Args:
@@ -56,7 +57,7 @@ class Round:
     def __init__(self, model: EncoderModel) -> None:
         self._model = model
 
-    def code(self, tile: SourceTile, level: int) -> CodedTile:
+    def code(self, tile: SourceTile, level: Level) -> CodedTile:
         y, z = tile.latents(level)
         return CodedTile(self._model.coder.round(y, z, level, self._model.rule(level)))
 

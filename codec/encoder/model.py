@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.dead_zone import dead_zone_of
+from codec.encoder.dead_zone import DeadZone, dead_zone_of
 from codec.encoder.filter_fit import LeastSquares
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.entropy.rounding import Rule
+from codec.level import Level
 from codec.loaded import LoadedModel
 from codec.picture.pixels import Picture
-from codec.weights.config import LEVEL_BITS
 from codec.weights.file import COLOURS
 
 
@@ -24,7 +24,9 @@ class EncoderModel:
         self.config = model.config
         self.id = model.id
         self._weights = model.weights
-        self._dead_zone = dead_zone_of(model.weights, model.coder)
+        self._dead_zone: DeadZone | None = None
+        if isinstance(model.coder, LatentCoder):
+            self._dead_zone = dead_zone_of(model.weights, model.coder.model.y_tables)
         self.kernels = model.weights.kernels
         """Kernels of the restoration filter; 0 without one."""
         self.looks_back = self.config.compensable or self.kernels > 0
@@ -43,11 +45,11 @@ class EncoderModel:
             return False
         return self.config.distortion == "mse" or self._dead_zone is not None
 
-    def rule(self, level: int) -> Rule | None:
+    def rule(self, level: Level) -> Rule | None:
         """Rounding with the model's dead zone, if it has one."""
         return self._dead_zone.rule(level) if self._dead_zone else None
 
-    def curvature(self, level: int) -> NDArray[np.float64] | None:
+    def curvature(self, level: Level) -> NDArray[np.float64] | None:
         """Half the mean second derivative of the weighted distortion along each channel of y, in
         bits, [M]; None if the model does not say."""
         return None if self._dead_zone is None else self._dead_zone.curvature(level)
@@ -56,7 +58,7 @@ class EncoderModel:
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
-        level: int,
+        level: Level,
         same_z: RoundedLatents | None = None,
     ) -> RoundedLatents:
         """To integers, with the dead zone; arguments as of `LatentCoder.round`."""
@@ -72,11 +74,11 @@ class EncoderModel:
         parts = self._weights.restoration
         return LeastSquares(*parts, visible, picture.grey) if parts else None
 
-    def lambda_of(self, level: int) -> float:
+    def lambda_of(self, level: Level) -> float:
         """Slope of the objective at a level."""
-        return self.config.lambda_of(level / (1 << LEVEL_BITS))
+        return self.config.lambda_of(level.position)
 
-    def error_weight(self, level: int) -> float:
+    def error_weight(self, level: Level) -> float:
         """Bits that a unit of squared error is worth at a level.
 
         bits/pixel + lambda 255^2 MSE of samples in 0..1, times pixels, is

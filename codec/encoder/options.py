@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from codec.errors import InputError
+from codec.level import UNITS, Level
 from codec.limits import WINDOW
 from codec.picture.metadata import KINDS
 from codec.tiles import Grid, check_tile_size
-from codec.weights.config import LEVEL_BITS, ModelConfig
+from codec.weights.config import ModelConfig
 
 DEFAULT_QUALITY = 50.0
 ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 32, 48)
@@ -111,7 +112,7 @@ class EncoderOptions:
         targets = (self.target_bpp, self.target_size, self.target_psnr)
         return any(target is not None for target in targets)
 
-    def level(self, config: ModelConfig) -> int:
+    def level(self, config: ModelConfig) -> Level:
         """Level in units of 2^-12 for quality or lambda, the nearest that the model has.
 
         Raises:
@@ -128,7 +129,7 @@ class EncoderOptions:
                 raise InputError("quality must lie in 0..100")
             position = quality / 100 * (config.anchors - 1)
         step = config.level_step
-        return round(position * (1 << LEVEL_BITS) / step) * step
+        return Level(round(position * UNITS / step) * step)
 
     def grid(self, height: int, width: int) -> Grid:
         """Tiles of a picture of this size."""

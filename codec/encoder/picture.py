@@ -25,6 +25,7 @@ from codec.encoder.search import Search
 from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Features
 from codec.format.container import Header, Tile, write
+from codec.level import Level
 from codec.picture.alpha import Plane, encode_alpha
 from codec.picture.pixels import Picture, Samples, psnr_of, squared_error, to_image
 from codec.tiles import Box, Grid
@@ -111,7 +112,7 @@ class Plan:
 class _Candidate:
     """All tiles of a picture at one level."""
 
-    level: int
+    level: Level
     tiles: tuple[Tile, ...]
     bits: float
     latents: Mapping[int, NDArray[np.float32]]
@@ -176,7 +177,7 @@ class PictureEncoder:
         """Whether more is done than to round."""
         return self._plan.does_more
 
-    def estimate(self, level: int, measure: bool = False) -> Estimate:
+    def estimate(self, level: Level, measure: bool = False) -> Estimate:
         """What the file of a level would be by rounding alone.
 
         The symbols' costs are exact; the restoration filter counts with all weights that it may
@@ -188,7 +189,7 @@ class PictureEncoder:
         error = self._measured(done, reconstruct=False).error if measure else math.nan
         return Estimate(len(self._file(done)) + streams, self._psnr(error))
 
-    def encode(self, level: int, effort: bool = True) -> Encoded:
+    def encode(self, level: Level, effort: bool = True) -> Encoded:
         """Code at one level.
 
         Args:
@@ -213,7 +214,7 @@ class PictureEncoder:
             done.reconstruction,
         )
 
-    def _searched(self, level: int) -> _Candidate:
+    def _searched(self, level: Level) -> _Candidate:
         """After a search, with the filter of the rounded latents in place."""
         plan, count = self._plan, len(self.grid)
         compares = plan.compares(self.grid)
@@ -234,7 +235,7 @@ class PictureEncoder:
         return min(both, key=lambda one: one.bits + weight * one.error)
 
     def _code(
-        self, level: int, method: Method, steps: _Steps, keeps: bool, writes: bool = True
+        self, level: Level, method: Method, steps: _Steps, keeps: bool, writes: bool = True
     ) -> _Candidate:
         """All tiles by one method, with the restoration filter that their fits ask for.
 

@@ -31,6 +31,7 @@ from codec.encoder.model import EncoderModel
 from codec.encoder.tile import SourceTile
 from codec.engine.base import Distortion, Slopes
 from codec.entropy.latents import LatentCoder, RoundedLatents, Symbols
+from codec.level import Level
 from codec.tiles import Grid
 from codec.weights.config import MS_SSIM_SIDE
 
@@ -126,7 +127,7 @@ class Search:
         self.rounds = rounds
         self._restoration = restoration
 
-    def code(self, tile: SourceTile, level: int) -> CodedTile:
+    def code(self, tile: SourceTile, level: Level) -> CodedTile:
         if self._model.config.distortion == "mse":
             return self._code_by_error(tile, level)
         if min(tile.box.width, tile.box.height) < MS_SSIM_SIDE:
@@ -137,7 +138,7 @@ class Search:
         found = self._descend(scene.y, scene.z, level, distortion, weight, tile.progress)
         return CodedTile(found.rounded)
 
-    def _code_by_error(self, tile: SourceTile, level: int) -> CodedTile:
+    def _code_by_error(self, tile: SourceTile, level: Level) -> CodedTile:
         model, scene, restoration = self._model, tile.scene(level), self._restoration
         weight = model.error_weight(level)
         correction = Correction(model.engine, scene, level)
@@ -157,7 +158,7 @@ class Search:
         self,
         y: NDArray[np.float32],
         z: NDArray[np.float32],
-        level: int,
+        level: Level,
         distortion: Distortion,
         weight: float,
         progress: Callable[[int], None],
@@ -184,7 +185,7 @@ def descend(
     start: RoundedLatents,
     y: NDArray[np.float32],
     z: NDArray[np.float32],
-    level: int,
+    level: Level,
     distortion: Distortion,
     weight: float,
     typical: NDArray[np.floating] | None,

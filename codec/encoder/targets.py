@@ -17,7 +17,8 @@ from codec.encoder.options import EncoderOptions
 from codec.encoder.picture import Encoded, PictureEncoder
 from codec.encoder.rate_search import Search
 from codec.errors import InputError
-from codec.weights.config import LEVEL_BITS, ModelConfig
+from codec.level import UNITS, Level
+from codec.weights.config import ModelConfig
 
 SIZE_TOLERANCE = 0.005
 """Of the logarithm of a file's size."""
@@ -45,7 +46,7 @@ class _Target:
     """Distance to the value that is close enough."""
     span: float
     """What the whole ladder changes, about."""
-    expect: Callable[[int], float]
+    expect: Callable[[Level], float]
     """The quantity at a level by exact costs alone."""
     measure: Callable[[Encoded], float]
     """That of a file."""
@@ -116,8 +117,8 @@ def _closest(encoder: PictureEncoder, target: _Target, levels: range) -> Encoded
         best = _try(encoder, target, levels, effort)
         if best:
             return best
-    anchors = levels[:: max(1, (1 << LEVEL_BITS) // levels.step)]
-    last = min(anchors, key=lambda level: target.sign * target.expect(level))
+    anchors = levels[:: max(1, UNITS // levels.step)]
+    last = Level(min(anchors, key=lambda level: target.sign * target.expect(Level(level))))
     ways = (False, True) if encoder.does_more else (False,)
     return max((encoder.encode(last, effort) for effort in ways), key=target.gap)
 
@@ -126,7 +127,7 @@ def _try(encoder: PictureEncoder, target: _Target, levels: range, effort: bool) 
     """The closest of some files on the right side, with what the effort allows or without."""
 
     def trial(number: int) -> tuple[int, float]:
-        return number, target.expect(levels[number])
+        return number, target.expect(Level(levels[number]))
 
     top = len(levels) - 1
     search = Search(trial, 0, top, target.span / max(top, 1), target.tolerance)
@@ -140,14 +141,14 @@ def _try(encoder: PictureEncoder, target: _Target, levels: range, effort: bool) 
         number = _between(tried, number, target.sign)
         if number in tried:
             break
-        encoded = encoder.encode(levels[number], effort)
+        encoded = encoder.encode(Level(levels[number]), effort)
         gap = target.gap(encoded)
         tried[number] = gap >= 0
         if gap >= 0 and (best is None or gap < target.gap(best)):
             best = encoded
         if 0 <= gap <= target.tolerance:
             break
-        difference = target.measure(encoded) - target.expect(levels[number])
+        difference = target.measure(encoded) - target.expect(Level(levels[number]))
         moved = difference + target.sign * min(max(0.0, -gap), target.tolerance / 2)
     return best
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from codec.encoder.filter_fit import LeastSquares
 from codec.encoder.model import EncoderModel
 from codec.engine.base import Engine, Features, Latents, Original, Scene
+from codec.level import Level
 from codec.picture.pixels import Picture, pad_to_stride
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box
 
@@ -45,11 +46,11 @@ class SourceTile:
         self._visible = visible
         self.progress = progress
 
-    def latents(self, level: int) -> Latents:
+    def latents(self, level: Level) -> Latents:
         """(y, z) of the tile before rounding."""
         return self._inside(self._model.engine.latents(self._features, level))
 
-    def scene(self, level: int) -> Scene:
+    def scene(self, level: Level) -> Scene:
         """The tile among latents of its surroundings that are not rounded."""
         engine = self._model.engine
         latents = engine.latents(self._features, level)

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.level import Level
 from codec.tiles import Box
 
 Precision = Literal["float32", "bfloat16"]
@@ -123,10 +124,10 @@ class Engine(Protocol):
             samples: [H, W, 3], sides multiples of 16.
         """
 
-    def latents(self, features: Features, level: int) -> Latents:
+    def latents(self, features: Features, level: Level) -> Latents:
         """(y, z) before rounding."""
 
-    def change(self, missing: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+    def change(self, missing: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
         """Linear response of y to a small change of the samples, [M, H/16, W/16].
 
         Args:
@@ -135,7 +136,7 @@ class Engine(Protocol):
         """
 
     def synthesise(
-        self, y_hat: NDArray[np.float32], level: int, restoration: Sequence[int] = ()
+        self, y_hat: NDArray[np.float32], level: Level, restoration: Sequence[int] = ()
     ) -> NDArray[np.float32]:
         """Samples [3, H, W], about 0..1, of latents.
 
@@ -150,7 +151,7 @@ class Engine(Protocol):
     ) -> NDArray[np.float32]:
         """Samples [3, H, W] after the restoration filter, from those of `synthesise` without."""
 
-    def distortion(self, scene: Scene, level: int, restoration: Sequence[int] = ()) -> Distortion:
+    def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
         """The distortion that the model was trained for, of one tile.
 
         It is the sum of squared errors of 8-bit samples over three colours, or what

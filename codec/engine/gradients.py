@@ -17,6 +17,7 @@ from torch import Tensor
 
 from codec.engine.base import Scene, Slopes
 from codec.engine.torch import TorchEngine
+from codec.level import Level
 from codec.tiles import LATENT_STRIDE, Box
 
 SEED = 1
@@ -34,7 +35,7 @@ class TileDistortion(ABC):
     """
 
     def __init__(
-        self, engine: TorchEngine, scene: Scene, level: int, restoration: Sequence[int] = ()
+        self, engine: TorchEngine, scene: Scene, level: Level, restoration: Sequence[int] = ()
     ) -> None:
         original = scene.original
         self._engine = engine

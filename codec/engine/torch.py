@@ -18,13 +18,14 @@ from torch.nn import functional as F
 from codec.engine.base import Distortion, Precision, Scene
 from codec.engine.receptive_field import analysis_halo, synthesis_halo
 from codec.errors import InputError, WeightsError
+from codec.level import Level
 from codec.limits import STRIP_PIXELS
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.restoration import Kernels, restore
 from codec.model.transforms import LowResAnalysis, build_transforms
 from codec.tiles import HYPER_STRIDE
-from codec.weights.config import LEVEL_BITS, MIDDLE_GREY
+from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import Weights
 
 MISFIT = "the transforms' tensors do not fit the configuration"
@@ -65,7 +66,7 @@ class TorchEngine:
         self._g_a = g_a
         parts: dict[str, nn.Module] = {"g_a": g_a, "g_s": g_s}
         self._to_centres = weights.config.rounding == "vq"
-        self._top = (weights.config.anchors - 1) << LEVEL_BITS
+        self._top = Level.of_anchor(weights.config.anchors - 1)
         if not self._to_centres:
             parts |= {"gain": Gain(weights.config), "h_a": HyperAnalysis(weights.config)}
         self._modules = nn.ModuleDict(parts).requires_grad_(False).eval()
@@ -79,7 +80,7 @@ class TorchEngine:
         except RuntimeError as error:
             raise WeightsError(MISFIT) from error
         self._modules.to(self._device)
-        self._modules.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._modules.to(memory_format=torch.channels_last)
         self._kernels: Kernels | None = None
         if weights.restoration:
             self._kernels = Kernels(*map(self.tensor, weights.restoration))
@@ -94,7 +95,7 @@ class TorchEngine:
             yield begin
 
     def analyse(
-        self, samples: NDArray[np.uint8], level: int
+        self, samples: NDArray[np.uint8], level: Level
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Samples [H, W, 3], sides multiples of 16, to (y, z) before rounding.
 
@@ -111,7 +112,7 @@ class TorchEngine:
             return self._run(self._g_a.features, x)
 
     def latents(
-        self, features: Tensor, level: int
+        self, features: Tensor, level: Level
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`features` to (y, z), as `analyse` gives them."""
         with torch.inference_mode(), self._autocast():
@@ -125,7 +126,7 @@ class TorchEngine:
             z = self._run(self._modules["h_a"], padded)
             return y[0].cpu().numpy(), z[0].float().cpu().numpy()
 
-    def change(self, missing: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+    def change(self, missing: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
         """About what y changes by, [M, H/16, W/16], if a picture changes a little.
 
         Args:
@@ -140,7 +141,7 @@ class TorchEngine:
             return change
 
     def synthesise(
-        self, y_hat: NDArray[np.float32], level: int, restoration: Sequence[int] = ()
+        self, y_hat: NDArray[np.float32], level: Level, restoration: Sequence[int] = ()
     ) -> NDArray[np.float32]:
         """Rounded latents [M, H/16, W/16] to samples [3, H, W], about 0..1.
 
@@ -158,7 +159,7 @@ class TorchEngine:
         """A tensor on the device where the transforms run; a copy where the array is read-only."""
         return torch.from_numpy(np.require(array, requirements="W")).to(self._device)
 
-    def show(self, y_hat: Tensor, level: int, restoration: Sequence[int] = ()) -> Tensor:
+    def show(self, y_hat: Tensor, level: Level, restoration: Sequence[int] = ()) -> Tensor:
         """As `synthesise`, on tensors, and differentiable."""
         with self._autocast():
             y, position = y_hat[None], self._position(level)
@@ -169,7 +170,7 @@ class TorchEngine:
         shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
         return self._restored(shown, restoration)
 
-    def distortion(self, scene: Scene, level: int, restoration: Sequence[int] = ()) -> Distortion:
+    def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
         from codec.engine.gradients import SquaredError  # loaded by a search alone
         from codec.engine.ms_ssim_gradients import Dissimilarity
 
@@ -196,8 +197,8 @@ class TorchEngine:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return part(*inputs)
 
-    def _position(self, level: int) -> Tensor:
-        return torch.tensor([level / (1 << LEVEL_BITS)], device=self._device)
+    def _position(self, level: Level) -> Tensor:
+        return torch.tensor([level.position], device=self._device)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

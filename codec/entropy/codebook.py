@@ -39,7 +39,7 @@ class Codebook:
     def choose(
         self,
         remainder: NDArray[np.float32],
-        level: int,
+        stage: int,
         group: int,
         cost: NDArray[np.floating] | None = None,
     ) -> NDArray[np.int32]:
@@ -52,7 +52,7 @@ class Codebook:
         Returns:
             Indices [n].
         """
-        centres, norms = self._centres[level, group], self._norms[level, group]
+        centres, norms = self._centres[stage, group], self._norms[stage, group]
         chosen = np.empty(len(remainder), np.int32)
         rows = max(1, MAX_DISTANCES // len(centres))
         for start in range(0, len(remainder), rows):
@@ -61,6 +61,6 @@ class Codebook:
             chosen[part] = np.argmin(distance if cost is None else distance + cost[part], axis=1)
         return chosen
 
-    def look_up(self, indices: NDArray[np.integer], level: int, group: int) -> NDArray[np.float32]:
+    def look_up(self, indices: NDArray[np.integer], stage: int, group: int) -> NDArray[np.float32]:
         """Centres [n, D] of indices [n]."""
-        return self._centres[level, group][indices]
+        return self._centres[stage, group][indices]

@@ -11,6 +11,7 @@ from codec.entropy.indices import IndexCoder
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import IntegerModel, entropy_model
 from codec.entropy.rounding import Rounded, Rule
+from codec.level import Level
 from codec.weights.file import Weights
 
 
@@ -21,7 +22,7 @@ class SymbolCoder(Protocol):
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
-        level: int,
+        level: Level,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
     ) -> Rounded:
@@ -39,7 +40,7 @@ class SymbolCoder(Protocol):
         """Stream of what `round` of this coder gave."""
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: int, levels: int | None = None
+        self, stream: bytes, rows: int, columns: int, level: Level, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size.
 

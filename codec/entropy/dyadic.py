@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from codec.entropy.graph import ACTIVATION_BITS, WEIGHT_BITS, Parameters
 from codec.errors import WeightsError
+from codec.level import UNITS, Level
 
 Exact = NDArray[np.float64]
 """Integer-valued activations."""
@@ -164,11 +165,10 @@ def pixel_shuffle(x: Exact) -> Exact:
     return grouped.transpose(0, 3, 1, 4, 2).reshape(channels // 4, 2 * height, 2 * width)
 
 
-def interpolate(table: NDArray[np.int32], level: int, level_bits: int) -> NDArray[np.int32]:
-    """Row of `table` [anchors, C] at position level / 2^level_bits, rounded; integers only."""
-    low, fraction = level >> level_bits, level & ((1 << level_bits) - 1)
-    rows = table.astype(np.int64)
-    if not fraction:
-        return table[low]
-    mixed = rows[low] * ((1 << level_bits) - fraction) + rows[low + 1] * fraction
-    return ((mixed + (1 << (level_bits - 1))) >> level_bits).astype(np.int32)
+def interpolate(table: NDArray[np.int32], level: Level) -> NDArray[np.int32]:
+    """Row of `table` [anchors, C] at a level, rounded; integers only."""
+    if not level.fraction:
+        return table[level.anchor]
+    below, above = (table[level.anchor + step].astype(np.int64) for step in (0, 1))
+    mixed = below * (UNITS - level.fraction) + above * level.fraction
+    return ((mixed + UNITS // 2) >> (UNITS.bit_length() - 1)).astype(np.int32)

@@ -38,8 +38,9 @@ from codec.entropy.graph import (
     Pattern,
     latent_parameters,
 )
+from codec.level import Level
 from codec.tiles import HYPER_STRIDE
-from codec.weights.config import LEVEL_BITS, PASSES, ModelConfig
+from codec.weights.config import PASSES, ModelConfig
 
 Real = TypeVar("Real", bound=np.number)
 
@@ -149,9 +150,9 @@ class _Head:
         self._rows = [channels[:, c ^ number].reshape(-1) for c in range(PASSES)]
         self._weights = [weight[rows] * 2.0**-WEIGHT_BITS for rows in self._rows]
 
-    def __call__(self, packed: Exact, level: int, grid: LatentGrid) -> Prediction:
+    def __call__(self, packed: Exact, level: Level, grid: LatentGrid) -> Prediction:
         """Predict from packed features."""
-        offset = bias_in_units(interpolate(self._bias, level, LEVEL_BITS))
+        offset = bias_in_units(interpolate(self._bias, level))
         out = np.empty((len(self._rows[0]), packed.shape[1]))
         for rows, weight, at in zip(self._rows, self._weights, grid.classes, strict=True):
             np.matmul(weight, packed[:, at], out=out[:, at])
@@ -222,7 +223,7 @@ class ExactPrior:
             for number, (context, blocks, head) in enumerate(STEPS)
         ]
 
-    def features(self, z: NDArray[np.int32], level: int, grid: LatentGrid) -> Exact:
+    def features(self, z: NDArray[np.int32], level: Level, grid: LatentGrid) -> Exact:
         """h_s: z^ [hyper, Hz, Wz] to packed features [prior, H*W].
 
         Args:
@@ -230,7 +231,7 @@ class ExactPrior:
             level: position on the ladder of lambdas in units of 2^-12.
         """
         h = self._stem((z.reshape(len(z), -1) * UNIT).astype(np.float64))
-        h += np.floor(bias_in_units(interpolate(self._level_bias, level, LEVEL_BITS)))[:, None]
+        h += np.floor(bias_in_units(interpolate(self._level_bias, level)))[:, None]
         h = np.clip(h, LOWEST, HIGHEST).reshape(-1, *z.shape[1:])
         for block, up in self._upsampling:
             h = block(h)
@@ -239,7 +240,7 @@ class ExactPrior:
         return grid.to_packed(self._last(h).reshape(len(h), -1))
 
     def predict(
-        self, features: Exact, known: Sequence[Exact], level: int, grid: LatentGrid
+        self, features: Exact, known: Sequence[Exact], level: Level, grid: LatentGrid
     ) -> tuple[Exact, Prediction]:
         """What the prior says of the next pass.
 

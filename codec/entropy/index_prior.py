@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
 
 def parts_of_pass(grid: LatentGrid, groups: int, number: int) -> list[Part]:
-    """What pass 0 or 1 of a level holds, in coding order.
+    """What pass 0 or 1 of a stage holds, in coding order.
 
     Pass 0 holds the first half of the groups on even squares and the second on odd ones.
     """
@@ -90,26 +90,26 @@ class ExactIndexPrior:
         self._pass_bias = tensors["pass_bias"].astype(np.float64)
         self._blocks = [Block(tensors, name) for name in INDEX_BLOCKS]
         self._heads = []
-        for level in range(config.anchors):
-            weight, bias = tensors["head_weight"][level], tensors["head_bias"][level]
-            check_bounds(weight, bias, f"head_weight of level {level}")
+        for stage in range(config.anchors):
+            weight, bias = tensors["head_weight"][stage], tensors["head_bias"][stage]
+            check_bounds(weight, bias, f"head_weight of stage {stage}")
             self._heads.append((weight * 2.0**-WEIGHT_BITS, bias_in_units(bias)))
 
     def walk(self, grid: LatentGrid) -> IndexWalk:
-        """Start at the first level of a picture."""
+        """Start at the first stage of a picture."""
         return IndexWalk(self, grid)
 
-    def features(self, context: Exact, level: int, number: int, grid: LatentGrid) -> Exact:
+    def features(self, context: Exact, stage: int, number: int, grid: LatentGrid) -> Exact:
         """Context [width, H*W] to features of a pass, likewise; packed positions."""
-        h = np.clip(context + self._pass_bias[level, number][:, None], LOWEST, HIGHEST)
+        h = np.clip(context + self._pass_bias[stage, number][:, None], LOWEST, HIGHEST)
         h = grid.to_spatial(h).reshape(-1, grid.height, grid.width)
         for block in self._blocks:
             h = block(h)
         return grid.to_packed(h.reshape(len(h), -1))
 
-    def logits(self, features: Exact, level: int, part: Part) -> Exact:
+    def logits(self, features: Exact, stage: int, part: Part) -> Exact:
         """log2 P(k) up to a constant, in units of 2^-10: [squares, K]."""
-        weight, offset = self._heads[level]
+        weight, offset = self._heads[stage]
         centres = self.config.centres
         rows = slice(part.group * centres, (part.group + 1) * centres)
         out = weight[rows] @ features[:, part.squares] + offset[rows, None]
@@ -132,15 +132,15 @@ class ExactIndexPrior:
         row[0] += TOTAL - row.sum()
         return np.broadcast_to(row, (count, centres))
 
-    def embed(self, indices: NDArray[np.integer], level: int, part: Part) -> Exact:
+    def embed(self, indices: NDArray[np.integer], stage: int, part: Part) -> Exact:
         """What indices [squares] of a part add to the context: [width, squares]."""
-        return self._embedding[level, indices + part.group * self.config.centres].T
+        return self._embedding[stage, indices + part.group * self.config.centres].T
 
 
 class IndexWalk:
     """The order in which encoder and decoder visit the indices of one picture.
 
-    For each level `parts` yields what its two passes hold, with the frequencies of the indices;
+    For each stage `parts` yields what its two passes hold, with the frequencies of the indices;
     the caller answers each with `tell` before it asks for the next.
     """
 
@@ -150,22 +150,22 @@ class IndexWalk:
         self._context = np.zeros((prior.config.prior, self._count if prior.learned else 0))
         self._told: list[tuple[Part, Exact]] = []
 
-    def parts(self, level: int) -> Iterator[tuple[Part, NDArray[np.int64]]]:
-        """(part, frequencies [squares, K]) of a level."""
+    def parts(self, stage: int) -> Iterator[tuple[Part, NDArray[np.int64]]]:
+        """(part, frequencies [squares, K]) of a stage."""
         prior, grid = self._prior, self._grid
         for number in range(INDEX_PASSES):
             if prior.learned:
-                features = prior.features(self._context, level, number, grid)
+                features = prior.features(self._context, stage, number, grid)
             for part in parts_of_pass(grid, prior.config.groups, number):
                 if prior.learned:
-                    yield part, prior.frequencies(prior.logits(features, level, part))
+                    yield part, prior.frequencies(prior.logits(features, stage, part))
                 else:
                     yield part, prior.equal_frequencies(len(range(self._count)[part.squares]))
             for part, added in self._told:
                 self._context[:, part.squares] += added
             self._told.clear()
 
-    def tell(self, level: int, part: Part, indices: NDArray[np.integer]) -> None:
+    def tell(self, stage: int, part: Part, indices: NDArray[np.integer]) -> None:
         """Give the indices [squares] of the part that `parts` yielded last."""
         if self._prior.learned:
-            self._told.append((part, self._prior.embed(indices, level, part)))
+            self._told.append((part, self._prior.embed(indices, stage, part)))

@@ -19,7 +19,7 @@ from codec.entropy.model import CentreModel
 from codec.entropy.range_coder import RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import PRECISION
-from codec.weights.config import LEVEL_BITS
+from codec.level import Level
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class IndexCoder:
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
-        level: int,
+        level: Level,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
     ) -> RoundedIndices:
@@ -72,7 +72,7 @@ class IndexCoder:
         y_hat = np.zeros_like(remainder)
         encoder, checksum, level_bits = RangeEncoder(), SymbolChecksum(), []
         walk = self._prior.walk(grid)
-        count = (level >> LEVEL_BITS) + 1
+        count = level.anchor + 1
         packed = np.empty((count, self._config.groups, grid.height * grid.width), np.int32)
         for number in range(count):
             bits = 0.0
@@ -106,14 +106,14 @@ class IndexCoder:
         return rounded.stream
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: int, levels: int | None = None
+        self, stream: bytes, rows: int, columns: int, level: Level, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
         grid = LatentGrid(rows, columns, CHECKERBOARD)
         y_hat = np.zeros((self._config.groups, rows * columns, self._config.dimensions), np.float32)
         decoder, checksum = RangeDecoder(stream), SymbolChecksum()
         walk = self._prior.walk(grid)
-        count = (level >> LEVEL_BITS) + 1
+        count = level.anchor + 1
         for number in range(count):
             for part, frequencies in walk.parts(number):
                 indices = decoder.decode_each(frequencies)

@@ -22,7 +22,8 @@ from codec.entropy.model import MAX_HYPER, IntegerModel
 from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import FrequencyTables
-from codec.entropy.z_contexts import Places, contexts, diagonals, everywhere, nearest_anchor
+from codec.entropy.z_contexts import Places, contexts, diagonals, everywhere
+from codec.level import Level
 from codec.tiles import HYPER_STRIDE
 
 Table = NDArray[np.integer]
@@ -108,17 +109,17 @@ class LatentCoder:
     def _z_coder(self) -> CoderTables:
         return CoderTables(self.model.z_tables)
 
-    def _z_table(self, z: NDArray[np.int32], places: Places, level: int) -> NDArray[np.intp]:
+    def _z_table(self, z: NDArray[np.int32], places: Places, level: Level) -> NDArray[np.intp]:
         """Numbers of tables [hyper, n] at n places, from what of z [hyper, H, W] lies before."""
         channels = np.arange(len(z))[:, None]
         numbers = self.model.z_contexts
-        return numbers[nearest_anchor(level), contexts(z, places), channels].astype(np.intp)
+        return numbers[level.nearest_anchor, contexts(z, places), channels].astype(np.intp)
 
     def round(
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
-        level: int,
+        level: Level,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
     ) -> RoundedLatents:
@@ -153,14 +154,14 @@ class LatentCoder:
         choices = itertools.starmap(rounding, enumerate(passes))
         return self._walk(grid, level, z_group, outlook, choices)
 
-    def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: int) -> Symbols:
+    def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: Level) -> Symbols:
         tables = self.model.z_tables
         symbols = np.rint(np.nan_to_num(z)).clip(-MAX_HYPER, MAX_HYPER).astype(np.int32)
         symbols = tables.clamp(symbols, np.zeros((), np.intp))  # all have the same support
         numbers = self._z_table(symbols, everywhere(*grid.hyper_shape), level)
         return Symbols(symbols.reshape(-1), numbers.reshape(-1), tables)
 
-    def _outlook(self, grid: LatentGrid, level: int, z: Symbols) -> tuple[Exact, Prediction]:
+    def _outlook(self, grid: LatentGrid, level: Level, z: Symbols) -> tuple[Exact, Prediction]:
         prior = self.model.prior
         features = prior.features(z.values.reshape(-1, *grid.hyper_shape), level, grid)
         return prior.predict(features, [], level, grid)
@@ -168,7 +169,7 @@ class LatentCoder:
     def _walk(
         self,
         grid: LatentGrid,
-        level: int,
+        level: Level,
         z: Symbols,
         outlook: tuple[Exact, Prediction],
         choices: Iterable[Choose],
@@ -205,13 +206,13 @@ class LatentCoder:
         return encoder.finish()
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: int, levels: int | None = None
+        self, stream: bytes, rows: int, columns: int, level: Level, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
         rounded = self.read_symbols(stream, rows, columns, level)
         return rounded.y_hat, rounded.checksum
 
-    def read_symbols(self, stream: bytes, rows: int, columns: int, level: int) -> RoundedLatents:
+    def read_symbols(self, stream: bytes, rows: int, columns: int, level: Level) -> RoundedLatents:
         """Decode latents of a given size, with their symbols.
 
         Args:

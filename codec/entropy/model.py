@@ -20,7 +20,7 @@ from codec.entropy.index_prior import ExactIndexPrior
 from codec.entropy.tables import FrequencyTables
 from codec.entropy.z_contexts import CONTEXTS
 from codec.errors import WeightsError
-from codec.weights.config import LEVEL_BITS
+from codec.level import Level
 from codec.weights.file import Weights
 
 MAX_HYPER = 2047
@@ -73,7 +73,7 @@ class IntegerModel:
         hyper, part = self.config.hyper, self.config.latent // grid.passes
         z = (np.arange(hyper * 4) * 7 % 5 - 2).astype(np.int32).reshape(hyper, *grid.hyper_shape)
         residual = (np.arange(part * positions) * 11 % 7 - 3).astype(np.int32)
-        level = (self.config.anchors - 1) * (1 << LEVEL_BITS) // 3
+        level = Level(Level.of_anchor(self.config.anchors - 1) // 3)
         features = self.prior.features(z, level, grid)
         digest = hashlib.sha256()
         known: list[Exact] = []

@@ -13,8 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.weights.config import LEVEL_BITS
-
 REACH = 2
 """Largest neighbour that is told from larger ones."""
 SIDE = 2 * REACH + 1
@@ -59,8 +57,3 @@ def contexts(z: NDArray[np.integer], places: Places) -> NDArray[np.intp]:
     up = np.where(rows > 0, up, left)
     numbers = SIDE * (left.clip(-REACH, REACH) + REACH) + up.clip(-REACH, REACH) + REACH
     return numbers.astype(np.intp)
-
-
-def nearest_anchor(level: int) -> int:
-    """Of a level in units of 2^-12; the higher one of two."""
-    return (level + (1 << LEVEL_BITS >> 1)) >> LEVEL_BITS

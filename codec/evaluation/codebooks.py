@@ -14,8 +14,8 @@ from PIL import Image
 from codec.engine.torch import TorchEngine
 from codec.entropy.indices import IndexCoder, RoundedIndices
 from codec.entropy.model import CentreModel
+from codec.level import Level
 from codec.picture.pixels import from_image, pad_to_stride, psnr
-from codec.weights.config import LEVEL_BITS
 from codec.weights.file import Weights
 
 
@@ -60,7 +60,7 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
     config = weights.config
     engine = TorchEngine(weights)
     coders = [IndexCoder(CentreModel(one)) for one in (weights, with_nearest_centres(weights))]
-    top = (config.anchors - 1) << LEVEL_BITS
+    top = Level.of_anchor(config.anchors - 1)
     learned_bpp = np.zeros(config.anchors)
     uniform_bpp = np.zeros(config.anchors)
     quality = np.zeros((2, config.anchors))
@@ -73,8 +73,8 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
         count += 1
         for i, coder in enumerate(coders):
             for number in range(config.anchors):
-                coded = coder.round(y, z, number << LEVEL_BITS)
-                shown = engine.synthesise(coded.y_hat, number << LEVEL_BITS)
+                coded = coder.round(y, z, Level.of_anchor(number))
+                shown = engine.synthesise(coded.y_hat, Level.of_anchor(number))
                 quality[i, number] += psnr(samples, _to_8bit(shown, samples))
                 if i == 0:
                     learned_bpp[number] += coded.bits / pixels

@@ -20,12 +20,12 @@ from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
 from codec.format.container import ContainerFile
+from codec.level import Level
 from codec.limits import WINDOW
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.picture.pixels import from_image, pad_to_stride
 from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box, Grid, latent_size
 from codec.training.initial import state_of
-from codec.weights.config import LEVEL_BITS
 
 FINEST = 0.5
 """Step of the qualities that a search for a size may choose from."""
@@ -89,7 +89,7 @@ class ModelCoder:
             whole[box.shrunk(LATENT_STRIDE).slices] = rounded.position_bits
         return whole
 
-    def _streams(self, data: bytes) -> Iterator[tuple[bytes, Box, int]]:
+    def _streams(self, data: bytes) -> Iterator[tuple[bytes, Box, Level]]:
         """(coded latents, pixels, level) of each tile of a file."""
         file = ContainerFile(BytesIO(data), self.codec.limits)
         for number in range(len(file.grid)):
@@ -113,7 +113,7 @@ class ModelCoder:
         model.load_state_dict(state_of(self.codec.weights))
         return model.eval().requires_grad_(False)
 
-    def _noisy(self, image: Image.Image, level: int) -> float:
+    def _noisy(self, image: Image.Image, level: Level) -> float:
         """-log2 of the density of the latents with one draw of noise, as in training.
 
         The prior sees noise too (training lets it see rounded latents by default): then it is
@@ -121,7 +121,7 @@ class ModelCoder:
         """
         picture, model = from_image(image), self._training_model
         side = WINDOW if picture.whole.area > 2 * WINDOW**2 else 0
-        position = torch.tensor([level / (1 << LEVEL_BITS)])
+        position = torch.tensor([level.position])
         total = 0.0
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

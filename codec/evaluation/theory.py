@@ -135,9 +135,9 @@ class Discretisation:
     """Loss per symbol of a coder that takes p at the integers, normalised, for P."""
 
 
-def discretisation(level: int) -> Discretisation:
+def discretisation(scale: int) -> Discretisation:
     """Statement 3 for one of the 64 Gaussians that files are coded with."""
-    sigma = sigma_of_level(torch.tensor(float(level), dtype=torch.float64))
+    sigma = sigma_of_level(torch.tensor(float(scale), dtype=torch.float64))
     reach = math.ceil(9 * float(sigma)) + 2
     z = torch.arange(-reach, reach + 1, dtype=torch.float64)
     mass, density = gaussian_cell_probability(z, sigma), normal_density(z, sigma)

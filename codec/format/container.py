@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from codec.errors import DamagedFileError, FileFormatError, InputError, UnsupportedFileError
+from codec.level import Level
 from codec.limits import Limits
 from codec.picture.metadata import MAX_BYTES, Metadata
 from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
-from codec.weights.config import LEVEL_BITS, ModelConfig
+from codec.weights.config import ModelConfig
 
 MAGIC = b"\x89VQC\r\n"
 """A byte no text has, the name, and a line end that text-mode transfers destroy."""
@@ -59,7 +60,7 @@ class Header:
     width: int
     height: int
     grey: bool
-    level: int
+    level: Level
     """Position on the model's ladder of lambdas in units of 2^-12."""
     model_id: bytes
     """First four bytes of the model's SHA-256."""
@@ -74,7 +75,7 @@ class Header:
     @property
     def levels(self) -> int | None:
         """Number of residual levels, if latents are rounded to centres."""
-        return (self.level >> LEVEL_BITS) + 1 if self.vq else None
+        return self.level.anchor + 1 if self.vq else None
 
     def check_fits(self, config: ModelConfig) -> None:
         """Refuse what no file of a model of this shape says.
@@ -203,7 +204,7 @@ def parse_header(data: bytes) -> tuple[Header, int]:
     if flags & ALPHA_FLAG and not flags & DIRECTORY_FLAG:
         raise DamagedFileError("damaged: alpha without a directory")
     grey, alpha, vq = (bool(flags & flag) for flag in (GREY_FLAG, ALPHA_FLAG, VQ_FLAG))
-    return Header(width, height, grey, level, model_id, alpha, vq, version=version), flags
+    return Header(width, height, grey, Level(level), model_id, alpha, vq, version=version), flags
 
 
 class ContainerFile:

@@ -67,7 +67,7 @@ class _LowerBound(torch.autograd.Function):
 
 def bits(probability: Tensor) -> Tensor:
     """-log2 of probabilities, floored at what the tables can express."""
-    floored: Tensor = _LowerBound.apply(probability, PROBABILITY_FLOOR)  # type: ignore[no-untyped-call]
+    floored: Tensor = _LowerBound.apply(probability, PROBABILITY_FLOOR)
     return -floored.log2()
 
 
@@ -78,8 +78,8 @@ def sigma_of_level(level: Tensor) -> Tensor:
 
 
 def _soft_clamp(level: Tensor) -> Tensor:
-    low: Tensor = _LowerBound.apply(level, 0.0)  # type: ignore[no-untyped-call]
-    high: Tensor = _LowerBound.apply(-low, -(SIGMA_LEVELS - 1.0))  # type: ignore[no-untyped-call]
+    low: Tensor = _LowerBound.apply(level, 0.0)
+    high: Tensor = _LowerBound.apply(-low, -(SIGMA_LEVELS - 1.0))
     return -high
 
 

@@ -158,7 +158,7 @@ class VectorQuantizer(nn.Module):
         """
         if self.training:
             self._count(indices, used, weight)
-        rounded: Tensor = _Round.apply(latents, self.centres, indices, used, weight, self.rule)  # type: ignore[no-untyped-call]
+        rounded: Tensor = _Round.apply(latents, self.centres, indices, used, weight, self.rule)
         return rounded
 
     @torch.no_grad()

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from codec.encoder.dead_zone import DeadZone
+from codec.level import Level
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
 from codec.model.objective import distortion_bits
-from codec.weights.config import LEVEL_BITS
 
 RATIOS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
 """Deviations of the components in units of the table's scale."""
@@ -67,7 +67,7 @@ def count_symbols(
             if zone is None:
                 symbols = np.rint(residual).astype(np.int32)
             else:
-                rule = zone.rule(anchor << LEVEL_BITS)
+                rule = zone.rule(Level.of_anchor(anchor))
                 symbols = rule(residual, table, lambda channels: channels[:, None, None])
             index = table * size + symbols.clip(-LIMIT, LIMIT) + LIMIT
             counts += np.bincount(index.reshape(-1), minlength=len(counts))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from codec.errors import WeightsError
+from codec.level import UNITS, Level
 
 Distortion = Literal["mse", "ms-ssim"]
 MS_SSIM_SIDE = 161
@@ -20,8 +21,6 @@ MAX_CENTRES = 4096
 MAX_CODEBOOK_VALUES = 1 << 26
 MAX_ANCHORS = 16
 """Levels go into 16 bits of a file, in units of 2^-12."""
-LEVEL_BITS = 12
-"""Positions on the ladder of lambdas are stored and interpolated in units of 2^-12."""
 MIDDLE_GREY = 0.5
 """Sample that the transforms take for zero."""
 PASSES = 4
@@ -143,12 +142,12 @@ class ModelConfig:
     @property
     def level_step(self) -> int:
         """Distance of the levels a file may have, in units of 2^-12: whole levels with "vq"."""
-        return 1 << LEVEL_BITS if self.rounding == "vq" else 1
+        return UNITS if self.rounding == "vq" else 1
 
     @property
     def levels(self) -> range:
         """The levels that a file may have, in units of 2^-12."""
-        return range(0, ((self.anchors - 1) << LEVEL_BITS) + 1, self.level_step)
+        return range(0, Level.of_anchor(self.anchors - 1) + 1, self.level_step)
 
     def level_of(self, lmbda: float) -> float:
         """Position of a lambda on the ladder of anchors, in [0, anchors - 1], log-linear."""

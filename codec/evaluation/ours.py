@@ -21,10 +21,9 @@ from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
 from codec.format.container import ContainerFile
 from codec.level import Level
-from codec.limits import WINDOW
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.picture.pixels import from_image, pad_to_stride
-from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box, Grid, latent_size
+from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, UNTILED_PIXELS, WINDOW, Box, Grid, latent_size
 from codec.training.initial import state_of
 
 FINEST = 0.5
@@ -49,7 +48,7 @@ class ModelCoder:
         self.description = (
             f"vqcodec {version('vqcodec')} (source {source_digest()}), "
             f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
-            f"{codec.precision} on {_named(codec.device)}"
+            f"{codec.model.engine.precision} on {_named(codec.model.engine.device)}"
         )
         top = config.anchors - 1
         steps = top if config.rounding == "vq" else round(100 / FINEST)
@@ -120,7 +119,7 @@ class ModelCoder:
         an upper bound, in the mean, on the mutual information of picture and noisy latents.
         """
         picture, model = from_image(image), self._training_model
-        side = WINDOW if picture.whole.area > 2 * WINDOW**2 else 0
+        side = WINDOW if picture.whole.area > UNTILED_PIXELS else 0
         position = torch.tensor([level.position])
         total = 0.0
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):

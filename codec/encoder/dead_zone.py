@@ -17,8 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy.coder import SymbolCoder
-from codec.entropy.latents import LatentCoder
+from codec.entropy.model import EntropyModel, IntegerModel
 from codec.entropy.rounding import Rule, Spread
 from codec.entropy.tables import FrequencyTables
 from codec.errors import WeightsError
@@ -82,19 +81,19 @@ class DeadZone:
         return np.maximum((up + down) / 2 - zero, 0)
 
 
-def dead_zone_of(weights: Weights, coder: SymbolCoder) -> DeadZone | None:
+def dead_zone_of(weights: Weights, model: EntropyModel) -> DeadZone | None:
     """The dead zone that a model has if its curvature was measured and it rounds to integers.
 
     Args:
         weights: of the model.
-        coder: of its symbols.
+        model: its entropy model.
 
     Raises:
         WeightsError: the curvature is unsound.
     """
     curvature = weights.tensors.get("tables.curvature")
-    if curvature is None or not isinstance(coder, LatentCoder):
+    if curvature is None or not isinstance(model, IntegerModel):
         return None
     if curvature.shape != (weights.config.anchors, weights.config.latent):
         raise WeightsError("the curvature of the distortion is unsound")
-    return DeadZone(coder.model.y_tables, curvature)
+    return DeadZone(model.y_tables, curvature)

@@ -88,7 +88,7 @@ class TileCoder:
         self.by_error = weights.config.distortion == "mse"
         """Whether the model minimises the squared error."""
         self._coder = symbol_coder(weights)
-        self._dead_zone = dead_zone_of(weights, self._coder)
+        self._dead_zone = dead_zone_of(weights, self._coder.model)
         self.searches = not self.to_centres and (self.by_error or self._dead_zone is not None)
         """Whether it can look for better symbols than those of rounding."""
         self._config = weights.config

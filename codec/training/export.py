@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.encoder.dead_zone import DeadZone, dead_zone_of
-from codec.entropy.coder import symbol_coder
 from codec.entropy.dyadic import UNIT, quantise
 from codec.entropy.graph import prior_parameters
 from codec.entropy.index_prior import POWERS
-from codec.entropy.model import with_self_check
+from codec.entropy.model import entropy_model, with_self_check
 from codec.entropy.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.entropy.z_contexts import CONTEXTS
 from codec.errors import WeightsError
@@ -182,7 +181,7 @@ def export_weights(
     try:
         partial.write_bytes(weights.to_bytes())
         verified = load_weights(partial)
-        dead_zone_of(verified, symbol_coder(verified))
+        dead_zone_of(verified, entropy_model(verified))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

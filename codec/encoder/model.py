@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.dead_zone import DeadZone, dead_zone_of
+from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.filter_fit import LeastSquares, filters_of
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.entropy.rounding import Rule
@@ -24,9 +24,7 @@ class EncoderModel:
         self.coder = model.coder
         self.config = model.config
         self.id = model.id
-        self._dead_zone: DeadZone | None = None
-        if isinstance(model.coder, LatentCoder):
-            self._dead_zone = dead_zone_of(model.weights, model.coder.model.y_tables)
+        self._dead_zone = dead_zone_of(model.weights, model.coder.model)
         self.kernels = model.weights.kernels
         """Kernels of the restoration filter; 0 without one."""
         parts = model.weights.restoration

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from codec.codec import Codec
 from codec.weights.file import Weights, load_weights
 from scripts.average import main
-from tests.conftest import DATA, TINY, TINY_VQ
+from tests.helpers import DATA, TINY, TINY_VQ
 
 PHOTOS = [str(DATA / name) for name in ("city.png", "flowers.png", "path.png")]
 

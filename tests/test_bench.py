@@ -25,7 +25,7 @@ from scripts.bench.pictures import enlarged, size_of
 from scripts.bench.results import CLASSIC, OURS, YARDSTICK, Case, Results, changes
 from scripts.bench.stages import Stopwatch, timed
 from scripts.bench.tables import comparison, process_table, stage_table, table
-from tests.conftest import DATA, TINY
+from tests.helpers import DATA, TINY
 
 CASE = Case(0.4, 1, OURS, "compress", "range coder")
 

@@ -25,7 +25,7 @@ from codec.training.calibration import (
 )
 from codec.training.export import export_model, gaussian_tables
 from codec.weights.config import Distortion
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 SYMBOLS = torch.arange(-LIMIT, LIMIT + 1, dtype=torch.float64)
 

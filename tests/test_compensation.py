@@ -17,7 +17,7 @@ from codec.model.transforms import LowResAnalysis, build_transforms
 from codec.picture.pixels import from_image
 from codec.tiles import Grid
 from codec.weights.config import ModelConfig
-from tests.conftest import cost, flowers
+from tests.helpers import cost, flowers
 
 
 def test_the_skip_path_is_all_of_a_fresh_analysis() -> None:

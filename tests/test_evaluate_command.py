@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from codec.evaluation.published import KODAK
-from tests.conftest import DATA, TINY, TINY_VQ, Run
+from tests.helpers import DATA, TINY, TINY_VQ, Run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.conftest import TINY
+from tests.helpers import TINY
 
 TIMEOUT = 120
 """Seconds after which what hangs is ended."""

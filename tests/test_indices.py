@@ -19,7 +19,7 @@ from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.export import export_model
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 Made = tuple[Weights, NDArray[np.float32]]
 NO_Z = np.empty((0, 0, 0), np.float32)

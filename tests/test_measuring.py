@@ -18,7 +18,7 @@ from codec.evaluation.ours import ModelCoder
 from codec.evaluation.results import Evaluation
 from codec.evaluation.subjects import Reading, find_pictures, read_subject
 from codec.weights.file import Weights
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 
 @dataclasses.dataclass

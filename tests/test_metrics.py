@@ -11,7 +11,7 @@ from pytorch_msssim import ms_ssim as reference
 from codec.errors import InputError
 from codec.evaluation import metrics
 from codec.picture import pixels
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 
 @pytest.fixture

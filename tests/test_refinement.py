@@ -25,7 +25,7 @@ from codec.errors import InputError, LimitError
 from codec.level import Level
 from codec.limits import Limits
 from codec.weights.file import Weights, load_weights
-from tests.conftest import TINY, TINY_VQ, Run, cost, flowers
+from tests.helpers import TINY, TINY_VQ, Run, cost, flowers
 
 
 @pytest.mark.parametrize("quality", [0, 40, 100])

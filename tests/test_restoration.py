@@ -25,7 +25,7 @@ from codec.picture.pixels import from_image
 from codec.tiles import Grid
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
-from tests.conftest import TINY, TINY_VQ, Run, cost, flowers, squared_error_of
+from tests.helpers import TINY, TINY_VQ, Run, cost, flowers, squared_error_of
 
 COUNT = 6
 

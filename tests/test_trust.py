@@ -25,8 +25,7 @@ from codec.files import write_file
 from codec.format.container import ContainerFile
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
-from tests.conftest import DATA
-from tests.test_cli import MODEL
+from tests.helpers import DATA, MODEL
 
 VQCODEC = [sys.executable, "-m", "codec"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -21,7 +21,10 @@ def after(tiny_weights: Weights, tmp_path: Path) -> Path:
     tensors = dict(tiny_weights.tensors)
     tensors["g_s.stem.weight"] = tensors["g_s.stem.weight"] * np.float16(1.5)
     path = tmp_path / "after.safetensors"
-    path.write_bytes(dataclasses.replace(tiny_weights, tensors=tensors).to_bytes())
+    training = {**tiny_weights.training, "minutes": 0.5}
+    path.write_bytes(
+        dataclasses.replace(tiny_weights, tensors=tensors, training=training).to_bytes()
+    )
     return path
 
 

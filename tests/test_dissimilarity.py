@@ -138,7 +138,7 @@ def dissimilarity_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> fl
     pixels = image.width * image.height
     distortion = 1200 * (1 - similarity) * pixels
     distortion += 0.05 * squared_error_of(codec, encoded, image) / 3
-    return encoded.bits + codec.weights.config.lambda_of(encoded.header.level / 4096) * distortion
+    return encoded.bits + codec.weights.config.lambda_of(encoded.header.level.position) * distortion
 
 
 @pytest.mark.parametrize("quality", [10, 70])

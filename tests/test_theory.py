@@ -26,7 +26,7 @@ from codec.model.densities import SIGMA_LEVELS, sigma_of_level
 from codec.model.vector_quantizer import Rule
 from codec.training.export import gaussian_tables
 from codec.weights.config import ModelConfig
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 WIDTHS = [0.5, 0.8, 1.0, 1.25, 2.0]
 

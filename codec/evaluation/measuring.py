@@ -61,11 +61,15 @@ class Measurer:
     Args:
         folder: where records are kept, created when needed; None to keep nothing.
         fresh: measure anew what is there already.
+        origin: digest of the source and description of the machine; None for those at hand.
     """
 
-    def __init__(self, folder: Path | None, fresh: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None, fresh: bool = False, origin: tuple[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._fresh = fresh
+        self._origin = origin or (source_digest(), describe_machine())
         self._warm: set[str] = set()
         self.problem = ""
         """Why nothing more is kept, if the folder cannot be written."""
@@ -77,7 +81,7 @@ class Measurer:
             CodecError: as `measure`.
         """
         subjects = [subject.digest, coder.name, coder.description, setting]
-        key = json.dumps([*subjects, source_digest(), describe_machine()])
+        key = json.dumps([*subjects, *self._origin])
         name = f"{hashlib.sha256(key.encode()).hexdigest()}.json"
         record = self._folder / name if self._folder else None
         if found := None if self._fresh or not record else _read(record):

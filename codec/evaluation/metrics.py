@@ -15,8 +15,9 @@ from codec.weights.config import MS_SSIM_SIDE
 STRIP = 1024
 """Rows that are compared at once."""
 WINDOW = 1024
+"""Side of the windows that large pictures are compared in."""
 WHOLE_PIXELS = 1 << 22
-"""Pictures of more pixels get the mean MS-SSIM of windows of 1024x1024, to bound the memory."""
+"""Pictures of more pixels get the mean MS-SSIM of windows, to bound the memory."""
 
 
 def psnr(original: Image.Image, decoded: Image.Image) -> float:
@@ -37,12 +38,23 @@ def psnr(original: Image.Image, decoded: Image.Image) -> float:
     return psnr_of(error, count)
 
 
-def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
+def ms_ssim(
+    original: Image.Image,
+    decoded: Image.Image,
+    whole_pixels: int = WHOLE_PIXELS,
+    window: int = WINDOW,
+) -> float | None:
     """MS-SSIM (Wang et al. 2003), mean over three colours; of 8-bit samples, 0..1.
 
-    What cannot be seen is taken to be equal. Pictures above 4 megapixels get the mean over
-    windows of 1024x1024 pixels, weighted by their size; a strip that is left over at the right or
-    at the bottom and has fewer than 161 pixels is not looked at.
+    What cannot be seen is taken to be equal. Large pictures get the mean over windows, weighted by
+    their size; a strip that is left over at the right or at the bottom and has fewer than 161
+    pixels is not looked at.
+
+    Args:
+        original: of mode L, LA, RGB or RGBA.
+        decoded: of the same size.
+        whole_pixels: pixels above which a picture is compared in windows.
+        window: their side.
 
     Returns:
         None if a side is shorter than 161 pixels.
@@ -50,8 +62,8 @@ def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
     _check_sizes(original, decoded)
     if min(original.size) < MS_SSIM_SIDE:
         return None
-    large = original.width * original.height > WHOLE_PIXELS
-    windows = Grid(original.height, original.width, WINDOW if large else 0).boxes()
+    large = original.width * original.height > whole_pixels
+    windows = Grid(original.height, original.width, window if large else 0).boxes()
     boxes = [box for box in windows if min(box.width, box.height) >= MS_SSIM_SIDE]
     values = [_ms_ssim_of(original, decoded, box) for box in boxes]
     return fmean(values, [box.area for box in boxes])

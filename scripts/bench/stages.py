@@ -77,6 +77,8 @@ class Stopwatch:
 
 def watch_pipeline(stopwatch: Stopwatch) -> None:
     """Make stages of the codec's own methods."""
+    from codec.encoder.compensation import Correction
+    from codec.encoder.filter_fit import LeastSquares
     from codec.engine.torch import TorchEngine
     from codec.entropy.exact_prior import ExactPrior
     from codec.entropy.latents import LatentCoder
@@ -88,6 +90,8 @@ def watch_pipeline(stopwatch: Stopwatch) -> None:
         "prior": [(ExactPrior, ("features", "predict"))],
         "range coder": [(RangeEncoder, ("encode", "finish")), (RangeDecoder, ("decode", "finish"))],
         "rounding, tables": [(LatentCoder, ("round", "write", "read"))],
+        "correction": [(Correction, ("reconstruct", "step")), (TorchEngine, ("change",))],
+        "filter": [(LeastSquares, ("add", "solve")), (TorchEngine, ("restore",))],
     }
     for name, places in stages.items():
         for owner, methods in places:

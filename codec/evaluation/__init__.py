@@ -8,6 +8,4 @@ bd_rate      Bjontegaard differences                  published  curves (publish
 provenance   what a number depends on: source, libraries, the machine
 summary      differences, times, bytes against theory tables     those in Markdown
 report       those and pictures on a page, in HTML
-codebooks    rate, PSNR and usage of vector-quantised models, level by level
-theory       both sides of the statements of the theory
 """

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from codec.errors import InputError
+from codec.model.metrics import ms_ssim_of
 from codec.picture.pixels import Samples, psnr_of, squared_error
 from codec.tiles import Box, Grid
 from codec.weights.config import MS_SSIM_SIDE
@@ -58,15 +59,10 @@ def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
 
 
 def _ms_ssim_of(original: Image.Image, decoded: Image.Image, box: Box) -> float:
-    import torch
-    from pytorch_msssim import ms_ssim as measure
-
     one, other, alpha = _colours(original, box), _colours(decoded, box), _alpha(original, box)
     if alpha is not None:
         other = np.where(alpha[..., None] > 0, other, one)
-    x, y = (torch.from_numpy(s.copy()).permute(2, 0, 1)[None].float() for s in (one, other))
-    with torch.inference_mode():
-        return float(measure(x, y, data_range=255.0))
+    return ms_ssim_of(other, one)
 
 
 def _check_sizes(original: Image.Image, decoded: Image.Image) -> None:

@@ -8,24 +8,21 @@ from importlib.metadata import version
 from io import BytesIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn import functional as F
 
 from codec.codec import Codec
 from codec.encoder.options import DEFAULT_EFFORT
+from codec.engine.torch import device_name
 from codec.entropy.coder import symbol_coder
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
 from codec.format.container import ContainerFile
 from codec.level import Level
-from codec.limits import WINDOW
-from codec.model.autoencoder import RoundingAutoencoder
-from codec.picture.pixels import from_image, pad_to_stride
-from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box, Grid, latent_size
-from codec.training.initial import state_of
+from codec.picture.pixels import from_image
+from codec.tiles import LATENT_STRIDE, Box, latent_size
+from codec.training.noisy_rate import NoisyRate
 
 FINEST = 0.5
 """Step of the qualities that a search for a size may choose from."""
@@ -49,7 +46,7 @@ class ModelCoder:
         self.description = (
             f"vqcodec {version('vqcodec')} (source {source_digest()}), "
             f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
-            f"{codec.precision} on {_named(codec.device)}"
+            f"{codec.precision} on {device_name(codec.device)}"
         )
         top = config.anchors - 1
         steps = top if config.rounding == "vq" else round(100 / FINEST)
@@ -73,7 +70,7 @@ class ModelCoder:
             return ModelBits(0.0, (bits,), container, None, len(lengths))
         sums = [[float(g.bits.sum()) for g in rounded.groups] for rounded, _ in self._rounded(data)]
         z, *passes = map(sum, zip(*sums, strict=True))
-        noisy = self._noisy(image, self.codec.level_of(setting))
+        noisy = self._noisy_rate.bits(from_image(image), self.codec.level_of(setting))
         return ModelBits(z, tuple(passes), container, noisy, len(lengths), restoration)
 
     def position_bits(self, data: bytes) -> NDArray[np.float64] | None:
@@ -108,37 +105,5 @@ class ModelCoder:
         return coder
 
     @cached_property
-    def _training_model(self) -> RoundingAutoencoder:
-        model = RoundingAutoencoder(self.codec.weights.config)
-        model.load_state_dict(state_of(self.codec.weights))
-        return model.eval().requires_grad_(False)
-
-    def _noisy(self, image: Image.Image, level: Level) -> float:
-        """-log2 of the density of the latents with one draw of noise, as in training.
-
-        The prior sees noise too (training lets it see rounded latents by default): then it is
-        an upper bound, in the mean, on the mutual information of picture and noisy latents.
-        """
-        picture, model = from_image(image), self._training_model
-        side = WINDOW if picture.whole.area > 2 * WINDOW**2 else 0
-        position = torch.tensor([level.position])
-        total = 0.0
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for box in Grid(picture.height, picture.width, side).boxes():
-                samples = pad_to_stride(picture.crop(box)[0])
-                x = torch.from_numpy(samples.copy()).permute(2, 0, 1)[None].float() / 255
-                y = model.gain(model.g_a(x, position), position)
-                rows, columns = y.shape[2:]
-                right, below = -columns % HYPER_STRIDE, -rows % HYPER_STRIDE
-                padded = F.pad(y, (0, right, 0, below), mode="replicate")
-                _, y_bits, z_bits = model.prior_bits(padded, position, "noise")
-                total += float(y_bits[..., :rows, :columns].sum() + z_bits.sum())
-        return total
-
-
-def _named(device: str) -> str:
-    """A device with the name of its kind."""
-    if torch.device(device).type != "cuda":
-        return device
-    return f"{device} ({torch.cuda.get_device_name(device)})"
+    def _noisy_rate(self) -> NoisyRate:
+        return NoisyRate(self.codec.weights)

@@ -6,9 +6,10 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import resources
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -17,9 +18,12 @@ LIBRARIES = ("torch", "numpy", "pillow", "constriction", "pytorch-msssim")
 
 
 def versions(libraries: Iterable[str] = LIBRARIES) -> str:
-    """Of Python and of libraries, in words."""
-    named = ", ".join(f"{name} {version(name)}" for name in libraries)
-    return f"Python {platform.python_version()}, {named}"
+    """Versions of Python and of those libraries that are installed, in words."""
+    found = [f"Python {platform.python_version()}"]
+    for name in libraries:
+        with suppress(PackageNotFoundError):  # some are of extras
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
 
 
 WITHOUT = ("cli", "report")
@@ -51,7 +55,7 @@ def _modules(part: Traversable) -> Iterator[Traversable]:
 @cache
 def describe_machine() -> str:
     """Processor, threads and the libraries that decide what is measured."""
-    import torch
+    from codec.engine.torch import thread_count
 
     processor = platform.processor() or platform.machine()
     try:
@@ -59,5 +63,5 @@ def describe_machine() -> str:
         processor = next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration, IndexError):
         pass
-    threads = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
+    threads = f"{thread_count()} of {os.cpu_count()} threads"
     return f"{processor}, {threads}, {versions()}"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.model.autoencoder import Forward
+from codec.model.metrics import ms_ssim
 from codec.weights.config import Distortion
 
 PEAK = 255.0
@@ -64,9 +65,7 @@ def _distortion(x: Tensor, x_hat: Tensor, mse: Tensor, distortion: Distortion) -
     squared_error = PEAK**2 * mse
     if distortion == "mse":
         return squared_error
-    from pytorch_msssim import ms_ssim  # here: models for squared error do without it
-
-    similarity: Tensor = ms_ssim(x_hat.clamp(0, 1), x, data_range=1.0, size_average=False)
+    similarity = ms_ssim(x_hat.clamp(0, 1), x)
     return MS_SSIM_LAMBDA * (1 - similarity) + SQUARED_ERROR_SHARE * squared_error
 
 

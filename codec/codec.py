@@ -14,7 +14,8 @@ from PIL import Image
 from codec.decoder import decode
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
-from codec.encoder.picture import Encoded, PictureEncoder, Plan
+from codec.encoder.picture import Encoded, PictureEncoder
+from codec.encoder.plan import Plan
 from codec.encoder.targets import meet
 from codec.engine.base import Engine, Precision
 from codec.engine.torch import TorchEngine

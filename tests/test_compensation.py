@@ -10,7 +10,8 @@ from PIL import Image
 from codec.codec import Codec
 from codec.encoder.compensation import SHARE
 from codec.encoder.model import EncoderModel
-from codec.encoder.picture import PictureEncoder, Plan
+from codec.encoder.picture import PictureEncoder
+from codec.encoder.plan import Plan
 from codec.engine.torch import TorchEngine
 from codec.model.transforms import LowResAnalysis, build_transforms
 from codec.picture.pixels import from_image

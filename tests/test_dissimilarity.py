@@ -50,7 +50,7 @@ def test_dissimilarity_is_what_models_for_ms_ssim_minimise(
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
     error, slopes = distortion.slopes(y, sampled=False)
     assert error == pytest.approx(expected, rel=1e-3)
-    assert slopes.places is None
+    assert slopes.positions is None
     direction = slopes.gradient / np.linalg.norm(slopes.gradient)
     rise = distortion.error(y + direction) - distortion.error(y - direction)
     assert rise == pytest.approx(2 * np.linalg.norm(slopes.gradient), rel=0.1)
@@ -82,8 +82,8 @@ def test_inverted_structure_has_finite_slopes(engine: TorchEngine, photo: np.nda
     inverted = (255 - shown(engine, y, photo)).astype(np.uint8)
     _, slopes = dissimilarity(engine, inverted, y).slopes(y)
     assert np.isfinite(slopes.gradient).all()
-    assert slopes.places is not None
-    assert np.isfinite(slopes.places).all()
+    assert slopes.positions is not None
+    assert np.isfinite(slopes.positions).all()
 
 
 def test_hidden_pixels_do_not_change_the_curvature(engine: TorchEngine, photo: np.ndarray) -> None:
@@ -93,9 +93,9 @@ def test_hidden_pixels_do_not_change_the_curvature(engine: TorchEngine, photo: n
     (_, all_of_it), (_, part) = (
         dissimilarity(engine, photo, y, shape).slopes(y) for shape in (None, visible)
     )
-    assert all_of_it.places is not None
-    assert part.places is not None
-    ratio = part.places[:5] / all_of_it.places[:5]  # of the same photograph
+    assert all_of_it.positions is not None
+    assert part.positions is not None
+    ratio = part.positions[:5] / all_of_it.positions[:5]  # of the same photograph
     assert 0.5 < np.median(ratio) < 2
 
 
@@ -107,9 +107,9 @@ def test_dissimilarity_bends_most_where_it_is_smooth(
     y = latents_of(engine, smooth)
     _, slopes = dissimilarity(engine, smooth, y).slopes(y)
     assert slopes.curvature is None
-    assert slopes.places is not None
-    assert slopes.places.shape == y.shape[1:]
-    assert slopes.places[:, 1:5].mean() > 2 * slopes.places[:, 7:10].mean()
+    assert slopes.positions is not None
+    assert slopes.positions.shape == y.shape[1:]
+    assert slopes.positions[:, 1:5].mean() > 2 * slopes.positions[:, 7:10].mean()
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -125,7 +125,7 @@ def test_strips_of_dissimilarity_are_of_one_picture(
         distortion = dissimilarity(strips, photo, y, visible)
         error, slopes = distortion.slopes(y)
         assert distortion.error(y) == pytest.approx(error, rel=1e-5)
-        found.append((error, slopes.gradient, slopes.places))
+        found.append((error, slopes.gradient, slopes.positions))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
     for one, other in zip(found[0][1:], found[1][1:], strict=True):
         assert one is not None

@@ -14,16 +14,10 @@ from PIL import Image
 import codec.pillow_plugin  # noqa: F401
 from codec.codec import Codec
 from codec.encoder.dead_zone import dead_zone_of
+from codec.encoder.derivatives import Curvature, SteadyGradient
 from codec.encoder.options import ROUNDS
-from codec.encoder.search import (
-    EXCESS,
-    Caution,
-    Curvature,
-    SteadySlope,
-    descend,
-    kept,
-    steps,
-)
+from codec.encoder.search import Caution, descend, kept, steps
+from codec.encoder.search_tuning import TUNING
 from codec.engine.base import Slopes
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import IntegerModel
@@ -118,7 +112,7 @@ def test_curvature_of_places_is_that_of_photographs_so_many_times() -> None:
     gradient = np.zeros((2, 3, 3), np.float32)
     curvature.add(np.zeros((2, 3, 3), np.float32), Slopes(gradient, None, places).times(3.0))
     typical = 2 * np.array([5.0, 7.0])[:, None, None]
-    assert np.allclose(curvature.estimate(), EXCESS * typical * places)
+    assert np.allclose(curvature.estimate(), TUNING.ms_ssim_excess * typical * places)
 
 
 def test_efforts_are_checked(tiny_codec: Codec) -> None:
@@ -222,7 +216,7 @@ def test_steps_tell_the_curvature() -> None:
 
 
 def test_slopes_follow_own_steps_at_once_and_swings_of_others_slowly() -> None:
-    steady, curvature = SteadySlope(), np.full((1, 1, 2), 5, np.float32)
+    steady, curvature = SteadyGradient(), np.full((1, 1, 2), 5, np.float32)
     y = np.zeros((1, 1, 2), np.float32)
     own, seen = [], []
     for number in range(8):

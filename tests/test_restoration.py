@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from codec.codec import Codec
-from codec.encoder.filter_fit import MOST, PLACES, LeastSquares
+from codec.encoder.filter_fit import MOST, PIXELS, LeastSquares
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import ROUNDS
-from codec.encoder.picture import PictureEncoder, Plan
+from codec.encoder.picture import PictureEncoder
+from codec.encoder.plan import Plan
 from codec.encoder.search import Search
 from codec.errors import FileFormatError, InputError, WeightsError
 from codec.format.container import ContainerFile, write
@@ -88,7 +89,7 @@ def test_least_squares_finds_the_weights(rng: np.random.Generator, side: int, gr
 
     The smaller one is used whole, of the larger one a lattice.
     """
-    assert (side**2 >= 3 * PLACES) == (side == 400)
+    assert (side**2 >= 3 * PIXELS) == (side == 400)
     shown = (0.3 + 0.4 * rng.random((3, side, side))).astype(np.float32)
     wanted = (40, -30, 25, -60, 50, 9)
     target = filtered(shown, wanted)

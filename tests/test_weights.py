@@ -67,10 +67,12 @@ def test_id_is_frozen(tiny_weights: Weights) -> None:
 
 
 def test_flipped_bits_are_found(tmp_path: Path) -> None:
-    # A sample of the payload, and every byte of the header's first part.
+    # A sample of the payload, the length of the header, and the digest in it.
     data = TINY.read_bytes()
     (header,) = struct.unpack("<Q", data[:8])
-    positions = [*range(64), *random.Random(0).sample(range(8 + header, len(data)), 60)]
+    digest = data.index(b'"self_check"')
+    positions = [*range(8), *range(digest, digest + 64)]
+    positions += [*random.Random(0).sample(range(8 + header, len(data)), 60)]
     path = tmp_path / "flipped.safetensors"
     for position in positions:
         flipped = bytearray(data)

@@ -1,21 +1,21 @@
 """Weights of a picture's restoration filter: least squares on the reconstruction.
 
-With u the 76 numbers that a kernel reads at a place (samples of 5x5 and a 1), m what is missing
-there of the original in one colour, and F_k the numbers of kernel k for that colour, the weights
-minimise the sum of |m - sum_k w_k F_k u|^2 over places and colours, so M w = v with
+With u the 76 numbers that a kernel reads at a pixel (5x5x3 samples and a 1), m the error of the
+reconstruction there in one colour, and F_k the coefficients of kernel k for that colour, the
+weights minimise the sum of |m - sum_k w_k F_k u|^2 over pixels and colours, so M w = v with
 
-    M_jk = sum over colours of F_j A F_k,   A = sum over places of u u^T
-    v_k  = sum over colours of F_k b,       b = sum over places of u m
+    M_jk = sum over colours of F_j A F_k,   A = sum over pixels of u u^T
+    v_k  = sum over colours of F_k b,       b = sum over pixels of u m
 
-A large picture has more places than so few unknowns want: those of a lattice are taken, some ten
-thousands. The weights then fit their noise too. In the mean each weight seems to save, on all
-pixels, more than it does by
+A lattice of some ten thousand pixels of a large picture determines so few unknowns. The weights
+then fit the noise of these, and on average each weight seems to save more squared error than it
+does by
 
-    2 E (pixels / places - 1),
+    2 E (pixels / sampled pixels - 1),
 
-E being the squared error of a place (Mallows 1973; the three colours are taken to err alike). So a
-weight has to save that and its byte. Kernels are ordered so that the first n of them do well
-alone, for every n; a file has as many as pay.
+E being the squared error of a pixel (Mallows 1973; the three colours are assumed to err alike). So
+a weight has to save that and its byte. Kernels are ordered so that the first n of them do well
+alone, for every n; a file has the n that saves most.
 """
 
 from __future__ import annotations
@@ -31,30 +31,29 @@ from codec.picture.pixels import Samples
 from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
 
-PLACES = 30_000
-"""At least so many of a picture are used, if it has them: one in an odd number, which is in step
-with no power of two, so that they are all of those of the squares that the synthesis puts
-together."""
+PIXELS = 30_000
+"""Least number of pixels that are sampled, if the picture has them. The stride is odd, so that
+every phase of the 8x8 grid is covered."""
 TURN = 0.382
-"""Golden section."""
+"""Golden section, by which the lattice shifts from row to row."""
 CHUNK = 1 << 14
-"""Places that are looked at together."""
+"""Pixels that are processed together."""
 RIDGE = 1e-7
-"""Part of the mean of M's diagonal that is added to it, where kernels hardly differ."""
+"""Regularisation relative to the mean of M's diagonal, for kernels that hardly differ."""
 MOST = 127
 """Largest weight."""
 BITS = 8.0
-"""Of a weight, and of their number."""
+"""Bits of a weight, and of their number."""
 
 
 class LeastSquares:
-    """The sums, over the windows of a picture.
+    """Normal equations, summed over the windows of a picture.
 
     Args:
         kernels: B [K, 3, 3, 5, 5] of `codec.model.restoration`.
         offsets: b [K, 3].
-        pixels: visible ones of the picture, of which these may be a part.
-        grey: whether the mean of the three colours is shown in place of each.
+        pixels: visible pixels of the picture, of which the windows may be a part.
+        grey: whether the mean of the three colours replaces each of them.
     """
 
     def __init__(
@@ -68,40 +67,40 @@ class LeastSquares:
         filters = np.concatenate([flat, offsets[..., None]], 2).astype(np.float64)
         self._filters = filters.mean(1, keepdims=True) if grey else filters
         self._grey = grey
-        stride = max(1, pixels // PLACES)
+        stride = max(1, pixels // PIXELS)
         self._stride = stride - (stride % 2 == 0)
         self._pixels = 0
         size = filters.shape[2]
         self._samples = np.zeros((size, size))
         self._missing = np.zeros((size, self._filters.shape[1]))
         self._error = 0.0
-        self._places = 0
+        self._sampled = 0
 
-    def add(self, shown: NDArray[np.float32], original: Samples, alpha: Plane | None) -> None:
-        """One more window.
+    def add(self, samples: NDArray[np.float32], original: Samples, alpha: Plane | None) -> None:
+        """Add a window.
 
         Args:
-            shown: decoded samples [3, H, W], about 0..1.
+            samples: reconstruction [3, H, W], about 0..1.
             original: [H, W, 3].
-            alpha: of the original, [H, W]; what is invisible does not count.
+            alpha: of the original, [H, W]; transparent pixels do not count.
         """
-        shown = shown.clip(0, 1)
+        samples = samples.clip(0, 1)
         radius = (KERNEL_RADIUS, KERNEL_RADIUS)
-        around = 255 * np.pad(shown - MIDDLE_GREY, ((0, 0), radius, radius), mode="edge")
+        around = 255 * np.pad(samples - MIDDLE_GREY, ((0, 0), radius, radius), mode="edge")
         width = around.shape[2]
         flat = around.reshape(COLOURS, -1)
         steps = [
             row * width + column for row in range(KERNEL_SIDE) for column in range(KERNEL_SIDE)
         ]
-        rows, columns = _lattice(shown.shape[1], shown.shape[2], self._stride)
+        rows, columns = _lattice(samples.shape[1], samples.shape[2], self._stride)
         if alpha is not None:
             visible = alpha[rows, columns] > 0
             rows, columns = rows[visible], columns[visible]
-        self._pixels += shown[0].size if alpha is None else int(np.count_nonzero(alpha))
-        missing = original[rows, columns] - 255.0 * shown[:, rows, columns].T
+        self._pixels += samples[0].size if alpha is None else int(np.count_nonzero(alpha))
+        missing = original[rows, columns] - 255.0 * samples[:, rows, columns].T
         missing = missing.mean(1, keepdims=True) if self._grey else missing
         self._error += float(np.square(missing).sum())
-        self._places += len(rows)
+        self._sampled += len(rows)
         corner = rows * width + columns
         for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
@@ -112,28 +111,28 @@ class LeastSquares:
             self._missing += read @ missing[part]
 
     def merge(self, other: LeastSquares) -> None:
-        """Add what another was told of, of the same picture."""
+        """Add the sums of other windows of the same picture."""
         self._samples += other._samples
         self._missing += other._missing
         self._error += other._error
-        self._places += other._places
+        self._sampled += other._sampled
         self._pixels += other._pixels
 
     def solve(self, error_weight: float) -> tuple[int, ...]:
-        """Weights of least cost, in -127..127; none where no filter pays.
+        """Weights of least rate-distortion cost, in -127..127; none if a filter does not pay.
 
         Args:
             error_weight: bits that a unit of squared error of 8-bit samples is worth.
         """
         best: tuple[int, ...] = ()
-        if not self._places:
+        if not self._sampled:
             return best
         colours = COLOURS / self._missing.shape[1]  # that each one stands for
-        scale = max(1.0, self._pixels / self._places)
+        scale = max(1.0, self._pixels / self._sampled)
         filters = self._filters.transpose(1, 0, 2)
         products = scale * colours * (filters @ self._samples @ filters.transpose(0, 2, 1)).sum(0)
         correlations = scale * colours * np.einsum("ckp,pc->k", filters, self._missing)
-        optimism = 2 * colours * self._error / self._places * (scale - 1)
+        optimism = 2 * colours * self._error / self._sampled * (scale - 1)
         price = BITS + error_weight * optimism
         saved = 0.0
         for count in range(1, len(correlations) + 1):
@@ -151,8 +150,8 @@ class LeastSquares:
 
 
 def _lattice(height: int, width: int, stride: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of one place in `stride`: one in every row that far apart, which moves on
-    from row to row by as much as spreads them evenly."""
+    """Rows and columns of one pixel in `stride`, spread evenly: in each row that far apart, and
+    shifted from row to row by a golden section."""
     shift = round(TURN * stride)
     wider = width + (shift - width) % stride
     rows, columns = np.divmod(np.arange(0, height * wider, stride), wider)

@@ -17,11 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec.encoder.compensation import SHARE, Compensate
 from codec.encoder.filter_fit import LeastSquares
 from codec.encoder.method import Method, Round
-from codec.encoder.model import EncoderModel
-from codec.encoder.search import Search
+from codec.encoder.plan import Plan
 from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Features
 from codec.format.container import Header, Tile, write
@@ -52,60 +50,6 @@ class Encoded:
     """Of the reconstruction, in dB over all visible colours; nan if it is not known."""
     reconstruction: Image.Image | None = None
     """What the decoder will show, if it was asked for."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an effort does with the pictures of one model.
-
-    Args:
-        model: to code with.
-        rounds: of the search for better symbols; 0 for none.
-        looks_back: whether latents are corrected by their reconstruction and a restoration filter
-            is fitted, of a model for which that helps.
-        share: how far latents are corrected, see `codec.encoder.compensation.Correction`.
-    """
-
-    model: EncoderModel
-    rounds: int
-    looks_back: bool
-    share: float = SHARE
-
-    @property
-    def base(self) -> Method:
-        """The method without a search."""
-        return Compensate(self.model, self.share) if self.looks_back else Round(self.model)
-
-    @property
-    def restores(self) -> bool:
-        """Whether a restoration filter is fitted."""
-        return self.looks_back and self.model.kernels > 0
-
-    def search(self, restoration: tuple[int, ...]) -> Search:
-        """The search, for reconstructions with a restoration filter of these weights."""
-        return Search(self.model, self.rounds, restoration)
-
-    @property
-    def does_more(self) -> bool:
-        """Whether more is done than to round."""
-        return self.rounds > 0 or self.looks_back
-
-    def compares(self, grid: Grid) -> bool:
-        """Whether the search is compared with its start by the whole picture's cost.
-
-        A search of several tiles does not know what becomes of the tiles around. MS-SSIM of the
-        whole is not measured, so there the search is taken.
-        """
-        return self.rounds > 0 and len(grid) > 1 and self.model.config.distortion == "mse"
-
-    def keeps(self, grid: Grid) -> bool:
-        """Whether latents of the whole picture are kept, even if no reconstruction is asked for."""
-        return self.rounds > 0 and (self.restores or self.compares(grid))
-
-    def memory(self, grid: Grid) -> int:
-        """Bytes that a tile needs beyond coding and transforms, at most."""
-        search = self.search(()).memory(grid) if self.rounds else 0
-        return max(self.base.memory(grid), search)
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,14 @@ class Slopes:
     gradient: NDArray[np.float32]
     curvature: NDArray[np.float32] | None
     """Unbiased estimate of the diagonal of the Hessian from one sample of noise, if drawn."""
-    places: NDArray[np.float32] | None = None
+    positions: NDArray[np.float32] | None = None
     """Curvature of each latent position relative to the picture's mean, [H, W], from engines
     whose samples of the Hessian say too little."""
 
     def times(self, weight: float) -> Slopes:
         """Derivatives of the distortion times a weight."""
         curvature = None if self.curvature is None else self.curvature * weight
-        return Slopes(self.gradient * weight, curvature, self.places)
+        return Slopes(self.gradient * weight, curvature, self.positions)
 
 
 class Distortion(Protocol):

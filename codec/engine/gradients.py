@@ -1,8 +1,8 @@
-"""How far what latents show is from a picture, and how that changes with each of them.
+"""Squared error of a tile's reconstruction, and its derivatives by the latents.
 
-With x^ = g_s(y^) and J its Jacobian, the squared error |x - x^|^2 has the slope -2 J^T (x - x^)
-and, where g_s bends little, the curvature 2 J^T J. Each takes one backward pass: E[(J^T v)^2] over
-noise v of unit variance is the diagonal of J^T J (Bekas, Kokiopoulou, Saad 2007).
+With x^ = g_s(y^) and J its Jacobian, |x - x^|^2 has the gradient -2 J^T (x - x^) and, where g_s is
+nearly linear, the Hessian 2 J^T J. Each takes one backward pass: E[(J^T v)^2] over noise v of unit
+variance is the diagonal of J^T J (Bekas, Kokiopoulou, Saad 2007).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from codec.level import Level
 from codec.tiles import LATENT_STRIDE, Box
 
 SEED = 1
-"""Of the noise, so that the same picture gives the same file."""
+"""Seed of the noise, so that the same picture gives the same file."""
 
 
 class TileDistortion(ABC):
@@ -30,7 +30,7 @@ class TileDistortion(ABC):
     Args:
         engine: that reconstructs the tile.
         scene: the tile; latents inside of it are not read.
-        level: in units of 2^-12.
+        level: of the file.
         restoration: weights of the restoration filter.
     """
 
@@ -54,7 +54,7 @@ class TileDistortion(ABC):
 
     @abstractmethod
     def error(self, y_hat: NDArray[np.float32]) -> float:
-        """The distortion of visible 8-bit samples.
+        """Distortion of the visible samples after rounding to 8 bits.
 
         Args:
             y_hat: latents of the tile, [M, H, W].
@@ -62,15 +62,15 @@ class TileDistortion(ABC):
 
     @abstractmethod
     def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
-        """`error`, and the derivatives of it without the rounding to 8 bits.
+        """`error`, and the derivatives of the distortion without rounding to 8 bits.
 
         Args:
             y_hat: latents of the tile, [M, H, W].
-            sampled: whether to tell the curvature.
+            sampled: whether to estimate the curvature.
         """
 
     def _strips(self) -> Iterator[Box]:
-        """Pixels of the tile in strips across its longer side, of about the same size."""
+        """Cut the tile into strips of about the same size across its longer side."""
         height, width = self._original.shape[1:]
         count = -(-height * width // self._engine.strip_pixels)
         side = -(-max(height, width) // count)
@@ -81,7 +81,7 @@ class TileDistortion(ABC):
             else:
                 yield Box(start, 0, min(start + side, width), height)
 
-    def _show(self, latents: Tensor, strip: Box) -> Tensor:
+    def _reconstruct(self, latents: Tensor, strip: Box) -> Tensor:
         """Samples of a strip, [1 or 3, h, w] in 0..255."""
         inner, window = self._inner, self._window
         rows, columns = inner.slices
@@ -98,23 +98,24 @@ class TileDistortion(ABC):
             .grown(self._engine.synthesis_halo, within=whole)
         )
         rows, columns = source.slices
-        shown = self._engine.show(window[:, rows, columns], self._level, self._restoration)
+        x_hat = self._engine.reconstruct(window[:, rows, columns], self._level, self._restoration)
         top = (inner.top - source.top) * LATENT_STRIDE + strip.top
         left = (inner.left - source.left) * LATENT_STRIDE + strip.left
-        shown = shown[:, top : top + strip.height, left : left + strip.width]
+        x_hat = x_hat[:, top : top + strip.height, left : left + strip.width]
         if self._grey:
-            shown = shown.mean(0, keepdim=True)
-        return (shown * 255).clamp(0, 255)
+            x_hat = x_hat.mean(0, keepdim=True)
+        return (x_hat * 255).clamp(0, 255)
 
 
 class SquaredError(TileDistortion):
-    """Sum of squared differences of 8-bit samples, of three colours."""
+    """Sum of squared errors of 8-bit samples over three colours."""
 
     def error(self, y_hat: NDArray[np.float32]) -> float:
         with torch.inference_mode():
             latents = self._engine.tensor(y_hat)
             return sum(
-                self._rounded_error(self._show(latents, strip), strip) for strip in self._strips()
+                self._rounded_error(self._reconstruct(latents, strip), strip)
+                for strip in self._strips()
             )
 
     def slopes(self, y_hat: NDArray[np.float32], sampled: bool = True) -> tuple[float, Slopes]:
@@ -123,23 +124,23 @@ class SquaredError(TileDistortion):
         for strip in self._strips():
             rows, columns = strip.slices
             weight = self._weight(strip)
-            shown = self._show(latents, strip)
-            slope = 2 * (shown - self._original[:, rows, columns]).detach() * weight
-            gradient += torch.autograd.grad(shown, latents, slope, retain_graph=sampled)[0]
+            x_hat = self._reconstruct(latents, strip)
+            slope = 2 * (x_hat - self._original[:, rows, columns]).detach() * weight
+            gradient += torch.autograd.grad(x_hat, latents, slope, retain_graph=sampled)[0]
             if sampled:
-                noise = torch.randn(shown.shape, generator=self._noise).to(shown.device)
-                sample += torch.autograd.grad(shown, latents, noise * weight.sqrt())[0]
-            error += self._rounded_error(shown.detach(), strip)
+                noise = torch.randn(x_hat.shape, generator=self._noise).to(x_hat.device)
+                sample += torch.autograd.grad(x_hat, latents, noise * weight.sqrt())[0]
+            error += self._rounded_error(x_hat.detach(), strip)
         curvature = 2 * sample.square().cpu().numpy() if sampled else None
         return error, Slopes(gradient.cpu().numpy(), curvature)
 
     def _weight(self, strip: Box) -> Tensor:
-        """Of each place, [h, w]: the mean of three colours stands for each."""
+        """Weight of each pixel, [h, w]; of a grey picture one sample stands for three."""
         rows, columns = strip.slices
         return self._visible[rows, columns] * (3.0 / len(self._original))
 
-    def _rounded_error(self, shown: Tensor, strip: Box) -> float:
+    def _rounded_error(self, x_hat: Tensor, strip: Box) -> float:
         rows, columns = strip.slices
-        difference = shown.round() - self._original[:, rows, columns]
+        difference = x_hat.round() - self._original[:, rows, columns]
         errors = difference.square() * self._weight(strip)
         return float(errors.sum(dtype=torch.float64))

@@ -97,16 +97,10 @@ class TorchEngine:
     def analyse(
         self, samples: NDArray[np.uint8], level: Level
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Samples [H, W, 3], sides multiples of 16, to (y, z) before rounding.
-
-        Returns:
-            y after the gain [M, H/16, W/16] and z [hyper, ceil(H/64), ceil(W/64)]. With
-            rounding to centres, y is the same for every level, and z is empty.
-        """
+        """(y, z) before rounding of samples [H, W, 3], sides multiples of 16."""
         return self.latents(self.features(samples), level)
 
     def features(self, samples: NDArray[np.uint8]) -> Tensor:
-        """The part of g_a before the rate enters, for `latents` at several levels."""
         with torch.inference_mode(), self._autocast():
             x = torch.from_numpy(samples).to(self._device).permute(2, 0, 1)[None].float() / 255
             return self._run(self._g_a.features, x)
@@ -114,7 +108,6 @@ class TorchEngine:
     def latents(
         self, features: Tensor, level: Level
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """`features` to (y, z), as `analyse` gives them."""
         with torch.inference_mode(), self._autocast():
             position = self._position(self._top if self._to_centres else level)
             y = self._run(self._g_a.latents, features, position).float()
@@ -127,12 +120,6 @@ class TorchEngine:
             return y[0].cpu().numpy(), z[0].float().cpu().numpy()
 
     def change(self, missing: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
-        """About what y changes by, [M, H/16, W/16], if a picture changes a little.
-
-        Args:
-            missing: samples [3, H, W] by which it does, in units of white, sides multiples of 16.
-            level: in units of 2^-12.
-        """
         assert isinstance(self._g_a, LowResAnalysis)
         with torch.inference_mode():
             dx, position = self.tensor(missing)[None], self._position(level)
@@ -143,32 +130,25 @@ class TorchEngine:
     def synthesise(
         self, y_hat: NDArray[np.float32], level: Level, restoration: Sequence[int] = ()
     ) -> NDArray[np.float32]:
-        """Rounded latents [M, H/16, W/16] to samples [3, H, W], about 0..1.
-
-        Args:
-            y_hat: rounded latents.
-            level: in units of 2^-12.
-            restoration: weights of the restoration filter, at most as many as there are kernels.
-        """
         with torch.inference_mode():
-            shown = self.show(self.tensor(y_hat), level, restoration)
-            samples: NDArray[np.float32] = shown.cpu().numpy()
+            x_hat = self.reconstruct(self.tensor(y_hat), level, restoration)
+            samples: NDArray[np.float32] = x_hat.cpu().numpy()
             return samples
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
-        """A tensor on the device where the transforms run; a copy where the array is read-only."""
+        """Tensor on the engine's device; a copy if the array is read-only."""
         return torch.from_numpy(np.require(array, requirements="W")).to(self._device)
 
-    def show(self, y_hat: Tensor, level: Level, restoration: Sequence[int] = ()) -> Tensor:
-        """As `synthesise`, on tensors, and differentiable."""
+    def reconstruct(self, y_hat: Tensor, level: Level, restoration: Sequence[int] = ()) -> Tensor:
+        """`synthesise` on tensors, differentiable."""
         with self._autocast():
             y, position = y_hat[None], self._position(level)
             if not self._to_centres:
                 y = self._modules["gain"].inverse(y, position)  # type: ignore[operator]
-            shown = self._run(self._modules["g_s"], y, position)[0].float()
-        # What is unlike any of ours can overflow: grey then, not what a cast makes of it.
-        shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
-        return self._restored(shown, restoration)
+            x_hat = self._run(self._modules["g_s"], y, position)[0].float()
+        # Latents outside the training range can overflow; grey instead of undefined casts.
+        x_hat = x_hat.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
+        return self._restored(x_hat, restoration)
 
     def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
         from codec.engine.gradients import SquaredError  # loaded by a search alone
@@ -178,20 +158,19 @@ class TorchEngine:
         return kind(self, scene, level, restoration)
 
     def restore(
-        self, shown: NDArray[np.float32], restoration: Sequence[int]
+        self, samples: NDArray[np.float32], restoration: Sequence[int]
     ) -> NDArray[np.float32]:
-        """What `synthesise` gives with a restoration filter from what it gives without."""
         with torch.inference_mode():
-            samples: NDArray[np.float32]
-            samples = self._restored(self.tensor(shown), restoration).cpu().numpy()
-            return samples
+            restored: NDArray[np.float32]
+            restored = self._restored(self.tensor(samples), restoration).cpu().numpy()
+            return restored
 
-    def _restored(self, shown: Tensor, restoration: Sequence[int]) -> Tensor:
+    def _restored(self, x_hat: Tensor, restoration: Sequence[int]) -> Tensor:
         if restoration and self._kernels:
-            weights = torch.tensor(restoration, dtype=shown.dtype, device=shown.device)
-            shown = self._run(restore, shown.clamp(0, 1), self._kernels, weights)
-            shown = shown.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
-        return shown
+            weights = torch.tensor(restoration, dtype=x_hat.dtype, device=x_hat.device)
+            x_hat = self._run(restore, x_hat.clamp(0, 1), self._kernels, weights)
+            x_hat = x_hat.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
+        return x_hat
 
     def _run(self, part: Callable[..., Tensor], *inputs: Tensor | Kernels) -> Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -207,11 +186,11 @@ class TorchEngine:
 
 
 class _ThreadSharing:
-    """Splits torch's threads among callers that run at once.
+    """Share of torch's threads for callers that run at once.
 
-    torch has one number of threads for the process, which new threads take over, and one for each
-    thread that has used it. A caller that lowers the first must not be mistaken for the user's wish
-    by another, so it is read only while nobody shares.
+    torch has one number of threads for the process, which new threads inherit, and one for each
+    thread that has used it. The first is read only while nobody shares, so that a number that one
+    caller has lowered is not restored by another as the user's.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""PSNR and MS-SSIM of decoded pictures, in memory that hardly grows with the picture."""
+"""PSNR and MS-SSIM of decoded pictures, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from codec.tiles import Box, Grid
 from codec.weights.config import MS_SSIM_SIDE
 
 STRIP = 1024
-"""Rows that are compared at once."""
+"""Number of rows compared at once."""
 WINDOW = 1024
 WHOLE_PIXELS = 1 << 22
-"""Pictures of more pixels get the mean MS-SSIM of windows of 1024x1024, to bound the memory."""
+"""Largest picture whose MS-SSIM is computed as a whole; others are cut into windows."""
 
 
 def psnr(original: Image.Image, decoded: Image.Image) -> float:
     """Peak signal-to-noise ratio in dB over all visible colours; inf if they are equal.
 
     Args:
-        original: of mode L, LA, RGB or RGBA.
-        decoded: of the same size.
+        original: picture of mode L, LA, RGB or RGBA.
+        decoded: picture of the same size.
+
+    Raises:
+        InputError: the sizes differ.
     """
     _check_sizes(original, decoded)
     error, count = 0.0, 0
@@ -39,14 +42,21 @@ def psnr(original: Image.Image, decoded: Image.Image) -> float:
 
 
 def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
-    """MS-SSIM (Wang et al. 2003), mean over three colours; of 8-bit samples, 0..1.
+    """MS-SSIM (Wang et al. 2003) of 8-bit samples, mean over three colours, 0..1.
 
-    What cannot be seen is taken to be equal. Pictures above 4 megapixels get the mean over
-    windows of 1024x1024 pixels, weighted by their size; a strip that is left over at the right or
-    at the bottom and has fewer than 161 pixels is not looked at.
+    Fully transparent pixels count as equal. Above 4 megapixels it is the mean over windows of
+    1024x1024 pixels, weighted by their area, without those at the right and the bottom that are
+    narrower than 161 pixels.
+
+    Args:
+        original: picture of mode L, LA, RGB or RGBA.
+        decoded: picture of the same size.
 
     Returns:
         None if a side is shorter than 161 pixels.
+
+    Raises:
+        InputError: the sizes differ, or pytorch-msssim is not installed.
     """
     _check_sizes(original, decoded)
     if min(original.size) < MS_SSIM_SIDE:

@@ -1,4 +1,4 @@
-"""Our own codec as one of those that are measured, and what the model says of its files."""
+"""Models of this codec under measurement, and -log2 P of their files."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from codec.tiles import LATENT_STRIDE, Box, latent_size
 from codec.training.noisy_rate import NoisyRate
 
 FINEST = 0.5
-"""Step of the qualities that a search for a size may choose from."""
+"""Step of quality in the search for a size."""
 
 
 class ModelCoder:
-    """A model of ours; see `codec.evaluation.coders.Coder`.
+    """A model of this codec; see `codec.evaluation.coders.Coder`.
 
     Args:
-        codec: the model, loaded.
-        effort: of the encoder, 0..9.
-        name: how to call it; "vqcodec", the model's name and the effort by default.
+        codec: loaded model.
+        effort: encoder effort, 0..9.
+        name: name in results; "vqcodec", the model's name and the effort by default.
     """
 
     def __init__(self, codec: Codec, effort: int = DEFAULT_EFFORT, name: str = "") -> None:
@@ -60,7 +60,7 @@ class ModelCoder:
         return self.codec.decompress(data)
 
     def model_bits(self, image: Image.Image, setting: float, data: bytes) -> ModelBits:
-        """What the model says of the file that `encode` made."""
+        """Bits of a file from `encode` by part, and the rate of noisy latents."""
         lengths = [len(stream) for stream, _, _ in self._streams(data)]
         header = ContainerFile(BytesIO(data), self.codec.limits).header
         restoration = 8.0 * header.restoration_bytes
@@ -76,7 +76,7 @@ class ModelCoder:
     def position_bits(self, data: bytes) -> NDArray[np.float64] | None:
         """-log2 P of a file by latent position, [ceil(H/16), ceil(W/16)].
 
-        None with rounding to centres.
+        None for models that round to centres.
         """
         if self.codec.weights.config.rounding == "vq":
             return None
@@ -87,13 +87,13 @@ class ModelCoder:
         return whole
 
     def _streams(self, data: bytes) -> Iterator[tuple[bytes, Box, Level]]:
-        """(coded latents, pixels, level) of each tile of a file."""
+        """Stream, box of pixels and level of each tile of a file."""
         file = ContainerFile(BytesIO(data), self.codec.limits)
         for number in range(len(file.grid)):
             yield file.read_tile(number).stream, file.grid.box(number), file.header.level
 
     def _rounded(self, data: bytes) -> Iterator[tuple[RoundedLatents, Box]]:
-        """(latents, pixels) of each tile of a file."""
+        """Latents and box of pixels of each tile of a file."""
         for stream, box, level in self._streams(data):
             rows, columns = latent_size(box.height, box.width)
             yield self._reader.read_symbols(stream, rows, columns, level), box

@@ -1,4 +1,4 @@
-"""What a number depends on besides the picture: source code, libraries, the machine."""
+"""Source code, libraries and machine, which a measurement depends on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 LIBRARIES = ("torch", "numpy", "pillow", "constriction", "pytorch-msssim")
-"""Those whose versions decide what a machine computes."""
+"""Libraries whose versions affect results."""
 
 
 def versions(libraries: Iterable[str] = LIBRARIES) -> str:
@@ -27,15 +27,15 @@ def versions(libraries: Iterable[str] = LIBRARIES) -> str:
 
 
 WITHOUT = ("cli", "report")
-"""Packages whose source decides no number: what users type, and how numbers are drawn."""
+"""Packages whose source affects no number: command line and presentation."""
 
 
 @cache
 def source_digest(package: Traversable | None = None) -> str:
-    """Eight digits that change with the source that codes or measures.
+    """Hash of the source that codes or measures, eight hexadecimal digits.
 
     Args:
-        package: folder of the source; this package's own by default.
+        package: folder of the source; `codec` by default.
     """
     content = hashlib.sha256()
     for file in _modules(package or resources.files("codec")):
@@ -54,7 +54,7 @@ def _modules(part: Traversable) -> Iterator[Traversable]:
 
 @cache
 def describe_machine() -> str:
-    """Processor, threads and the libraries that decide what is measured."""
+    """Processor, threads and versions of libraries, in words."""
     from codec.engine.torch import thread_count
 
     processor = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""The mean of models of one shape, where one was trained on from the other.
+"""Weighted mean of models of one shape, of which one was trained further from the other.
 
     python -m scripts.average BEFORE AFTER PHOTOS... OUT [--share 0.5] [--also AFTER] [--name NAME]
 
@@ -34,7 +34,7 @@ CROPS = TrainingConfig.export_crops
 def average(before: str, after: Sequence[str], share: float, name: str) -> Checkpoint:
     """A checkpoint whose averaged weights are (1 - share) `before` + share the mean of `after`.
 
-    What it says of its training is that of the first of `after`.
+    Its training settings are those of the first of `after`.
 
     Raises:
         WeightsError: a model is missing or unsound, or their shapes differ.

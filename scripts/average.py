@@ -51,10 +51,12 @@ def average(before: str, after: Sequence[str], share: float, name: str) -> Check
         for key, value in start.items()
     }
     done = load_weights(find_weights(after[0])).training
-    fields = {field.name for field in dataclasses.fields(TrainingConfig)} - {"steps"}
+    # Weights know the steps of every run, and the minutes of most.
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)} - {"minutes"}
     known = {field: done[field] for field in fields & set(done)}
     training = TrainingConfig.from_dict(known | {"name": name})
-    return Checkpoint(config, training, Position(done["steps"], 60 * done["minutes"]), tensors)
+    position = Position(done["steps"], 60 * done.get("minutes", 0.0))
+    return Checkpoint(config, training, position, tensors)
 
 
 @click.command()

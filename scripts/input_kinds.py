@@ -144,7 +144,7 @@ def outcome(source: Path, model: str, options: list[str]) -> str:
     with Image.open(shown) as image:
         what = f"{image.mode} {image.width}x{image.height}"
         kept = [name for name in ("icc_profile", "exif", "xmp") if name in image.info]
-    return f"{facts['bytes']} bytes; shown as {what}" + (
+    return f"{facts['bytes']} bytes; decoded as {what}" + (
         f", {', '.join(kept)} kept" if kept else ""
     )
 

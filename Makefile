@@ -60,11 +60,11 @@ weights-check: given $(READY) ## measure again what a model's card claims (MODEL
 cards: $(READY) ## tables of cards and pages from weights/*.json
 	$(BIN)/python -m scripts.cards
 
-vq: given $(READY) ## the vector-quantised model level by level, beside the other (KODAK=folder)
-	$(BIN)/python scripts/vq.py $(KODAK)
+vq: given $(READY) ## the vector-quantised model level by level, against the default (KODAK=folder)
+	$(BIN)/python -m scripts.vq $(KODAK)
 
-theory: $(READY) ## the statements of the theory, a table each (KODAK=folder for file sizes)
-	$(BIN)/python scripts/theory.py $(KODAK)
+theory: $(READY) ## a table for each statement of the theory (KODAK=folder for file sizes)
+	$(BIN)/python -m scripts.theory $(KODAK)
 
 train-smoke: $(READY) ## train a tiny model on the test pictures in under a minute
 	$(BIN)/vqcodec train tests/data --out runs/smoke --force --steps 60 --holdout 0 \

@@ -1,1 +1,1 @@
-"""Programs for those who work on the project; `make help` lists them."""
+"""Programs for developers; scripts/README.md lists them."""

@@ -1,4 +1,4 @@
-"""The mean of models of one shape, where one was trained on from the other.
+"""Weighted mean of models of one shape, of which one was trained further from the other.
 
     python -m scripts.average BEFORE AFTER PHOTOS... OUT [--share 0.5] [--also AFTER] [--name NAME]
 
@@ -34,7 +34,7 @@ CROPS = TrainingConfig.export_crops
 def average(before: str, after: Sequence[str], share: float, name: str) -> Checkpoint:
     """A checkpoint whose averaged weights are (1 - share) `before` + share the mean of `after`.
 
-    What it says of its training is that of the first of `after`.
+    Its training settings are those of the first of `after`.
 
     Raises:
         WeightsError: a model is missing or unsound, or their shapes differ.
@@ -51,10 +51,12 @@ def average(before: str, after: Sequence[str], share: float, name: str) -> Check
         for key, value in start.items()
     }
     done = load_weights(find_weights(after[0])).training
-    fields = {field.name for field in dataclasses.fields(TrainingConfig)} - {"steps"}
+    # Weights know the steps of every run, and the minutes of most.
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)} - {"minutes"}
     known = {field: done[field] for field in fields & set(done)}
     training = TrainingConfig.from_dict(known | {"name": name})
-    return Checkpoint(config, training, Position(done["steps"], 60 * done["minutes"]), tensors)
+    position = Position(done["steps"], 60 * done.get("minutes", 0.0))
+    return Checkpoint(config, training, position, tensors)
 
 
 @click.command()

@@ -48,13 +48,13 @@ class CardError(ValueError):
 
 @dataclass(frozen=True)
 class Measurement:
-    """A table of measured values, and what they are of."""
+    """A table of measured values with model, command, commit, date and machine."""
 
     title: str
     model: str
     """First eight digits of the model's id."""
     command: str
-    """Command that gives the values; `{model}` stands for the model's name."""
+    """Command that measures the values; `{model}` is the model's name."""
     commit: str
     """Commit whose tree was measured."""
     date: str
@@ -64,7 +64,7 @@ class Measurement:
     rows: list[list[Cell]]
     """Cells in the order of the columns; None is an empty cell."""
     pictures: int | None = None
-    """Number of pictures that were measured."""
+    """Number of measured pictures."""
 
     def __post_init__(self) -> None:
         missing = [f.name for f in fields(self)[:-1] if not getattr(self, f.name)]
@@ -76,7 +76,7 @@ class Measurement:
             raise CardError(f"has a row of another length than its {len(self.columns)} columns")
 
     def texts(self) -> list[list[str]]:
-        """Cells as they are printed."""
+        """Formatted cells."""
         formats = self.columns.values()
         return [
             ["" if v is None else f.format(v) for f, v in zip(formats, row, strict=True)]
@@ -97,7 +97,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Model:
-    """What weights/NAME.json says of a model."""
+    """Facts and measurements of a model from weights/NAME.json."""
 
     name: str
     id: str
@@ -152,7 +152,7 @@ def facts_of(model: Model) -> str:
 
 
 def table_of(model: Model, key: str) -> str:
-    """A measurement as its title, its table, and what it is of."""
+    """Title, table and source of a measurement."""
     measured = model.measurement(key)
     command = wrapped(measured.command.format(model=model.name))
     rows = table(measured.columns, measured.texts())
@@ -200,7 +200,7 @@ def read_models(folder: Path = WEIGHTS) -> dict[str, Model]:
 
 
 def rendered(page: Path, text: str, models: Mapping[str, Model]) -> str:
-    """The text of a page with what its comments ask for.
+    """Fill the generated blocks of a page.
 
     Args:
         page: where the text is from; in a card the name of its model may be left out.

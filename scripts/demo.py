@@ -19,7 +19,7 @@ QUALITIES = (10, 30, 50, 70, 90)
 
 
 def main(source: Path) -> None:
-    """Write .demo/NAME-qN.vqc and the decoded PNGs, and print what they cost."""
+    """Write .demo/NAME-qN.vqc and the decoded PNGs, and print their rate and PSNR."""
     FOLDER.mkdir(exist_ok=True)
     codec = Codec()
     with Image.open(source) as image:

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of everything that reads strangers' bytes, with tiny models.
+"""Coverage-guided fuzzing of everything that reads untrusted bytes, with tiny models.
 
     pip install atheris
     python scripts/fuzz.py [CORPUS_FOLDER] [-max_total_time=1800] [other options of libFuzzer]
@@ -41,7 +41,7 @@ HEADER_SIZE, VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG, FILTER_FLAG = 18, 2, 4, 8, 16
 
 
 class Kind:
-    """A tiny model, and a file that it made."""
+    """A tiny model and one of its files."""
 
     def __init__(self, model: str, folder: str, file: str) -> None:
         self.weights = load_weights(DATA / f"{model}.safetensors")
@@ -57,19 +57,19 @@ scratch = Path(tempfile.mkdtemp(), "fuzzed.safetensors")
 
 
 def kind_of(flags: bytes) -> Kind:
-    """The model of a file, by its byte of flags, if there is one."""
+    """Model of a file by its flags, if any."""
     return CENTRES if flags and flags[0] & VQ_FLAG else INTEGERS
 
 
 def decode(data: bytes) -> None:
-    """As `decompress` and `info --check` do."""
+    """Decode a file, as `decompress` and `info --check` do."""
     with suppress(CodecError):
         ContainerFile(BytesIO(data)).verify()
     kind_of(data[7:8]).codec.decompress(data)
 
 
 def decode_sealed(data: bytes) -> None:
-    """With the right model and all checksums of bytes put right."""
+    """Decode a file after correcting its model id and all checksums of bytes."""
     kind = kind_of(data[1:2])
     body = bytearray(kind.golden[:HEADER_SIZE] + data[8:])
     body[7 : HEADER_SIZE - 4] = data[1:8].ljust(7, b"\0")
@@ -108,19 +108,19 @@ def decode_sealed(data: bytes) -> None:
 
 
 def read_alpha(data: bytes) -> None:
-    """A coded plane of a size that the input chooses."""
+    """Decode an alpha plane of a size given by the input."""
     height, width = data[1:2] or b"\7", data[2:3] or b"\7"
     decode_alpha(data[3:], height[0] + 1, width[0] + 1)
 
 
 def read_weights(data: bytes) -> None:
-    """A weights file as it is."""
+    """Load a weights file."""
     scratch.write_bytes(data[1:])
     symbol_coder(load_weights(scratch))
 
 
 def read_consistent_weights(data: bytes) -> None:
-    """A tiny model with some numbers or the configuration changed, and an id to match."""
+    """Load a tiny model with altered tensors or configuration and a matching id."""
     provider = atheris.FuzzedDataProvider(data[1:])
     kind = KINDS[provider.ConsumeIntInRange(0, len(KINDS) - 1)]
     tensors = dict(kind.weights.tensors)
@@ -144,7 +144,7 @@ def read_consistent_weights(data: bytes) -> None:
 
 
 def read_picture(data: bytes) -> None:
-    """A picture to compress."""
+    """Read a picture and convert it to samples."""
     from_image(open_picture(BytesIO(data[1:]), LIMITS).image).samples  # noqa: B018
 
 
@@ -169,7 +169,7 @@ def one_input(data: bytes) -> None:
 
 
 def tiled(grey: bool) -> bytes:
-    """A file with tiles, alpha and metadata."""
+    """Make a file with tiles, alpha and metadata."""
     samples = np.zeros((70, 300, 2 if grey else 4), np.uint8)
     samples[:, :, -1] = np.arange(300) % 256
     image = from_image(samples).image
@@ -178,7 +178,7 @@ def tiled(grey: bool) -> bytes:
 
 
 def seed(folder: Path) -> None:
-    """What a corpus starts from: the golden files, a tiny model, a few pictures."""
+    """Seeds of a corpus: golden files, a tiny model, a few pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in (file for kind in KINDS for file in kind.folder.iterdir()):
         if file.suffix == ".vqc":

@@ -1,4 +1,4 @@
-"""What becomes of each kind of input: a table, made by running the commands on it.
+"""Table of the outcome of each kind of input, made by running the commands.
 
 python scripts/input_kinds.py [--model NAME|FILE]
 """
@@ -22,25 +22,25 @@ from codec.cli import main as vqcodec
 SIZE = (96, 64)
 
 Write = Callable[[Path], object]
-"""Writes a picture file."""
+"""Function that writes a picture file."""
 
 
 def photo(mode: str = "RGB") -> Image.Image:
-    """A small picture with something to see."""
+    """Small RGB test picture."""
     image = Image.merge("RGB", [Image.linear_gradient("L").resize(SIZE)] * 3)
     image.paste((200, 40, 90), (20, 10, 60, 40))
     return image.convert(mode)
 
 
 def see_through(mode: str = "RGBA") -> Image.Image:
-    """With a soft hole."""
+    """Test picture with an alpha channel that varies."""
     image = photo()
     image.putalpha(Image.radial_gradient("L").resize(SIZE))
     return image.convert(mode)
 
 
 def png_of_16_bits() -> bytes:
-    """RGB; Pillow writes none."""
+    """RGB picture of 16 bits, which Pillow cannot write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -53,24 +53,24 @@ def png_of_16_bits() -> bytes:
 
 
 def save(image: Image.Image, file_format: str = "PNG", **options: object) -> Write:
-    """Writes an image as a file."""
+    """Function that writes an image."""
     return lambda path: image.save(path, file_format, **options)
 
 
 def put(content: bytes) -> Write:
-    """Writes bytes."""
+    """Function that writes bytes."""
     return lambda path: Path.write_bytes(path, content)
 
 
 def turned() -> Image.Exif:
-    """EXIF that says the picture lies on its side."""
+    """EXIF with an orientation of 90 degrees."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
     return exif
 
 
 def kinds() -> list[tuple[str, Write, list[str]]]:
-    """(what it is, what writes it, options of `compress`)."""
+    """Kinds of input: name, function that writes it, options of `compress`."""
     tagged = {"exif": turned(), "xmp": b"<x/>"}
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -123,7 +123,7 @@ def kinds() -> list[tuple[str, Write, list[str]]]:
 
 
 def run(*arguments: str | Path) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of a command line."""
+    """Run a command line; returns exit status, standard output and standard error."""
     out, err = StringIO(), StringIO()
     try:
         with redirect_stdout(out), redirect_stderr(err):
@@ -134,7 +134,7 @@ def run(*arguments: str | Path) -> tuple[int, str, str]:
 
 
 def outcome(source: Path, model: str, options: list[str]) -> str:
-    """What compress, info and decompress say of a file."""
+    """Outcome of compress, info and decompress for a file, in words."""
     coded, shown = source.with_suffix(".vqc"), source.with_suffix(".out.png")
     status, _, message = run("compress", source, coded, "-Q", "--model", model, *options)
     if status:
@@ -144,7 +144,7 @@ def outcome(source: Path, model: str, options: list[str]) -> str:
     with Image.open(shown) as image:
         what = f"{image.mode} {image.width}x{image.height}"
         kept = [name for name in ("icc_profile", "exif", "xmp") if name in image.info]
-    return f"{facts['bytes']} bytes; shown as {what}" + (
+    return f"{facts['bytes']} bytes; decoded as {what}" + (
         f", {', '.join(kept)} kept" if kept else ""
     )
 

@@ -1,4 +1,4 @@
-"""Pictures unlike photographs, for the training data: `make synthetic PHOTOS=... OUT=...`.
+"""Drawn pictures for the training data: `make synthetic PHOTOS=... OUT=...`.
 
 A model that has seen nothing but photographs fails on dithers, line art, test patterns and text in
 saturated colours. The pictures are 512x512, as many of each kind and twice as many mixtures; some
@@ -38,7 +38,7 @@ SPLITS = ((TILE, 8), (TILE, 7))
 
 
 def colours(rng: Generator, count: int) -> Pixels:
-    """[count, 3]; black and white to begin with, fully saturated ones, or any."""
+    """Random colours [count, 3]: black and white first, saturated, or arbitrary ones."""
     chosen = rng.integers(0, 256, (count, 3), dtype=np.uint8)
     choice = rng.random()
     if choice < 0.4:
@@ -49,12 +49,12 @@ def colours(rng: Generator, count: int) -> Pixels:
 
 
 def extent(rng: Generator, largest: int) -> int:
-    """1 to `largest`, small ones as often as their doubles."""
+    """Random number from 1 to `largest`, log-uniform."""
     return int(2 ** rng.uniform(0, np.log2(largest + 1)))
 
 
 def paint(chosen: NDArray[np.bool_], rng: Generator) -> Pixels:
-    """Two colours where [H, W] says so."""
+    """Picture of two colours, chosen by a mask [H, W]."""
     return colours(rng, 2)[chosen.astype(int)]
 
 
@@ -120,7 +120,7 @@ def ordered(photo: Image.Image, rng: Generator) -> Pixels:
 
 
 def thresholded(photo: Image.Image, rng: Generator) -> Pixels:
-    """Two levels in grey, or in each channel: saturated colours."""
+    """Photograph with two levels, in grey or in each channel."""
     level = int(rng.integers(64, 192))
     pixels = np.asarray(photo)
     if rng.random() < 0.5:
@@ -129,7 +129,7 @@ def thresholded(photo: Image.Image, rng: Generator) -> Pixels:
 
 
 def palette(photo: Image.Image, rng: Generator) -> Pixels:
-    """Few colours, half of the time with error diffusion."""
+    """Photograph with few colours, with error diffusion at random."""
     count = int(rng.integers(2, 17))
     few = photo.quantize(count)
     if rng.random() < 0.5:
@@ -248,12 +248,12 @@ def drawing(photo: Image.Image, rng: Generator) -> Pixels:
 
 
 def flat(_: Image.Image, rng: Generator) -> Pixels:
-    """One colour."""
+    """Picture of one colour."""
     return np.broadcast_to(colours(rng, 3)[2], (TILE, TILE, 3)).copy()
 
 
 def gradient(_: Image.Image, rng: Generator) -> Pixels:
-    """A gradient of 2 to 4 colours, straight in any direction or round."""
+    """Linear or radial gradient of 2 to 4 colours."""
     rows, columns = np.indices((TILE, TILE)) / TILE - rng.uniform(0, 1, (2, 1, 1))
     if rng.random() < 0.5:
         position = np.hypot(rows, columns)
@@ -271,7 +271,7 @@ def gradient(_: Image.Image, rng: Generator) -> Pixels:
 
 
 def mixture(photo: Image.Image, rng: Generator) -> Pixels:
-    """A photograph with drawings, text and patterns in it, as on a screen."""
+    """Photograph with drawings, text and patterns, as on a screen."""
     pixels = np.asarray(photo).copy()
     kinds = (
         *(text, saturated_text, drawing, checkerboard, stripes, saturated_stripes),

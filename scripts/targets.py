@@ -1,4 +1,4 @@
-"""How closely the targets of the encoder are met, over a folder of pictures.
+"""Accuracy of the encoder's size, rate and PSNR targets over a folder of pictures.
 
 python scripts/targets.py KODAK_FOLDER [--model NAME|FILE] [--json FILE]
 """
@@ -28,7 +28,7 @@ TARGETS: list[tuple[str, float]] = [
 
 
 def trial(codec: Codec, path: Path, name: str, target: float) -> dict[str, Any]:
-    """One picture at one target: how far from it, and what that took."""
+    """Deviation from a target for one picture, and its cost in encodings."""
     with open_file(path) as file:
         image = open_picture(file, Limits()).image
     began = time.perf_counter()

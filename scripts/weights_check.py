@@ -1,4 +1,4 @@
-"""Measure again what a model's card claims, from its weights file; fail if it differs.
+"""Repeat the measurements of a model's card with its weights file; fail if they differ.
 
     python -m scripts.weights_check FOLDER [--model NAME] [--qualities 0.0,57.1]
 
@@ -32,9 +32,9 @@ from codec.weights.released import find_weights
 from scripts.cards import CardError, Model
 
 PSNR_TOLERANCE = 0.01
-"""dB, between two rounded values."""
+"""Maximum difference of two rounded values in dB."""
 BPP_TOLERANCE = 0.001
-"""Relative difference between two rounded values."""
+"""Maximum relative difference of two rounded values."""
 SETTINGS = {"quality": ["quality", "lambda", "bpp", "PSNR"], "levels": ["levels", "bpp", "PSNR"]}
 """Columns that are checked, by the name of the first."""
 
@@ -53,7 +53,7 @@ class Claims:
 
     @classmethod
     def of(cls, model: Model) -> Claims:
-        """Take them from a model's JSON file.
+        """Read the claims from a model's JSON file.
 
         Raises:
             CardError: it has no such measurement.
@@ -80,7 +80,7 @@ class Point(NamedTuple):
 
 
 def quality_of(row: dict[str, str], config: ModelConfig) -> float:
-    """The quality of a row; where it is an anchor's, rounded, the exact one of the anchor."""
+    """Quality of a row; the exact one of an anchor whose rounded quality it is."""
     if "levels" in row:
         return 100 * (int(row["levels"]) - 1) / (config.anchors - 1)
     text = row["quality"]
@@ -100,7 +100,7 @@ def measure(codec: Codec, path: Path, quality: float) -> Point:
 
 
 def check_row(row: dict[str, str], point: Point, lmbda: float) -> tuple[dict[str, str], bool]:
-    """Measured values as the card would write them, and whether they agree with the card."""
+    """Measured values in the card's format, and whether they agree with the card."""
     values = {"bpp": point.file_bpp, "lambda": lmbda, "PSNR": point.psnr}
     if "levels" in row:
         values["bpp"] = point.model_bpp
@@ -113,7 +113,7 @@ def check_row(row: dict[str, str], point: Point, lmbda: float) -> tuple[dict[str
 
 
 def _like(value: float, text: str) -> str:
-    """A value with as many decimals as the text has."""
+    """Format a value with as many decimals as the text has."""
     return f"{value:.{len(text.partition('.')[2])}f}"
 
 
@@ -140,7 +140,7 @@ def check(weights: Path, claims: Claims, pictures: Sequence[Path], settings: set
         known = ", ".join(row[claims.setting] for row in claims.rows)
         return [f"the card has no such {claims.setting}; it has {known}"]
     names = SETTINGS[claims.setting]
-    print("| " + " | ".join(names) + " | the card |\n" + "|---" * (len(names) + 1) + "|")
+    print("| " + " | ".join(names) + " | card |\n" + "|---" * (len(names) + 1) + "|")
     wrong = []
     for row in rows:
         quality = quality_of(row, config)

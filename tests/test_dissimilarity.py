@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from codec.encoder.picture import Encoded
 from codec.engine.base import Original
 from codec.engine.ms_ssim_gradients import Dissimilarity
 from codec.engine.torch import TorchEngine
+from codec.errors import InputError
 from codec.evaluation.metrics import ms_ssim
 from codec.weights.file import Weights
 from tests.helpers import crops_of_flowers, flowers, squared_error_of
@@ -177,6 +179,15 @@ def test_tiles_too_small_for_ms_ssim_are_rounded() -> None:
     image = flowers(400, 270)  # a tile of 256x256, one of 144x256, and two of 14 rows
     plain, better = (codec.encode(image, 50, effort=e, tile_size=256) for e in (0, 4))
     assert dissimilarity_cost(codec, better, image) < dissimilarity_cost(codec, plain, image)
+
+
+def test_only_a_search_for_ms_ssim_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, image = Codec("photo-ms-ssim"), flowers(176, 176)
+    monkeypatch.setitem(sys.modules, "pytorch_msssim", None)
+    for effort in (0, 1):
+        assert codec.decompress(codec.compress(image, effort=effort)).size == image.size
+    with pytest.raises(InputError, match=r"pip install 'vqcodec\[search\]'$"):
+        codec.compress(image, effort=2)
 
 
 def test_models_for_ms_ssim_without_curvature_do_not_search(tiny_weights: Weights) -> None:

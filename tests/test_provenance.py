@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from codec.evaluation.provenance import describe_machine, source_digest
+from codec.evaluation.provenance import describe_machine, source_digest, versions
 
 
 def test_the_digest_changes_with_the_source_that_codes_or_measures(tmp_path: Path) -> None:
@@ -35,3 +35,8 @@ def test_the_machine_is_described() -> None:
     described = describe_machine()
     assert f"{torch.get_num_threads()} of {os.cpu_count()} threads" in described
     assert f"numpy {version('numpy')}" in described
+
+
+def test_libraries_of_extras_that_are_not_installed_are_left_out() -> None:
+    found = versions(["numpy", "no-such-library", "pillow"])
+    assert found.endswith(f", numpy {version('numpy')}, pillow {version('pillow')}")

@@ -12,7 +12,11 @@ from codec.entropy.tables import TOTAL
 from codec.evaluation.measuring import measure
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.subjects import Reading, read_subject
-from codec.evaluation.theory import (
+from codec.model.densities import SIGMA_LEVELS, sigma_of_level
+from codec.model.vector_quantizer import Rule
+from codec.training.export import gaussian_tables
+from codec.weights.config import ModelConfig
+from scripts.theory.statements import (
     discretisation,
     encoder_gradient,
     gaussian_channel,
@@ -22,10 +26,6 @@ from codec.evaluation.theory import (
     triangle_cell,
     uniform_noise_channel,
 )
-from codec.model.densities import SIGMA_LEVELS, sigma_of_level
-from codec.model.vector_quantizer import Rule
-from codec.training.export import gaussian_tables
-from codec.weights.config import ModelConfig
 from tests.helpers import crops_of_flowers
 
 WIDTHS = [0.5, 0.8, 1.0, 1.25, 2.0]

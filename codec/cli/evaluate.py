@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from codec.evaluation.results import Evaluation
 
 DEFAULT_PEERS = "jpeg,webp,avif,jpeg2000,jxl"
-EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs")
+EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs", "pytorch_msssim")
 PAGE = "index.html"
 INCOMPLETE = 1
 

@@ -15,8 +15,7 @@ from codec.cli.options import POSITIVE, FiniteRange, only_one
 from codec.errors import OutputError, OutputExistsError, TrainingError, WeightsError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from codec.training.initial import Parameters
     from codec.training.schedule import TrainingConfig
     from codec.weights.config import ModelConfig
 
@@ -272,9 +271,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
 
 
-def _start(
-    options: dict[str, Any], given: set[str]
-) -> tuple[ModelConfig, dict[str, Tensor] | None]:
+def _start(options: dict[str, Any], given: set[str]) -> tuple[ModelConfig, Parameters | None]:
     """Make the configuration of a new model and, with --init, the state it starts from."""
     if not options["init"]:
         return _model_config(options, given), None

@@ -218,6 +218,18 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def thread_count() -> int:
+    """Threads that one call of torch may use in this process."""
+    return torch.get_num_threads()
+
+
+def device_name(device: str) -> str:
+    """Name of a device, with the model of a GPU: "cpu", "cuda (NVIDIA H200)"."""
+    if torch.device(device).type != "cuda":
+        return device
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
 def _check_claims(weights: Weights) -> None:
     """Refuse a configuration that claims more parameters than there are, before building it.
 

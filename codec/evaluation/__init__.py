@@ -1,13 +1,10 @@
-"""Measuring the real thing: bytes of real files, pictures decoded from them.
+"""Evaluation of codecs by real files: rate, distortion and time.
 
-results      records: a measurement, mean points, curves, a whole evaluation
-subjects     pictures, as every codec gets them       metrics    PSNR, MS-SSIM
-coders       what a codec is here                     ours       models of ours, and their bits
-peers        JPEG, WebP, AVIF, JPEG 2000, JPEG XL     measuring  the run, resumable
-bd_rate      Bjontegaard differences                  published  curves (published.json: Kodak)
-provenance   what a number depends on: source, libraries, the machine
-summary      differences, times, bytes against theory tables     those in Markdown
-report       those and pictures on a page, in HTML
-codebooks    rate, PSNR and usage of vector-quantised models, level by level
-theory       both sides of the statements of the theory
+subjects     pictures as all codecs get them           metrics    PSNR, MS-SSIM of pictures
+coders       interface of a codec                      peers      JPEG, WebP, AVIF, JPEG XL, ...
+ours         models of this codec, with their bits     measuring  cached measurements, a whole run
+results      measurements, mean points, curves         published  published curves
+bd_rate      Bjontegaard differences                   summary    differences, times, bytes by part
+provenance   source, libraries and machine of a number
+tables       the summary in Markdown                   report     the summary and pictures in HTML
 """

@@ -18,19 +18,19 @@ class Gap:
     """Difference in rate at equal quality."""
 
     rate: float | None
-    """Per cent; negative where fewer bits are needed. None if it cannot be told."""
+    """Per cent; negative for fewer bits. None if undefined."""
     low: float
     high: float
-    """Range of quality in dB that both curves cover."""
+    """Lower end of the range of quality in dB that both curves cover."""
     reason: str
-    """Why there is no rate."""
+    """Reason why the rate is undefined; empty otherwise."""
 
 
 def bd_rate(anchor: Points, test: Points) -> Gap:
     """Mean difference in rate of `test` against `anchor` at equal quality (Bjontegaard 2001).
 
-    PCHIP over log rate, on the range of quality that both cover. There is no rate if a curve has
-    fewer than two points or two of the same quality, or if the ranges do not meet.
+    PCHIP over log rate, on the range of quality that both cover. The difference is undefined if a
+    curve has fewer than two points or two of equal quality, or if the ranges are disjoint.
     """
     import bjontegaard
 

@@ -1,4 +1,4 @@
-"""Codecs to measure, ours and others, behind one small interface."""
+"""Interface of a codec under measurement, and the search for a file of a given size."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from PIL import Image
 
 
 class Coder(Protocol):
-    """A codec whose files are measured."""
+    """A codec under measurement."""
 
     @property
     def name(self) -> str:
-        """Short and unique, such as "vqcodec photo" or "avif"."""
+        """Short unique name, such as "vqcodec photo" or "avif"."""
 
     @property
     def description(self) -> str:
-        """The encoder, its version and its choices: results are kept under it."""
+        """Encoder, version and options; part of the key of cached results."""
 
     @property
     def settings(self) -> tuple[float, ...]:
-        """What is measured by default, from the lowest rate to the highest."""
+        """Default settings, by rising rate."""
 
     @property
     def finer(self) -> tuple[float, ...]:
-        """All settings that a search for a size may choose from, likewise by rising rate."""
+        """All settings that a search for a size may choose from, by rising rate."""
 
     def encode(self, image: Image.Image, setting: float) -> bytes:
-        """A whole file of a picture.
+        """Encode a picture to a whole file.
 
         Args:
-            image: of mode L, LA, RGB or RGBA.
-            setting: of the codec's own scale.
+            image: picture of mode L, LA, RGB or RGBA.
+            setting: value on the codec's own scale.
 
         Raises:
-            CodecError: the codec cannot keep the picture as it is.
+            CodecError: the codec does not support the picture, such as its transparency.
         """
 
     def decode(self, data: bytes) -> Image.Image:
-        """The picture of a file, of mode L, LA, RGB or RGBA."""
+        """Decode a file to a picture of mode L, LA, RGB or RGBA."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """The file of a codec that comes closest to a size from below."""
+    """The largest file of a codec within a size."""
 
     setting: float
     data: bytes
     fits: bool
-    """Whether it is within the size; if not, it is the smallest that the codec makes."""
+    """Whether it is within the size; if not, it is the codec's smallest file."""
 
 
 def match_size(coder: Coder, image: Image.Image, size: int) -> Match:
-    """The largest file of a codec that has at most `size` bytes; the smallest if none has.
+    """Find the largest file of at most `size` bytes, or the smallest if none is.
 
-    Bisects the settings, whose sizes are taken to rise.
+    Bisects the settings, assuming that sizes rise.
     """
     low, high = 0, len(coder.finer) - 1
     best: Match | None = None

@@ -1,4 +1,4 @@
-"""Measures codecs on pictures: real files, decoded from their bytes; what is done is kept."""
+"""Measurement of codecs on pictures by real files, with a cache of results."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from codec.evaluation.subjects import Reading, Subject, read_subject
 from codec.files import write_file
 
 CORNER = 64
-"""Pixels a side of what a codec is tried on first."""
+"""Side in pixels of the crop on which a codec is warmed up."""
 
 
 def measure(coder: Coder, subject: Subject, setting: float) -> Measurement:
-    """Encode a picture to a whole file, decode it from its bytes, and compare.
+    """Encode a picture to a whole file, decode its bytes, and compare.
 
     Raises:
         CodecError: the codec cannot code the picture.
@@ -53,14 +53,13 @@ def measure(coder: Coder, subject: Subject, setting: float) -> Measurement:
 
 
 class Measurer:
-    """Measures, and keeps what was measured by what it depends on.
+    """Measurement with a cache, whose key has everything that a result depends on.
 
-    That is the picture's samples, the codec and its setting, the source that measures, and the
-    machine, so that times are never those of another.
+    This is the samples of the picture, the codec and its setting, the source code, and the machine.
 
     Args:
-        folder: where records are kept, created when needed; None to keep nothing.
-        fresh: measure anew what is there already.
+        folder: folder of the cache, created when needed; None for no cache.
+        fresh: whether to ignore cached results.
         origin: digest of the source and description of the machine; None for those at hand.
     """
 
@@ -72,13 +71,13 @@ class Measurer:
         self._origin = origin or (source_digest(), describe_machine())
         self._warm: set[str] = set()
         self.problem = ""
-        """Why nothing more is kept, if the folder cannot be written."""
+        """Reason why results are no longer cached, if the folder cannot be written."""
 
     def measure(self, coder: Coder, subject: Subject, setting: float) -> Measurement:
-        """As the function `measure`, or what that gave before.
+        """Measure as the function `measure`, or return the cached result.
 
         Raises:
-            CodecError: as `measure`.
+            CodecError: the codec cannot code the picture.
         """
         subjects = [subject.digest, coder.name, coder.description, setting]
         key = json.dumps([*subjects, *self._origin])
@@ -93,7 +92,7 @@ class Measurer:
         return measured
 
     def _warm_up(self, coder: Coder, subject: Subject, setting: float) -> None:
-        """What a codec does at its first use only is no part of any time."""
+        """Run a codec once on a small crop, so that times do not include its start."""
         if coder.name not in self._warm:
             width, height = (min(side, CORNER) for side in subject.image.size)
             corner = subject.image.crop((0, 0, width, height))
@@ -123,9 +122,11 @@ class Plan:
 
     Args:
         pictures: files by name.
-        ours: models, at `qualities` or at their own settings.
-        peers: other codecs, at their own settings.
-        missing: codecs that were asked for and cannot be measured, with the reason.
+        reading: how pictures are read.
+        ours: models, measured at `qualities` or at their own settings.
+        peers: other codecs, measured at their own settings.
+        missing: requested codecs that cannot be measured, with the reason.
+        qualities: settings of our models; empty for each model's own.
     """
 
     pictures: Mapping[str, Path]
@@ -136,7 +137,7 @@ class Plan:
     qualities: tuple[float, ...] = ()
 
     def settings(self, coder: Coder) -> tuple[float, ...]:
-        """What a codec is measured at."""
+        """Settings at which a codec is measured."""
         if self.qualities and isinstance(coder, ModelCoder):
             return self.qualities
         return coder.settings
@@ -155,8 +156,10 @@ def evaluate(
     pictures. The result says so.
 
     Args:
-        command: that reproduces the run, for the record.
-        progress: told (measurements done, measurements in all).
+        plan: what to measure.
+        measurer: measures and caches.
+        command: command line that reproduces the run.
+        progress: called with (measurements done, measurements in total).
     """
     missing, failed = dict(plan.missing), {}
     sizes: dict[str, tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""PSNR and MS-SSIM of decoded pictures, in memory that hardly grows with the picture."""
+"""PSNR and MS-SSIM of decoded pictures, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ import numpy as np
 from PIL import Image
 
 from codec.errors import InputError
+from codec.model.metrics import ms_ssim_of
 from codec.picture.pixels import Samples, psnr_of, squared_error
 from codec.tiles import Box, Grid
 from codec.weights.config import MS_SSIM_SIDE
 
 STRIP = 1024
-"""Rows that are compared at once."""
+"""Number of rows compared at once."""
 WINDOW = 1024
 """Side of the windows that large pictures are compared in."""
 WHOLE_PIXELS = 1 << 22
-"""Pictures of more pixels get the mean MS-SSIM of windows, to bound the memory."""
+"""Largest picture whose MS-SSIM is computed as a whole; others are cut into windows."""
 
 
 def psnr(original: Image.Image, decoded: Image.Image) -> float:
     """Peak signal-to-noise ratio in dB over all visible colours; inf if they are equal.
 
     Args:
-        original: of mode L, LA, RGB or RGBA.
-        decoded: of the same size.
+        original: picture of mode L, LA, RGB or RGBA.
+        decoded: picture of the same size.
+
+    Raises:
+        InputError: the sizes differ.
     """
     _check_sizes(original, decoded)
     error, count = 0.0, 0
@@ -44,20 +48,22 @@ def ms_ssim(
     whole_pixels: int = WHOLE_PIXELS,
     window: int = WINDOW,
 ) -> float | None:
-    """MS-SSIM (Wang et al. 2003), mean over three colours; of 8-bit samples, 0..1.
+    """MS-SSIM (Wang et al. 2003) of 8-bit samples, mean over three colours, 0..1.
 
-    What cannot be seen is taken to be equal. Large pictures get the mean over windows, weighted by
-    their size; a strip that is left over at the right or at the bottom and has fewer than 161
-    pixels is not looked at.
+    Fully transparent pixels count as equal. Of large pictures it is the mean over windows, weighted
+    by their area, without those at the right and the bottom that are narrower than 161 pixels.
 
     Args:
-        original: of mode L, LA, RGB or RGBA.
-        decoded: of the same size.
+        original: picture of mode L, LA, RGB or RGBA.
+        decoded: picture of the same size.
         whole_pixels: pixels above which a picture is compared in windows.
-        window: their side.
+        window: side of the windows.
 
     Returns:
         None if a side is shorter than 161 pixels.
+
+    Raises:
+        InputError: the sizes differ, or pytorch-msssim is not installed.
     """
     _check_sizes(original, decoded)
     if min(original.size) < MS_SSIM_SIDE:
@@ -70,15 +76,10 @@ def ms_ssim(
 
 
 def _ms_ssim_of(original: Image.Image, decoded: Image.Image, box: Box) -> float:
-    import torch
-    from pytorch_msssim import ms_ssim as measure
-
     one, other, alpha = _colours(original, box), _colours(decoded, box), _alpha(original, box)
     if alpha is not None:
         other = np.where(alpha[..., None] > 0, other, one)
-    x, y = (torch.from_numpy(s.copy()).permute(2, 0, 1)[None].float() for s in (one, other))
-    with torch.inference_mode():
-        return float(measure(x, y, data_range=255.0))
+    return ms_ssim_of(other, one)
 
 
 def _check_sizes(original: Image.Image, decoded: Image.Image) -> None:

@@ -1,4 +1,4 @@
-"""Our own codec as one of those that are measured, and what the model says of its files."""
+"""Models of this codec under measurement, and -log2 P of their files."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from importlib.metadata import version
 from io import BytesIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn import functional as F
 
 from codec.codec import Codec
 from codec.encoder.options import DEFAULT_EFFORT
+from codec.engine.torch import device_name
 from codec.entropy.coder import symbol_coder
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
 from codec.format.container import ContainerFile
 from codec.level import Level
-from codec.model.autoencoder import RoundingAutoencoder
-from codec.picture.pixels import from_image, pad_to_stride
-from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, UNTILED_PIXELS, WINDOW, Box, Grid, latent_size
-from codec.training.initial import state_of
+from codec.picture.pixels import from_image
+from codec.tiles import LATENT_STRIDE, Box, latent_size
+from codec.training.noisy_rate import NoisyRate
 
 FINEST = 0.5
-"""Step of the qualities that a search for a size may choose from."""
+"""Step of quality in the search for a size."""
 
 
 class ModelCoder:
-    """A model of ours; see `codec.evaluation.coders.Coder`.
+    """A model of this codec; see `codec.evaluation.coders.Coder`.
 
     Args:
-        codec: the model, loaded.
-        effort: of the encoder, 0..9.
-        name: how to call it; "vqcodec", the model's name and the effort by default.
+        codec: loaded model.
+        effort: encoder effort, 0..9.
+        name: name in results; "vqcodec", the model's name and the effort by default.
     """
 
     def __init__(self, codec: Codec, effort: int = DEFAULT_EFFORT, name: str = "") -> None:
@@ -48,7 +46,7 @@ class ModelCoder:
         self.description = (
             f"vqcodec {version('vqcodec')} (source {source_digest()}), "
             f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
-            f"{codec.model.engine.precision} on {_named(codec.model.engine.device)}"
+            f"{codec.model.engine.precision} on {device_name(codec.model.engine.device)}"
         )
         top = config.anchors - 1
         steps = top if config.rounding == "vq" else round(100 / FINEST)
@@ -62,7 +60,7 @@ class ModelCoder:
         return self.codec.decompress(data)
 
     def model_bits(self, image: Image.Image, setting: float, data: bytes) -> ModelBits:
-        """What the model says of the file that `encode` made."""
+        """Bits of a file from `encode` by part, and the rate of noisy latents."""
         lengths = [len(stream) for stream, _, _ in self._streams(data)]
         header = ContainerFile(BytesIO(data), self.codec.limits).header
         restoration = 8.0 * header.restoration_bytes
@@ -72,13 +70,13 @@ class ModelCoder:
             return ModelBits(0.0, (bits,), container, None, len(lengths))
         sums = [[float(g.bits.sum()) for g in rounded.groups] for rounded, _ in self._rounded(data)]
         z, *passes = map(sum, zip(*sums, strict=True))
-        noisy = self._noisy(image, self.codec.level_of(setting))
+        noisy = self._noisy_rate.bits(from_image(image), self.codec.level_of(setting))
         return ModelBits(z, tuple(passes), container, noisy, len(lengths), restoration)
 
     def position_bits(self, data: bytes) -> NDArray[np.float64] | None:
         """-log2 P of a file by latent position, [ceil(H/16), ceil(W/16)].
 
-        None with rounding to centres.
+        None for models that round to centres.
         """
         if self.codec.weights.config.rounding == "vq":
             return None
@@ -89,13 +87,13 @@ class ModelCoder:
         return whole
 
     def _streams(self, data: bytes) -> Iterator[tuple[bytes, Box, Level]]:
-        """(coded latents, pixels, level) of each tile of a file."""
+        """Stream, box of pixels and level of each tile of a file."""
         file = ContainerFile(BytesIO(data), self.codec.limits)
         for number in range(len(file.grid)):
             yield file.read_tile(number).stream, file.grid.box(number), file.header.level
 
     def _rounded(self, data: bytes) -> Iterator[tuple[RoundedLatents, Box]]:
-        """(latents, pixels) of each tile of a file."""
+        """Latents and box of pixels of each tile of a file."""
         for stream, box, level in self._streams(data):
             rows, columns = latent_size(box.height, box.width)
             yield self._reader.read_symbols(stream, rows, columns, level), box
@@ -107,37 +105,5 @@ class ModelCoder:
         return coder
 
     @cached_property
-    def _training_model(self) -> RoundingAutoencoder:
-        model = RoundingAutoencoder(self.codec.weights.config)
-        model.load_state_dict(state_of(self.codec.weights))
-        return model.eval().requires_grad_(False)
-
-    def _noisy(self, image: Image.Image, level: Level) -> float:
-        """-log2 of the density of the latents with one draw of noise, as in training.
-
-        The prior sees noise too (training lets it see rounded latents by default): then it is
-        an upper bound, in the mean, on the mutual information of picture and noisy latents.
-        """
-        picture, model = from_image(image), self._training_model
-        side = WINDOW if picture.whole.area > UNTILED_PIXELS else 0
-        position = torch.tensor([level.position])
-        total = 0.0
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for box in Grid(picture.height, picture.width, side).boxes():
-                samples = pad_to_stride(picture.crop(box)[0])
-                x = torch.from_numpy(samples.copy()).permute(2, 0, 1)[None].float() / 255
-                y = model.gain(model.g_a(x, position), position)
-                rows, columns = y.shape[2:]
-                right, below = -columns % HYPER_STRIDE, -rows % HYPER_STRIDE
-                padded = F.pad(y, (0, right, 0, below), mode="replicate")
-                _, y_bits, z_bits = model.prior_bits(padded, position, "noise")
-                total += float(y_bits[..., :rows, :columns].sum() + z_bits.sum())
-        return total
-
-
-def _named(device: str) -> str:
-    """A device with the name of its kind."""
-    if torch.device(device).type != "cuda":
-        return device
-    return f"{device} ({torch.cuda.get_device_name(device)})"
+    def _noisy_rate(self) -> NoisyRate:
+        return NoisyRate(self.codec.weights)

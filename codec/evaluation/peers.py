@@ -1,9 +1,9 @@
-"""What people would use instead: Pillow's encoders, and programs where they are installed.
+"""Other codecs: Pillow's encoders, and programs where they are installed.
 
-All get the same samples, without metadata, and are decoded back to samples. Encoders take the
-choices that their users get, but for AVIF, which gets those that are best for PSNR over RGB:
-4:4:4, and no tuning for the eye, which costs it some 15 % in bits at equal PSNR. `avif-ssim` is the
-same, tuned for SSIM.
+All get the same samples, without metadata, and are decoded back to samples. Encoders have the
+options that their users get by default, except for AVIF, which has those that are best for PSNR
+over RGB: 4:4:4, and tuning for PSNR, since tuning for SSIM costs some 15 % in bits at equal PSNR.
+`avif-ssim` is the same, tuned for SSIM.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ ALL_MODES = OPAQUE_MODES | {"LA", "RGBA"}
 
 
 def _range(first: int, last: int, step: int = 1) -> tuple[float, ...]:
-    """From `first` to `last`, which may be less."""
+    """Numbers from `first` to `last`, rising or falling."""
     step = step if first <= last else -step
     return tuple(float(n) for n in range(first, last + (1 if step > 0 else -1), step))
 
 
 @dataclass(frozen=True)
 class PillowCoder:
-    """An encoder that Pillow brings.
+    """A codec of Pillow.
 
     Raises:
-        InputError: it cannot keep a picture as it is.
+        InputError: the codec does not support a picture.
     """
 
     name: str
@@ -48,7 +48,7 @@ class PillowCoder:
     finer: tuple[float, ...]
     file_format: str
     options: Callable[[float], dict[str, Any]]
-    """Of `Image.save` at a setting."""
+    """Options of `Image.save` at a setting."""
     modes: frozenset[str] = ALL_MODES
 
     def encode(self, image: Image.Image, setting: float) -> bytes:
@@ -69,9 +69,9 @@ class PillowCoder:
 
 @dataclass(frozen=True)
 class ProgramCoder:
-    """An encoder and a decoder that are programs, from PNG and to PNG.
+    """A codec of two programs that read and write PNG.
 
-    Times include that the programs start, and read or write the PNG; they may run several threads.
+    Times include the start of the programs and the PNG files; programs may use several threads.
 
     Raises:
         InputError: a program failed.
@@ -83,7 +83,7 @@ class ProgramCoder:
     encoder: str
     decoder: str
     choices: str
-    """The options in words."""
+    """Options in words."""
     options: Callable[[float], tuple[str, ...]]
     suffix: str
 
@@ -211,7 +211,7 @@ def _avifenc() -> Coder:
 class _Source:
     make: Callable[[], Coder]
     feature: str = ""
-    """Pillow's name of the library."""
+    """Name of the library in `PIL.features`."""
     programs: tuple[str, ...] = ()
 
 
@@ -224,11 +224,11 @@ PEERS = {
     "jxl": _Source(_jxl, programs=("cjxl", "djxl")),
     "avifenc": _Source(_avifenc, programs=("avifenc", "avifdec")),
 }
-"""Names of all peers."""
+"""All peers by name."""
 
 
 def find_peers(names: tuple[str, ...]) -> tuple[list[Coder], dict[str, str]]:
-    """Peers that can be measured here, and the reasons why others cannot.
+    """Peers that can be measured here, and for the others the reasons why not.
 
     Raises:
         InputError: a name is unknown.

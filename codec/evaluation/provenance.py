@@ -1,4 +1,4 @@
-"""What a number depends on besides the picture: source code, libraries, the machine."""
+"""Source code, libraries and machine, which a measurement depends on."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import resources
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 LIBRARIES = ("torch", "numpy", "pillow", "constriction", "pytorch-msssim")
-"""Those whose versions decide what a machine computes."""
+"""Libraries whose versions affect results."""
 
 
 def versions(libraries: Iterable[str] = LIBRARIES) -> str:
-    """Of Python and of libraries, in words."""
-    named = ", ".join(f"{name} {version(name)}" for name in libraries)
-    return f"Python {platform.python_version()}, {named}"
+    """Versions of Python and of those libraries that are installed, in words."""
+    found = [f"Python {platform.python_version()}"]
+    for name in libraries:
+        with suppress(PackageNotFoundError):  # some are of extras
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
 
 
 WITHOUT = ("cli", "report")
-"""Packages whose source decides no number: what users type, and how numbers are drawn."""
+"""Packages whose source affects no number: command line and presentation."""
 
 
 @cache
 def source_digest(package: Traversable | None = None) -> str:
-    """Eight digits that change with the source that codes or measures.
+    """Hash of the source that codes or measures, eight hexadecimal digits.
 
     Args:
-        package: folder of the source; this package's own by default.
+        package: folder of the source; `codec` by default.
     """
     content = hashlib.sha256()
     for file in _modules(package or resources.files("codec")):
@@ -50,8 +54,8 @@ def _modules(part: Traversable) -> Iterator[Traversable]:
 
 @cache
 def describe_machine() -> str:
-    """Processor, threads and the libraries that decide what is measured."""
-    import torch
+    """Processor, threads and versions of libraries, in words."""
+    from codec.engine.torch import thread_count
 
     processor = platform.processor() or platform.machine()
     try:
@@ -59,5 +63,5 @@ def describe_machine() -> str:
         processor = next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration, IndexError):
         pass
-    threads = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
+    threads = f"{thread_count()} of {os.cpu_count()} threads"
     return f"{processor}, {threads}, {versions()}"

@@ -13,20 +13,20 @@ from codec.errors import InputError
 from codec.evaluation.results import Curve, Evaluation
 
 KODAK = {f"kodim{number:02d}" for number in range(1, 25)}
-"""Names of the pictures that the kept curves were measured on."""
+"""Names of the pictures of the included curves."""
 
 
 Published = list[tuple[Curve, str | None]]
-"""Curves, each with the name of the peer that it stands for."""
+"""Curves, each with the name of the peer that it replaces, if any."""
 
 
 def curves_beside(evaluation: Evaluation, published: Published | None = None) -> list[Curve]:
-    """Curves to show beside what was measured.
+    """Published curves to compare with, without those of measured peers.
 
     Args:
-        evaluation: without those of peers that it has measured itself.
-        published: curves, instead of those that this package keeps of the 24 Kodak pictures
-            (none if other pictures were measured).
+        evaluation: measured results.
+        published: curves to choose from; by default the included ones of the 24 Kodak pictures
+            if exactly these were measured, otherwise none.
     """
     if published is None:
         published = published_curves() if set(evaluation.pictures) == KODAK else []
@@ -34,7 +34,7 @@ def curves_beside(evaluation: Evaluation, published: Published | None = None) ->
 
 
 def published_curves(file: Path | None = None) -> Published:
-    """Curves of a file, or the kept ones.
+    """Read curves from a file, or the included ones.
 
     The file holds a JSON list; each entry has `name`, `source`, `bpp`, `psnr`, and may have
     `ms_ssim` and `stands_for`.
@@ -68,7 +68,7 @@ def _read(text: str) -> Published:
 
 
 def _curve(entry: dict[str, Any]) -> Curve:
-    """A curve by rising rate."""
+    """Curve of a JSON object, by rising rate."""
     name = str(entry["name"])
     columns = [entry["bpp"], entry["psnr"], *filter(None, [entry.get("ms_ssim")])]
     if not all(isinstance(column, list) for column in columns):

@@ -1,4 +1,4 @@
-"""What an evaluation finds: plain records, kept as JSON and shown by the report."""
+"""Records of an evaluation: measurements, mean points, curves."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 
 SIZE_TOLERANCE = 0.003
 STREAM_SLACK_BYTES = 16
-"""A coded stream may exceed -log2 P by 0.3 % + 16 bytes: the last words, table precision."""
+"""Allowed excess of a stream over -log2 P, 0.3 % + 16 bytes: last words, precision of tables."""
 
 
 @dataclass(frozen=True)
 class ModelBits:
-    """What the model says of a file of ours, in bits."""
+    """Bits of a file of this codec by part."""
 
     z: float
-    """-log2 P of the hyper-latents by the integer tables; 0 with rounding to centres."""
+    """-log2 P of the hyper-latents; 0 with rounding to centres."""
     passes: tuple[float, ...]
-    """Of each pass of y; of all indices with rounding to centres."""
+    """-log2 P of y by pass; of all indices with rounding to centres."""
     container: float
-    """Of the file beyond its coded streams and the weights of a restoration filter."""
+    """Bits of the file besides its streams and the weights of the restoration filter."""
     noisy: float | None
-    """-log2 of the density of noisy latents, the prior seeing noise too: in the mean an upper bound
-    on the mutual information of picture and noisy latents. None with rounding to centres."""
+    """-log2 of the density of noisy latents, see `codec.training.noisy_rate`. None with rounding to
+    centres."""
     streams: int = 1
-    """Coded streams of the file: its tiles."""
+    """Number of streams, one for each tile."""
     restoration: float = 0.0
-    """Of the weights of a restoration filter: 8 for each and for their number."""
+    """Bits of the weights of the restoration filter and of their number, 8 each."""
 
     @property
     def rounded(self) -> float:
@@ -39,7 +39,7 @@ class ModelBits:
 
     @property
     def content(self) -> float:
-        """-log2 P of all rounded latents, and the weights."""
+        """-log2 P of all rounded latents, and the weights of the restoration filter."""
         return self.rounded + self.restoration
 
 
@@ -52,20 +52,20 @@ class Measurement:
     codec: str
     """Name of the codec."""
     setting: float
-    """The codec's own scale: quality, distance or quantiser."""
+    """Value on the codec's own scale: quality, distance or quantiser."""
     pixels: int
     size: int
     """Bytes of the whole file."""
     psnr: float
-    """Of the decoded 8-bit samples, dB over all visible colours; inf if they are equal."""
+    """PSNR in dB of 8-bit samples over all visible pixels and colours; inf if they are equal."""
     ms_ssim: float | None
-    """0..1, mean of the colours; None for pictures of less than 161 pixels a side."""
+    """MS-SSIM, 0..1, mean over colours; None if a side is shorter than 161 pixels."""
     encode_seconds: float
-    """From samples to bytes."""
+    """Time from samples to bytes."""
     decode_seconds: float
-    """From bytes to samples."""
+    """Time from bytes to samples."""
     model: ModelBits | None = None
-    """Ours only."""
+    """Bits by part, for models of this codec only."""
 
     @property
     def bpp(self) -> float:
@@ -73,18 +73,18 @@ class Measurement:
 
     @property
     def excess(self) -> float:
-        """Bytes of the file beyond -log2 P and the weights of a restoration filter, whose part the
-        container is; nan for others."""
+        """Bytes of the file beyond -log2 P and the weights of the restoration filter, container
+        included; nan for other codecs."""
         return self.size - self.model.content / 8 if self.model else math.nan
 
     @property
     def coding_excess(self) -> float:
-        """Bytes of the coded streams beyond -log2 P; nan for others."""
+        """Bytes of the streams beyond -log2 P; nan for other codecs."""
         return self.excess - self.model.container / 8 if self.model else math.nan
 
     @property
     def honest_size(self) -> bool:
-        """Whether a file of ours is as long as the model says, within the documented slack."""
+        """Whether the streams are as long as -log2 P, within the allowed excess."""
         if self.model is None:
             return True
         slack = SIZE_TOLERANCE * self.model.rounded / 8 + STREAM_SLACK_BYTES * self.model.streams
@@ -95,7 +95,7 @@ class Measurement:
         """Inverse of `dataclasses.asdict`.
 
         Raises:
-            TypeError: the values are others.
+            TypeError: the values are not those of a measurement.
         """
         if not isinstance(values, dict):
             raise TypeError("a measurement is an object")
@@ -114,13 +114,13 @@ class RatePoint:
     bpp: float
     psnr: float
     ms_ssim: float | None
-    """None if any picture has none."""
+    """Mean MS-SSIM; None if any picture has none."""
     encode_seconds: float
     decode_seconds: float
 
 
 def mean_points(measurements: Iterable[Measurement]) -> list[RatePoint]:
-    """One point per codec and setting, codecs as they come, each by rising rate."""
+    """Mean points by codec, in order of appearance, and by rising rate."""
     groups: dict[tuple[str, float], list[Measurement]] = {}
     for measurement in measurements:
         groups.setdefault((measurement.codec, measurement.setting), []).append(measurement)
@@ -144,19 +144,19 @@ def _mean(group: list[Measurement]) -> RatePoint:
 
 @dataclass(frozen=True)
 class Curve:
-    """A published or measured mean rate-distortion curve of some codec."""
+    """Mean rate-distortion curve of a codec, measured or published."""
 
     name: str
     source: str
-    """Where the points come from, for the reader."""
+    """Origin of the points, in words."""
     bpp: tuple[float, ...]
-    """Rising."""
+    """Bits per pixel, rising."""
     psnr: tuple[float, ...]
     ms_ssim: tuple[float, ...] | None
 
 
 def curve_of(codec: str, means: Iterable[RatePoint]) -> Curve:
-    """Mean curve of one of the codecs that were measured."""
+    """Mean curve of a measured codec."""
     points = [point for point in means if point.codec == codec]
     similarities = [point.ms_ssim for point in points if point.ms_ssim is not None]
     return Curve(
@@ -170,48 +170,48 @@ def curve_of(codec: str, means: Iterable[RatePoint]) -> Curve:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that one run of `vqcodec evaluate` knows."""
+    """Results of one run of `vqcodec evaluate`."""
 
     command: str
-    """The command line that gives it."""
+    """Command line that reproduces it."""
     machine: str
-    """Processor, threads and versions of the libraries that matter."""
+    """Processor, threads and versions of libraries."""
     pictures: dict[str, tuple[int, int]]
     """Width and height by name."""
     measurements: list[Measurement]
     missing: dict[str, str]
-    """Codecs that were asked for and left out, with the reason."""
+    """Requested codecs that were left out, with the reason."""
     published: list[Curve] = field(default_factory=list)
-    """Curves of others to plot beside."""
+    """Published curves to compare with."""
     failed: dict[str, str] = field(default_factory=dict)
     """Pictures that were left out, with the reason."""
     descriptions: dict[str, str] = field(default_factory=dict)
-    """Encoder, version and choices of each codec."""
+    """Encoder, version and options of each codec."""
 
     @property
     def codecs(self) -> list[str]:
-        """Names in order of first appearance; ours come first."""
+        """Names of measured codecs in order of appearance; ours come first."""
         return list(dict.fromkeys(m.codec for m in self.measurements))
 
     @property
     def lossless(self) -> list[str]:
-        """Pictures that have no finite PSNR with some codec at some setting."""
+        """Pictures that some codec keeps without loss at some setting."""
         return list(dict.fromkeys(m.picture for m in self.measurements if m.psnr == math.inf))
 
     @property
     def counted(self) -> list[Measurement]:
-        """What means are over: pictures that nothing keeps without loss; all if there are none."""
+        """Measurements of pictures not in `lossless`, or all, from which means are taken."""
         without = set(self.lossless)
         lossy = [m for m in self.measurements if m.picture not in without]
         return lossy or self.measurements
 
     @property
     def points(self) -> list[RatePoint]:
-        """Means by codec and setting."""
+        """Mean points by codec and setting."""
         return mean_points(self.counted)
 
     def curve(self, codec: str) -> Curve:
-        """Mean curve of one of the codecs that were measured."""
+        """Mean curve of a measured codec."""
         return curve_of(codec, self.points)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pictures to measure codecs on: found in folders, read once, the same samples for all."""
+"""Pictures to measure codecs on, read to the samples that all codecs get."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from codec.picture.reading import open_picture
 from codec.tiles import Box, Grid
 
 SIDE = 1024
-"""Of the boxes that a picture is converted in; a picture no larger than one is converted whole."""
+"""Side of the boxes in which larger pictures are converted."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How pictures are read."""
+    """Options of reading pictures."""
 
     limits: Limits = field(default_factory=Limits)
     frame: int | None = None
-    """Of an animation."""
+    """Frame of an animation, from 0."""
     to_8bit: bool = False
-    """Accept pictures of 16 bits."""
+    """Whether to accept pictures of 16 bits."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A picture as every codec gets it: upright, 8 bits, sRGB or grey, no metadata."""
+    """A picture as all codecs get it: upright, 8 bits, sRGB or grey, without metadata."""
 
     name: str
     digest: str
-    """SHA-256 over mode, size and samples."""
+    """SHA-256 of mode, size and samples."""
     image: Image.Image
-    """Of mode L, LA, RGB or RGBA; colours that nobody can see are made up."""
+    """Picture of mode L, LA, RGB or RGBA; colours of fully transparent pixels are arbitrary."""
 
     @property
     def alpha(self) -> bool:
@@ -54,10 +54,10 @@ class Subject:
 
 
 def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
-    """Picture files by a name that is unique among them: files, and what folders hold.
+    """Find picture files, given directly or in folders, and give each a unique name.
 
-    A picture that is named twice, or by a link, counts once. Names are paths below the folder
-    that was given, without suffix where that is unambiguous.
+    A file that is given twice, or by a link, counts once. Names are paths relative to the given
+    folder, without suffix where that is unambiguous.
 
     Raises:
         InputError: a source does not exist, a folder cannot be read, or there is no picture.
@@ -81,7 +81,7 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
 
 
 def printable(name: str) -> str:
-    """Names and commands that are not UTF-8, as far as they are."""
+    """Replace characters of a name or command that are not UTF-8."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
@@ -98,7 +98,7 @@ def _whole(path: Path, _: Path) -> str:
 
 
 def _numbered(path: Path, _: Path) -> str:
-    """Unique whatever `printable` makes of it."""
+    """Name that stays unique after `printable`."""
     return f"{path.as_posix()} ({path.stat().st_ino})"
 
 
@@ -106,32 +106,32 @@ def read_subject(name: str, path: Path, reading: Reading) -> Subject:
     """Read a picture.
 
     Raises:
-        InputError: it cannot be read, or is of a kind that is not supported.
+        InputError: it cannot be read, is not supported, or is fully transparent.
     """
     with open_file(path) as file:
-        image = open_picture(file, reading.limits, reading.frame, reading.to_8bit).image
-    picture = from_image(image, keep=(), to_8bit=reading.to_8bit)
-    shown = _shown(picture)
-    if shown.mode.endswith("A") and shown.getextrema()[-1] == (0, 0):
+        opened = open_picture(file, reading.limits, reading.frame, reading.to_8bit).image
+    picture = from_image(opened, keep=(), to_8bit=reading.to_8bit)
+    image = _plain(picture)
+    if image.mode.endswith("A") and image.getextrema()[-1] == (0, 0):
         raise InputError("nothing of it can be seen: every pixel is transparent")
-    return Subject(name, _digest(shown), shown)
+    return Subject(name, _digest(image), image)
 
 
 def _boxes(height: int, width: int) -> Iterator[Box]:
     return Grid(height, width, SIDE if height * width > SIDE**2 else 0).boxes()
 
 
-def _shown(picture: Picture) -> Image.Image:
-    """A picture without metadata, made box by box to bound the memory."""
+def _plain(picture: Picture) -> Image.Image:
+    """Copy of a picture without metadata, made box by box to bound the memory."""
     mode = ("L" if picture.grey else "RGB") + ("A" if picture.alpha else "")
-    shown = Image.new(mode, (picture.width, picture.height))
+    image = Image.new(mode, (picture.width, picture.height))
     for box in _boxes(picture.height, picture.width):
         samples, alpha = picture.crop(box)
         part = Image.fromarray(np.ascontiguousarray(samples[..., 0]) if picture.grey else samples)
         if alpha is not None:
             part.putalpha(Image.fromarray(alpha))
-        shown.paste(part, (box.left, box.top))
-    return shown
+        image.paste(part, (box.left, box.top))
+    return image
 
 
 def _digest(image: Image.Image) -> str:

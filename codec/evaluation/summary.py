@@ -1,4 +1,4 @@
-"""What an evaluation comes to: differences between codecs, times, bytes against theory."""
+"""Summary of an evaluation: BD-rates, times, and bytes of files against -log2 P."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
 from codec.weights.config import MS_SSIM_SIDE
 
 NAMED = 5
-"""Pictures that a remark names."""
+"""Number of pictures that a remark names."""
 
 
 def psnr_points(curve: Curve) -> Points:
-    """Points of a curve, without lossless ones."""
+    """Points (bpp, PSNR) of a curve, without lossless ones."""
     return [point for point in zip(curve.bpp, curve.psnr, strict=True) if point[1] < math.inf]
 
 
 def ms_ssim_points(curve: Curve) -> Points:
-    """Points of a curve with MS-SSIM in dB, without lossless ones; none if it has no MS-SSIM."""
+    """Points (bpp, MS-SSIM in dB) of a curve, without lossless ones; empty without MS-SSIM."""
     similar = zip(curve.bpp, curve.ms_ssim, strict=True) if curve.ms_ssim else ()
     return [(bpp, decibels(similarity)) for bpp, similarity in similar if similarity < 1]
 
 
 def remarks(evaluation: Evaluation) -> list[str]:
-    """What the means leave out, in words."""
+    """Pictures that the means leave out, in words."""
     found = []
     counted = list(dict.fromkeys(m.picture for m in evaluation.counted))
     if len(counted) < len(evaluation.pictures):
@@ -48,13 +48,13 @@ def _named(pictures: Collection[str]) -> str:
 
 
 def our_codecs(evaluation: Evaluation) -> list[str]:
-    """Those whose files come with the model's bits; the first of all if there are none."""
+    """Codecs whose measurements have bits by part; the first codec if there are none."""
     modelled = {m.codec for m in evaluation.measurements if m.model is not None}
     return [codec for codec in evaluation.codecs if codec in modelled] or evaluation.codecs[:1]
 
 
 def all_curves(evaluation: Evaluation) -> list[Curve]:
-    """Measured ones, ours first, then published ones."""
+    """All curves: measured ones, ours first, then published ones."""
     ours = our_codecs(evaluation)
     names = sorted(evaluation.codecs, key=lambda name: name not in ours)
     return [evaluation.curve(name) for name in names] + evaluation.published
@@ -62,21 +62,21 @@ def all_curves(evaluation: Evaluation) -> list[Curve]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One of ours against one other curve."""
+    """BD-rates of one of our codecs against another curve."""
 
     name: str
     source: str
-    """What was measured, or where the points were published."""
+    """Description of the measured codec, or origin of published points."""
     measured: bool
     peer: bool
-    """Whether it was measured and is not of ours."""
+    """Whether it was measured and is not ours."""
     psnr: Gap
     ms_ssim: Gap | None
-    """None if one of the two has no MS-SSIM."""
+    """BD-rate by MS-SSIM; None if one of the two curves has none."""
 
 
 def differences(evaluation: Evaluation, name: str) -> list[Difference]:
-    """One of ours against all other curves, measured ones first."""
+    """BD-rates of one of our codecs against all other curves, measured ones first."""
     ours = evaluation.curve(name)
     others = [
         (evaluation.curve(codec), True, evaluation.descriptions.get(codec, "measured"))
@@ -103,20 +103,20 @@ def differences(evaluation: Evaluation, name: str) -> list[Difference]:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one codec over all its files."""
+    """Mean times of a codec in seconds."""
 
     codec: str
     files: int
     encode: float
-    """Per picture, mean."""
+    """Seconds per picture."""
     decode: float
     encode_megapixel: float
-    """Per million pixels."""
+    """Seconds per million pixels."""
     decode_megapixel: float
 
 
 def times(evaluation: Evaluation) -> list[Times]:
-    """One row per codec."""
+    """Mean times of all codecs."""
     rows = []
     for codec in evaluation.codecs:
         group = [m for m in evaluation.counted if m.codec == codec]
@@ -138,21 +138,21 @@ def times(evaluation: Evaluation) -> list[Times]:
 
 @dataclass(frozen=True)
 class TheoryRow:
-    """Bytes per picture at one setting against what the model says; means over pictures."""
+    """Mean bytes per picture by part at one setting, and -log2 P."""
 
     setting: float
     z: float
-    """-log2 P of the hyper-latents, in bytes, as are all below."""
+    """-log2 P of the hyper-latents in bytes, as all sizes below."""
     passes: tuple[float, ...]
     container: float
     size: float
-    """Of the files."""
+    """Size of the files."""
     rounded_bpp: float
     """-log2 P of all rounded latents, in bits per pixel."""
     noisy_bpp: float | None
-    """Of noisy latents, an upper bound on the mutual information."""
+    """-log2 of the density of noisy latents, an upper bound on the mutual information, likewise."""
     restoration: float
-    """Of the weights of the restoration filter."""
+    """Weights of the restoration filter."""
 
     @property
     def rounded(self) -> float:
@@ -160,24 +160,24 @@ class TheoryRow:
 
     @property
     def coder(self) -> float:
-        """Bytes that are nothing of the above: what coding costs beyond theory."""
+        """Bytes of the streams beyond -log2 P."""
         return self.size - self.rounded - self.restoration - self.container
 
     @property
     def excess(self) -> float:
-        """Of the file over -log2 P, in per cent."""
+        """Excess of the file over -log2 P, in per cent."""
         return 100 * (self.size / self.rounded - 1) if self.rounded else math.nan
 
     @property
     def noise_gap(self) -> float | None:
-        """Of the noisy rate over the rounded one, in per cent."""
+        """Excess of the noisy rate over the rounded one, in per cent."""
         if self.noisy_bpp is None or not self.rounded_bpp:
             return None
         return 100 * (self.noisy_bpp / self.rounded_bpp - 1)
 
 
 def theory(evaluation: Evaluation, name: str) -> list[TheoryRow]:
-    """One row per setting of one of ours, by rising size; none without the model's bits."""
+    """Rows of one of our codecs by rising size; empty without bits by part."""
     groups: dict[float, list[tuple[Measurement, ModelBits]]] = {}
     for m in evaluation.counted:
         if m.codec == name and m.model is not None:

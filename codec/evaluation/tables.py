@@ -10,14 +10,19 @@ from codec.evaluation.summary import TheoryRow, differences, our_codecs, theory
 
 
 def table(columns: str, rows: Iterable[Sequence[str]]) -> str:
-    """Rows under columns whose names are separated by bars."""
+    """Table in Markdown.
+
+    Args:
+        columns: names of the columns, separated by bars.
+        rows: cells.
+    """
     lines = [f"| {' | '.join(columns.split('|'))} |", "|" + "---|" * len(columns.split("|"))]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines)
 
 
 def points_table(evaluation: Evaluation) -> str:
-    """Means over pictures by codec and setting."""
+    """Table of mean points by codec and setting."""
     return table(
         "codec|setting|bpp|PSNR|MS-SSIM|MS-SSIM dB|encode s|decode s",
         (
@@ -37,7 +42,7 @@ def points_table(evaluation: Evaluation) -> str:
 
 
 def bd_table(evaluation: Evaluation) -> str:
-    """BD-rates of ours against every other codec and published curve."""
+    """Table of BD-rates of our codecs against all other codecs and published curves."""
     return table(
         "codec|against|BD-rate, PSNR|over dB|BD-rate, MS-SSIM",
         (
@@ -49,7 +54,7 @@ def bd_table(evaluation: Evaluation) -> str:
 
 
 def per_cent(gap: Gap | None) -> str:
-    """A BD-rate; empty if there is none."""
+    """BD-rate as text; empty if there is none."""
     return "" if gap is None or gap.rate is None else f"{gap.rate:+.1f} %"
 
 
@@ -58,7 +63,7 @@ def _range(gap: Gap) -> str:
 
 
 def theory_table(evaluation: Evaluation) -> str:
-    """Files of ours against what the model says: mean bytes per picture, bits per pixel."""
+    """Table of mean bytes per picture by part against -log2 P, for our codecs."""
     rows = [(ours, row) for ours in our_codecs(evaluation) for row in theory(evaluation, ours)]
     most = max((len(row.passes) for _, row in rows), default=0)
     passes = "".join(f"pass {number}|" for number in range(1, most + 1))

@@ -9,8 +9,7 @@
                                       |
                                   P(k | lower levels, neighbours)        (`index_prior`)
 
-`autoencoder.RoundingAutoencoder` and `vector_autoencoder.VectorAutoencoder` join the pieces and
-are what training optimises and the weights file stores; `build` picks by configuration.
-Inference takes only g_a, h_a and g_s from here: whatever the range decoder depends on runs in
-`codec.entropy`, in exact arithmetic.
+`autoencoder.RoundingAutoencoder` and `vector_autoencoder.VectorAutoencoder` are what training
+optimises and weights files store; `build` chooses by configuration. Inference uses g_a, h_a and g_s
+only: everything that the range decoder depends on runs in `codec.entropy`, in exact arithmetic.
 """

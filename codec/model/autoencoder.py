@@ -1,4 +1,4 @@
-"""The rounding autoencoder: every piece of the model joined, as training sees it."""
+"""The autoencoder that rounds to integers: transforms, gains, hyperprior and densities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from codec.weights.config import PASSES, ModelConfig
 
 
 class Forward(NamedTuple):
-    """What one pass over a batch gives."""
+    """Reconstruction and rate of a batch."""
 
     x_hat: Tensor
     """Reconstruction [B, 3, H, W], about 0..1, not clipped."""
@@ -35,8 +35,8 @@ class Forward(NamedTuple):
 class RoundingAutoencoder(nn.Module):
     """Mean-scale hyperprior autoencoder with gains for a range of lambdas.
 
-    Minnen, Balle, Toderici 2018 (mean-scale hyperprior, without the serial context);
-    transforms, prior in passes and rate control as the modules of this package say.
+    Mean-scale hyperprior without serial context (Minnen, Balle, Toderici 2018); see `transforms`,
+    `hyperprior` and `rate` of this package.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -55,13 +55,13 @@ class RoundingAutoencoder(nn.Module):
         surrogate: Surrogate = "mixed",
         weight: Tensor | None = None,
     ) -> Forward:
-        """Reconstruct a batch and count its bits.
+        """Compute reconstructions and rates of a batch.
 
         Args:
             x: pictures [B, 3, H, W] in 0..1; H and W multiples of 64.
             level: position on the ladder of lambdas, [B], in [0, anchors - 1].
-            surrogate: what stands for rounding, see `codec.model.rounding`.
-            weight: unused; only the rounding to centres adds gradients of its own.
+            surrogate: replacement of rounding, see `codec.model.rounding`.
+            weight: unused; rounding to centres needs it.
 
         Convolutions may run under autocast; latents, heads and rate are always float32.
         """
@@ -70,19 +70,19 @@ class RoundingAutoencoder(nn.Module):
         return Forward(self.synthesise(y_hat, level), y_bits.sum((1, 2, 3)), z_bits.sum((1, 2, 3)))
 
     def synthesise(self, y_hat: Tensor, level: Tensor) -> Tensor:
-        """Latents y^ [B, M, H, W] to pictures [B, 3, 16 H, 16 W], about 0..1."""
+        """Reconstructions [B, 3, 16 H, 16 W], about 0..1, of latents y^ [B, M, H, W]."""
         return self.g_s(self.gain.inverse(y_hat, level), level).float()
 
     @torch.no_grad()
     def rounded(self, x: Tensor, level: Tensor) -> Tensor:
-        """The latents y^ [B, M, H/16, W/16] that a decoder would have; see `forward`."""
+        """Rounded latents y^ [B, M, H/16, W/16], as a decoder has them; see `forward`."""
         y = self.gain(self.g_a(x, level).float(), level)
         return self._walk(y, level, "rounded")[3]
 
     def prior_bits(
         self, y: Tensor, level: Tensor, surrogate: Surrogate
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents as the synthesis sees them, and the bits of each.
+        """Latents with a surrogate of rounding, and the rate of each.
 
         Args:
             y: latents after the gain, [B, M, H, W]; H and W multiples of 4.
@@ -99,15 +99,15 @@ class RoundingAutoencoder(nn.Module):
         return y_hat, bits(y_cells), bits(z_cells)
 
     def residuals(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """What a file would hold of y, before it is rounded, and the tables that would code it.
+        """Residuals of y before rounding, and the frequency tables that code them.
 
         Args:
             x: as in `forward`, like `level`.
 
         Returns:
-            (y - mu, number of the table, int64), [B, M, H/16, W/16] each, with mu and table
-            predicted from latents that are rounded to the nearest; but for the rounding of floats
-            they are those of the exact prior.
+            (y - mu, number of the table, int64), [B, M, H/16, W/16] each. The prior is conditioned
+            on latents rounded to the nearest; mu and table are those of the exact prior up to
+            floating-point error.
         """
         y = self.gain(self.g_a(x, level).float(), level)
         _, mu, scale_level, _ = self._walk(y, level, "rounded")
@@ -115,10 +115,10 @@ class RoundingAutoencoder(nn.Module):
         return y - mu, table.long()
 
     def hyper_symbols(self, features: Tensor, level: Tensor) -> Tensor:
-        """Integers that a file would hold for z, int64 [B, hyper, H/64, W/64].
+        """Rounded hyper-latents z^, int64 [B, hyper, H/64, W/64].
 
         Args:
-            features: what `g_a.features` makes of pictures.
+            features: output of `g_a.features`.
             level: as in `forward`.
         """
         y = self.gain(self.g_a.latents(features, level).float(), level)
@@ -128,7 +128,7 @@ class RoundingAutoencoder(nn.Module):
     def _walk(
         self, y: Tensor, level: Tensor, surrogate: Surrogate
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(z, mu, position on the ladder of scales, y^): what the passes predict of y."""
+        """z, predictions of y by all passes (mu, position on the ladder of scales), and y^."""
         z = self.h_a(y).float()
         features = self.prior.features(for_synthesis(z, 0.0, surrogate), level)
 

@@ -1,4 +1,4 @@
-"""The autoencoder that a configuration names."""
+"""Construction of an autoencoder from a configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Autoencoder = RoundingAutoencoder | VectorAutoencoder
 
 
 def build_autoencoder(config: ModelConfig) -> Autoencoder:
-    """A fresh model that rounds to integers or to centres."""
+    """Build an untrained model that rounds to integers or to centres."""
     if config.rounding == "vq":
         return VectorAutoencoder(config)
     return RoundingAutoencoder(config)

@@ -1,4 +1,4 @@
-"""The linear basis that the transforms start from: an 8x8 DCT in opponent colours."""
+"""Initial linear basis of the transforms: an 8x8 DCT in opponent colours."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Densities of latents, and the one home of their discretisation.
+"""Densities of latents and their discretisation.
 
-A rounded latent is coded with the probability of the unit cell around it, which is at the
-same time the density of the latent with uniform noise added (Balle et al. 2017, eq. 8-12):
+The probability of a rounded latent is that of the unit cell around it, and equals the density of
+the latent with additive uniform noise (Balle et al. 2017, eq. 8-12):
 
     P(z~) = E_eps p(z~ + eps) = c(z~ + 1/2) - c(z~ - 1/2),    eps ~ U(-1/2, 1/2)
 
-with c the cumulative of p. Training evaluates it at noisy latents, evaluation at rounded
-ones and the export at every integer of a table's support: all through `cell_probability`.
+with c the cumulative of p. Training evaluates it at noisy latents, validation at rounded ones, and
+the export at every integer of a table's support, all by `cell_probability`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIGMA_LEVELS = SCALE_TABLES
 LOG_SIGMA_STEP = math.log(SIGMA_MAX / SIGMA_MIN) / (SIGMA_LEVELS - 1)
 
 PROBABILITY_FLOOR = 2.0**-24
-"""Least probability of any symbol: tables give every entry at least 1 of 2^24."""
+"""Least probability of a symbol: every entry of a frequency table is at least 1 of 2^24."""
 
 
 def normal_cdf(x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def cell_probability(cdf: Callable[[Tensor], Tensor], lower: Tensor, upper: Tens
         cdf: cumulative of a density that is symmetric about 0.
         lower: t(z - 1/2), upper: t(z + 1/2), for an increasing t with c(z) = cdf(t(z)).
 
-    The difference is taken in the lower tail, where floats keep its relative accuracy.
+    The difference is taken in the lower tail, where its relative accuracy is highest.
     """
     sign = -torch.sign(lower + upper).detach()
     sign = torch.where(sign == 0, 1.0, sign)
@@ -66,7 +66,7 @@ class _LowerBound(torch.autograd.Function):
 
 
 def bits(probability: Tensor) -> Tensor:
-    """-log2 of probabilities, floored at what the tables can express."""
+    """-log2 of probabilities, of at least `PROBABILITY_FLOOR`."""
     floored: Tensor = _LowerBound.apply(probability, PROBABILITY_FLOOR)
     return -floored.log2()
 

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 
 class GDN(nn.Module):
-    """y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), or times it with `inverse=True`.
+    """y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), or x_i times that root if `inverse`.
 
-    beta >= 1e-6 and gamma >= 0 hold by squaring free parameters (shifted by a pedestal, so
-    that the gradient does not vanish at zero). Input and output are [B, channels, H, W].
+    beta >= 1e-6 and gamma >= 0 by squaring free parameters, shifted by a pedestal so that the
+    gradient does not vanish at zero. Input and output are [B, channels, H, W].
     """
 
     PEDESTAL = 2.0**-18

@@ -1,18 +1,18 @@
-"""Mean-scale hyperprior with a spatial prior in four passes, in floats for training.
+"""Mean-scale hyperprior with a spatial prior in four passes, in floating point for training.
 
     y' --h_a--> z          z^ --h_s--> features --head--> mu, scale of pass 1
-                           y^ known so far --context--> + features --head--> the next pass
+                           y^ of earlier passes --context--> + features --head--> next pass
 
-The positions of 2x2 groups are of four classes (quadtree partition, Li et al. 2023). Pass k holds
-of class c the channels of part c xor k of four equal parts. So every pass holds some channels
-everywhere, and a latent of a later pass has neighbours of its own channel in earlier ones: first
-the diagonal ones, then the four nearest, then all eight. Heads give mu and a position on the
-ladder of 64 scales.
+The latent positions of a 2x2 group form four classes (quadtree partition, Li et al. 2023). Pass k
+codes quarter c xor k of the channels at positions of class c. So each pass codes a quarter of the
+channels at every position, and a latent of pass 2, 3 or 4 has neighbours in its own channel in
+earlier passes: the four diagonal ones, the four nearest, all eight. Heads predict mu and a position
+on the ladder of 64 scales.
 
-`LatentPrior` (h_s, heads, context) has a twin in `codec.entropy.exact_prior`, which runs the
-same layers in exact arithmetic; therefore only 1x1 and depthwise 3x3 convolutions, pixel
-shuffles and ReLU appear in it, and its parameters are exported as dyadic numbers. Both twins
-are built from `codec.entropy.graph`.
+`LatentPrior` (h_s, heads, context) has a twin in `codec.entropy.exact_prior`, which runs the same
+layers in exact arithmetic. Hence it has 1x1 and depthwise 3x3 convolutions, pixel shuffles and
+ReLU only, and its parameters are exported as dyadic numbers. Both twins are built from
+`codec.entropy.graph`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def pass_numbers(
     device: torch.device,
     pattern: Pattern = QUARTERS,
 ) -> Tensor:
-    """The pass, from 0, that holds each latent; int64 [channels, height, width]."""
+    """Number of the pass, from 0, that codes each latent; int64 [channels, height, width]."""
     passes = 1 + max(map(max, pattern))
     rows = torch.arange(height, device=device)[:, None] % 2
     columns = torch.arange(width, device=device) % 2
@@ -63,7 +63,7 @@ def pass_numbers(
 class HyperAnalysis(nn.Module):
     """h_a: y' [B, M, H, W] to z [B, hyper, H/4, W/4] (H and W multiples of 4).
 
-    Reads asinh(y'), since scales are a matter of orders of magnitude.
+    The input is asinh(y'), since scales span orders of magnitude.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -99,8 +99,8 @@ class PriorBlock(nn.Module):
 class PriorHead(nn.Module):
     """Features to (mu, position on the ladder of scales), each [B, M, H, W].
 
-    The bias depends on the rate level: gains move every mu and every log scale by an amount
-    that is linear in it. The weight starts at zero, so a fresh head is that bias alone.
+    The bias depends on the level, since gains shift each mu and log scale linearly in it. The
+    weight is initialised to zero.
     """
 
     def __init__(self, width: int, latent: int, anchors: int) -> None:
@@ -117,7 +117,7 @@ class PriorHead(nn.Module):
 
 
 class _PassLayers(NamedTuple):
-    """What predicts one pass."""
+    """Layers that predict one pass."""
 
     context: Pointwise | None
     blocks: Sequence[PriorBlock]
@@ -125,7 +125,7 @@ class _PassLayers(NamedTuple):
 
 
 class LatentPrior(nn.Module):
-    """h_s, the heads and the context networks: all that the range decoder depends on."""
+    """h_s, heads and context networks: the layers that the range decoder depends on."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class LatentPrior(nn.Module):
         self._steps = [first, second, third, fourth]
 
     def _add(self, name: str, part: Part) -> Part:
-        """Register a part under its name in the graph, which may have a dot."""
+        """Register a part by its name in the graph, which may have a dot."""
         owner, _, last = name.rpartition(".")
         if owner and owner not in self._modules:
             self.add_module(owner, nn.Module())
@@ -163,11 +163,11 @@ class LatentPrior(nn.Module):
         return part
 
     def heads(self) -> list[PriorHead]:
-        """Of the passes, in their order."""
+        """Heads in the order of the passes."""
         return [layers.head for layers in self._steps]
 
     def features(self, z_hat: Tensor, level: Tensor) -> Tensor:
-        """z^ [B, hyper, H, W] to features [B, prior, 4H, 4W]."""
+        """Features [B, prior, 4H, 4W] of hyper-latents z^ [B, hyper, H, W]."""
         h = self.stem(z_hat) + interpolate(self.level_bias, level)[:, :, None, None]
         for block, up in self._upsampling:
             h = F.pixel_shuffle(up(block(h)), 2)
@@ -176,16 +176,16 @@ class LatentPrior(nn.Module):
     def predict(
         self, number: int, features: Tensor, known: Tensor, level: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the prior says of one pass.
+        """Predict the latents of one pass.
 
         Args:
-            number: of the pass, from 0.
-            features: as the pass before left them, at first those of `features`.
-            known: y^ of all passes before, [B, M, H, W], zero elsewhere.
+            number: number of the pass, from 0.
+            features: features from the pass before, or from `features` for the first.
+            known: y^ of all earlier passes, [B, M, H, W], zero elsewhere.
 
         Returns:
-            (features for the next pass, mu, scale level), the latter [B, M, H, W] and meant for
-            the latents of this pass.
+            (features for the next pass, mu, position on the ladder of scales), the last two
+            [B, M, H, W] and valid for the latents of this pass.
         """
         context, blocks, head = self._steps[number]
         if context is not None:

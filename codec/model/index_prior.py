@@ -1,15 +1,15 @@
-"""Prior over the indices of a vector-quantised latent, in floats for training.
+"""Prior over the indices of a vector-quantised latent, in floating point for training.
 
     indices of lower levels --embed, sum--> context --blocks--> head of the level --> P(k), pass 1
     ... + indices of pass 1 --embed, sum--> context --blocks--> head of the level --> P(k), pass 2
 
-Levels are coded one after the other, each in two passes: pass 1 holds the first half of the
-groups on the even squares of a checkerboard and the second half on the odd ones, pass 2 the
-rest. So an index is conditional on all lower levels around it, and in pass 2 also on its
-neighbours and on the other groups of its own place.
+Levels are coded in order, each in two passes: pass 1 codes the first half of the groups on the
+even squares of a checkerboard and the second half on the odd ones, pass 2 the rest. So an index is
+conditioned on all lower levels around it, and in pass 2 also on its neighbours and on the other
+groups at its own position.
 
 `IndexPrior` has a twin in `codec.entropy.index_prior`, which computes the same logits in exact
-arithmetic; the constraints on its layers are those of `codec.model.hyperprior`.
+arithmetic; its layers are constrained as in `codec.model.hyperprior`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class IndexPrior(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(shapes["head_bias"]))
 
     def embed(self, indices: Tensor, level: int, mask: Tensor | None = None) -> Tensor:
-        """What the indices of one level add to the context.
+        """Embed the indices of one level, as a term of the context.
 
         Args:
             indices: [B, G, H, W], int64.
-            mask: which of them are known, [G, H, W]; all by default.
+            mask: indices that are known, [G, H, W]; all by default.
 
         Returns:
             [B, width, H, W].
@@ -58,10 +58,10 @@ class IndexPrior(nn.Module):
         return rows.sum(1).permute(0, 3, 1, 2)
 
     def logits(self, context: Tensor, level: int, number: int) -> Tensor:
-        """log2 P(k), up to a constant, of pass `number` (0 or 1) at a level.
+        """log2 P(k) up to a constant, in pass `number` (0 or 1) of a level.
 
         Args:
-            context: sum of the embeddings of everything known, [B, width, H, W].
+            context: sum of the embeddings of all known indices, [B, width, H, W].
 
         Returns:
             [B, G, K, H, W], float32.
@@ -75,12 +75,12 @@ class IndexPrior(nn.Module):
         return out.reshape(len(h), -1, self.centres, *h.shape[2:])
 
     def pass_mask(self, indices: Tensor, number: int) -> Tensor:
-        """Which indices [B, G, H, W] pass `number` holds: [G, H, W]."""
+        """Mask [G, H, W] of those indices [B, G, H, W] that pass `number` codes."""
         _, groups, height, width = indices.shape
         return pass_numbers(groups, height, width, indices.device, CHECKERBOARD) == number
 
     def bits(self, indices: Tensor) -> Tensor:
-        """-log2 P of every index, [levels, B, G, H, W], for indices of the same shape."""
+        """-log2 P of indices [levels, B, G, H, W], in the same shape."""
         context = torch.zeros_like(self.embed(indices[0], 0))
         levels = []
         for level, chosen in enumerate(indices):
@@ -98,7 +98,7 @@ class IndexPrior(nn.Module):
 
     @torch.no_grad()
     def restart(self, dead: Tensor) -> None:
-        """Give restarted centres [levels, G, K] the probability 1/K whatever the context."""
+        """Set the probability of restarted centres [levels, G, K] to 1/K in every context."""
         flat = dead.flatten(1)
         bias = self.head_bias.reshape(len(dead), -1, self.centres)
         mass = (bias * math.log(2)).logsumexp(-1, keepdim=True) / math.log(2)

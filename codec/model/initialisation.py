@@ -1,11 +1,10 @@
-"""The start of training: a linear transform codec instead of noise, or an earlier model.
+"""Initialisation of a model: as a linear transform codec, or from an earlier model.
 
-The first layer starts as the 8x8 DCT in an opponent colour basis, the second as the
-principal components of 2x2 groups of its output, the synthesis as their transposes. The
-residual blocks start as the identity, so the first step already sees some 28 dB.
+The first layer is the 8x8 DCT in an opponent colour basis, the second the principal components of
+2x2 groups of its output, the synthesis their transposes. Residual blocks are the identity. This
+reaches some 28 dB before the first step.
 
-Hidden units of an earlier model that no picture switches on any more have no gradient: only a
-new start brings them back (`restart_dead_units`).
+Dead hidden units of an earlier model have no gradient; `restart_dead_units` re-initialises them.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ P = TypeVar("P", bound=nn.Module)
 
 BATCH = 16
 DEAD = 1e-3
-"""Share of places below which a hidden unit counts as dead."""
+"""Share of active positions below which a hidden unit counts as dead."""
 
 
 @torch.no_grad()
 def start_as_transform_codec(model: Autoencoder, pictures: Tensor) -> None:
-    """Fit the linear parts of a fresh model to a sample of pictures.
+    """Fit the linear parts of an untrained model to a sample of pictures.
 
     The second layer of g_a becomes the PCA of 2x2 groups and that of g_s its transpose
     (`lowres` only). Then the prior's biases become mean and deviation of each latent channel,
-    or the centres those of the latents (`fit_codebooks`).
+    or codebooks are fitted (`fit_codebooks`).
 
     Args:
-        model: a freshly built model.
+        model: an untrained model.
         pictures: sample of training pictures [B, 3, H, W] in 0..1, H and W multiples of 16.
     """
     if isinstance(model.g_a, LowResAnalysis) and isinstance(model.g_s, LowResSynthesis):
@@ -67,11 +66,11 @@ def start_as_transform_codec(model: Autoencoder, pictures: Tensor) -> None:
 
 @torch.no_grad()
 def fit_codebooks(model: VectorAutoencoder, pictures: Tensor) -> None:
-    """Fit centres level by level, and the prior's biases, to the latents of `pictures`.
+    """Fit centres, level by level, and the prior's biases to the latents of `pictures`.
 
-    The latents are scaled so that their squared error is that of the samples it causes, which
-    is what distances between centres stand for: first channel by channel, then all together by
-    what a first fit leaves over (`lowres` only).
+    Latents are scaled so that their squared error equals the resulting squared error of the
+    samples: first each channel by its sensitivity, then all by the error of a first fit (`lowres`
+    only).
     """
     if isinstance(model.g_a, LowResAnalysis) and isinstance(model.g_s, LowResSynthesis):
         _scale_latents(model.g_a, model.g_s, _sensitivity(model, pictures[:BATCH]))
@@ -98,9 +97,9 @@ def _fit(model: VectorAutoencoder, pictures: Tensor) -> None:
 
 
 def _sensitivity(model: VectorAutoencoder, pictures: Tensor) -> Tensor:
-    """Root mean square change of all samples by a unit change of a latent, per channel [M].
+    """Root mean square change of the samples for a unit change of a latent, by channel, [M].
 
-    Squared gradients of random projections of the samples have it as their mean.
+    It is estimated by the mean squared gradient of random projections of the samples.
     """
     y = model.analyse(pictures).detach().requires_grad_(True)
     with torch.enable_grad():
@@ -110,7 +109,7 @@ def _sensitivity(model: VectorAutoencoder, pictures: Tensor) -> Tensor:
 
 
 def _sensitivity_to_rounding(model: VectorAutoencoder, pictures: Tensor) -> Tensor:
-    """Root mean square change of the samples by rounding to all levels, per unit of it."""
+    """Ratio of the root mean square errors of samples and latents, with all levels."""
     y = model.analyse(pictures)
     flat = model.assign(y).permute(0, 1, 3, 4, 2).flatten(1, 3)
     used = torch.ones(*flat.shape[:2], 1, 1)
@@ -139,7 +138,7 @@ def _principal_components(g_a: LowResAnalysis, g_s: LowResSynthesis, pictures: T
 
 
 def _inputs(model: Autoencoder, pictures: Tensor, layers: Mapping[P, nn.Module]) -> dict[P, Tensor]:
-    """What the layers of some parts read, over all lambdas: [B, C, H, W] of those that ran."""
+    """Inputs [B, C, H, W] of the layers of some parts over all lambdas; of those that ran."""
     seen: dict[nn.Module, list[Tensor]] = {}  # a layer may run several times
 
     def keep(layer: nn.Module, arguments: tuple[Tensor], _: Tensor) -> None:
@@ -159,19 +158,18 @@ def _inputs(model: Autoencoder, pictures: Tensor, layers: Mapping[P, nn.Module])
 
 @torch.no_grad()
 def restart_dead_units(model: Autoencoder, pictures: Tensor) -> int:
-    """Draw hidden units anew that (nearly) no place of a sample of pictures switches on.
+    """Re-initialise hidden units that are active at fewer than `DEAD` of the positions.
 
-    Units before a ReLU are meant: of the gates of the transforms' blocks, of the blocks of the
-    prior, and of the last hidden layer of h_a. A new unit sees its layer's input with weights
-    that give it mean 0 and deviation 1 over the sample, and nothing reads it yet: the model
-    computes what it did, up to the places that make up `DEAD`.
+    These are units before a ReLU: of gates in the transforms' blocks, of the prior's blocks, and of
+    the last hidden layer of h_a. A new unit has mean 0 and deviation 1 over the sample and outgoing
+    weights of 0, so that the output changes at those few positions only.
 
     Args:
-        model: whose last hidden units are to be looked at.
+        model: a trained model.
         pictures: sample of training pictures [B, 3, H, W] in 0..1, H and W multiples of 64.
 
     Returns:
-        How many units were restarted.
+        Number of re-initialised units.
     """
     parts = [
         part
@@ -183,11 +181,11 @@ def restart_dead_units(model: Autoencoder, pictures: Tensor) -> int:
 
 
 def with_blocks(config: ModelConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters of transforms of another depth: fresh blocks where some are missing.
+    """Adapt parameters to transforms of another depth; missing blocks are the identity.
 
     Args:
-        config: of the new model.
-        state: of the old one; what the new one has no place for is left out.
+        config: configuration of the new model.
+        state: parameters of the old model; those without a counterpart are dropped.
     """
     wanted = {
         f"{name}.{inner}": tensor
@@ -205,7 +203,7 @@ def _hidden_layer(part: Block | PriorBlock | HyperAnalysis) -> Pointwise:
 
 
 def _restart(part: Block | PriorBlock | HyperAnalysis, x: Tensor) -> int:
-    """Restart the dead units of one part, whose hidden layer reads `x`; returns their number."""
+    """Re-initialise the dead units of a part, given its input; returns their number."""
     layer = _hidden_layer(part)
     hidden = layer(x)
     if isinstance(part, Block):
@@ -226,12 +224,12 @@ def _restart(part: Block | PriorBlock | HyperAnalysis, x: Tensor) -> int:
 
 
 def _dead(hidden: Tensor) -> Tensor:
-    """Channels of [B, C, H, W] that are positive at less than a share `DEAD` of the places."""
+    """Mask [C] of channels that are positive at fewer than `DEAD` of the positions."""
     return (hidden > 0).float().mean((0, 2, 3)) < DEAD
 
 
 def _draw(layer: Pointwise | Depthwise, units: Tensor, x: Tensor) -> None:
-    """New weights for some output channels of a layer: mean 0 and deviation 1 over `x`."""
+    """Re-initialise some output channels of a layer: mean 0 and deviation 1 over `x`."""
     if not units.any():
         return
     layer.weight[units] = torch.randn_like(layer.weight[units])

@@ -1,7 +1,7 @@
 """Rate control: one model for a range of lambdas.
 
-Quantities learned per anchor lambda are interpolated geometrically in between: their
-logarithm is linear in the level, which is linear in log lambda.
+Quantities are learned at anchor lambdas and interpolated geometrically in between: their logarithm
+is linear in the level, which is linear in log lambda.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from codec.weights.config import ModelConfig
 
 
 def interpolate(table: Tensor, level: Tensor) -> Tensor:
-    """Rows of `table` [anchors, C] at fractional positions `level` [B]; returns [B, C]."""
+    """Interpolate rows of `table` [anchors, C] at fractional levels [B]; returns [B, C]."""
     low = level.floor().clamp(0, max(len(table) - 2, 0)).long()
     high = (low + 1).clamp_max(len(table) - 1)
     fraction = (level - low)[:, None]
@@ -23,7 +23,7 @@ def interpolate(table: Tensor, level: Tensor) -> Tensor:
 
 
 class LevelScale(nn.Module):
-    """Multiplies the channels of a feature map by a vector that depends on the level."""
+    """Channel-wise scaling that depends on the level."""
 
     def __init__(self, anchors: int, channels: int) -> None:
         super().__init__()
@@ -35,11 +35,11 @@ class LevelScale(nn.Module):
 
 
 class Gain(nn.Module):
-    """Per-channel gains on y before rounding, and their own inverses after.
+    """Per-channel gains on y before rounding, and separately learned inverses after it.
 
-    They start at the uniform quantiser's optimum at high rate for an orthonormal transform
-    of 0..1 pixels: with bits/pixel + lambda 255^2 MSE (mean over three colours) the slopes
-    -1/(step ln 2) and lambda 255^2 step / 18 balance at step^2 = 18 / (lambda 255^2 ln 2).
+    Initialised to the high-rate optimum of a uniform quantiser for an orthonormal transform of
+    0..1 samples: the derivatives of bits/pixel + lambda 255^2 MSE (mean over three colours),
+    -1/(step ln 2) and lambda 255^2 step / 18, cancel at step^2 = 18 / (lambda 255^2 ln 2).
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -1,14 +1,14 @@
-"""A restoration filter after the synthesis, put together for each picture from learned kernels.
+"""Restoration filter after the synthesis: for each picture a combination of learned kernels.
 
     x^ + sum_k w_k (B_k * (x^ - 1/2) + b_k)
 
-with kernels B_k of 5x5 samples from all three colours to all three. The encoder solves for the
-weights w of a picture by least squares and the file carries them: a Wiener filter for this picture,
-as AV1's loop restoration (Mukherjee et al. 2017) and VVC's adaptive loop filter (Tsai et al. 2013)
-have, but with few numbers to send, since the kernels are those that photographs want. How sharp or
-noisy a picture is no average over photographs knows, and no latent says.
+with kernels B_k of 5x5 samples from three colours to three. The encoder finds the weights w of a
+picture by least squares and writes them into the file: a Wiener filter for this picture, like AV1's
+loop restoration (Mukherjee et al. 2017) and VVC's adaptive loop filter (Tsai et al. 2013), but with
+few coefficients, since the kernels are learned from photographs. It corrects properties of a single
+picture, such as its sharpness and noise, which the synthesis does not know.
 
-It acts on samples alone: no symbol depends on it.
+It acts on samples only; no symbol depends on it.
 """
 
 from __future__ import annotations
@@ -23,29 +23,35 @@ from codec.weights.config import MIDDLE_GREY
 
 
 class Kernels(NamedTuple):
-    """What the filters of all pictures are made of."""
+    """Learned basis of the filters of all pictures."""
 
     kernels: Tensor
-    """B, [K, 3, 3, 5, 5]: from colours (third axis) to colours (second axis)."""
+    """B, [K, output colour, input colour, 5, 5]."""
     offsets: Tensor
     """b, [K, 3]."""
 
 
-def restore(shown: Tensor, kernels: Kernels, weights: Tensor) -> Tensor:
-    """Samples [3, H, W], about 0..1, after the filter of some weights.
+def restore(x_hat: Tensor, kernels: Kernels, weights: Tensor) -> Tensor:
+    """Apply the filter with given weights.
 
     Args:
-        shown: samples [3, H, W], about 0..1; what lies outside is like the nearest sample.
-        kernels: that it may be made of.
-        weights: of the first n kernels, [n].
+        x_hat: samples [3, H, W], about 0..1; the border is padded by replication.
+        kernels: basis of the filters.
+        weights: weights of the first n kernels, [n].
+
+    Returns:
+        Samples [3, H, W].
     """
     count, radius = len(weights), kernels.kernels.shape[-1] // 2
     kernel = torch.tensordot(weights, kernels.kernels[:count], 1)
     offset = weights @ kernels.offsets[:count]
-    return shown + F.conv2d(surrounded(shown, radius), kernel, offset)[0]
+    return x_hat + F.conv2d(surrounded(x_hat, radius), kernel, offset)[0]
 
 
-def surrounded(shown: Tensor, radius: int) -> Tensor:
-    """What kernels of a radius read of samples [3, H, W]: x^ - 1/2 and a border,
-    [1, 3, H + 2 radius, W + 2 radius]."""
-    return F.pad(shown[None] - MIDDLE_GREY, (radius,) * 4, mode="replicate")
+def surrounded(x_hat: Tensor, radius: int) -> Tensor:
+    """Input of kernels of a radius: x^ - 1/2 of samples [3, H, W], padded by replication.
+
+    Returns:
+        [1, 3, H + 2 radius, W + 2 radius].
+    """
+    return F.pad(x_hat[None] - MIDDLE_GREY, (radius,) * 4, mode="replicate")

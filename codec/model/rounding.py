@@ -1,13 +1,13 @@
-"""Rounding to the integer lattice and the surrogates that training puts in its place.
+"""Rounding to integers and its surrogates in training.
 
 The gradient of rounding is zero almost everywhere, so neither -ln P(round(f(x))) nor the
-distortion of g(round(f(x))) would ever move the encoder f. The surrogates:
+distortion of g(round(f(x))) trains the encoder f. The surrogates:
 
     noise     additive uniform noise for both terms (Balle et al. 2017)
     mixed     noise for the rate; for the distortion and everything the prior is conditioned
               on, rounding with the straight-through gradient (Minnen & Singh 2020)
-    rounded   true rounding, no gradient to the encoder: trains g_s and the prior on exactly
-              what they will decode, and measures the real rate
+    rounded   true rounding without gradient to the encoder: trains g_s and the prior on what
+              they decode, and measures the actual rate
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def round_straight_through(x: Tensor) -> Tensor:
 
 
 def for_rate(x: Tensor, mean: Tensor | float, surrogate: Surrogate) -> Tensor:
-    """The residual x - mean as the rate term sees it.
+    """Residual x - mean in the rate term.
 
-    On really rounded latents the mean still learns, straight through the rounding.
+    With "rounded" only the mean has a gradient, straight through the rounding.
     """
     if surrogate == "rounded":
         return round_straight_through(x.detach() - mean)
@@ -41,7 +41,7 @@ def for_rate(x: Tensor, mean: Tensor | float, surrogate: Surrogate) -> Tensor:
 
 
 def for_synthesis(x: Tensor, mean: Tensor | float, surrogate: Surrogate) -> Tensor:
-    """The latent x as the synthesis and the prior's conditioning see it."""
+    """Latent x as input of the synthesis and of the prior's context."""
     if surrogate == "noise":
         return add_noise(x)
     if surrogate == "mixed":

@@ -1,8 +1,8 @@
 """Analysis and synthesis transforms g_a, g_s: pixels to latents and back.
 
     lowres   PixelUnshuffle(8) -> 1x1 -> blocks at 1/8 -> PixelUnshuffle(2) -> 1x1
-             -> blocks at 1/16 -> 1x1;   the synthesis mirrors it with PixelShuffle and ends
-             with a filter at 1/4
+             -> blocks at 1/16 -> 1x1;   the synthesis is its mirror, with PixelShuffle, followed
+             by a filter at 1/4
     gdn      four 5x5 convolutions of stride 2 with GDN between them (Balle et al. 2017/2018)
 
 Both map x [B, 3, H, W] in 0..1 (H, W multiples of 16) to y [B, M, H/16, W/16] and back.
@@ -26,7 +26,7 @@ from codec.weights.config import MIDDLE_GREY, ModelConfig
 
 
 class Pointwise(nn.Module):
-    """1x1 convolution whose weight is kept as a matrix [out, in]."""
+    """1x1 convolution with a matrix [out, in] as weight."""
 
     def __init__(self, inputs: int, outputs: int, zero: bool = False) -> None:
         super().__init__()
@@ -42,10 +42,10 @@ class Pointwise(nn.Module):
 
 
 class TrunkPointwise(Pointwise):
-    """1x1 convolution on the skip path from pixels to latents, in float32 whatever autocast says.
+    """1x1 convolution on the skip path from pixels to latents, in float32 under autocast too.
 
-    Latents span hundreds of quantiser steps at the high rates, and a grey level is one part
-    in 255: both are more than the 8 significant bits of bfloat16.
+    Latents span hundreds of quantisation steps at high rates, and a grey level is one part in 255:
+    both need more than the 8 significant bits of bfloat16.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class TrunkPointwise(Pointwise):
 
 
 class Depthwise(nn.Module):
-    """3x3 convolution of each channel by itself, zero padded; weight [channels, 3, 3]."""
+    """Depthwise 3x3 convolution, zero padded; weight [channels, 3, 3]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -68,8 +68,8 @@ class Depthwise(nn.Module):
 class Block(nn.Module):
     """Residual block: x += W2 dw3x3(lrelu(W1 x)), then x += W4 (u * gate(v)), [u, v] = W3 x.
 
-    gate(v) is relu(v), at most `bound` if that is not 0. The last layer of each branch starts at
-    zero, so that the block starts as the identity. The second branch may be left out.
+    gate(v) is relu(v), clamped to `bound` unless that is 0. The last layer of each branch is
+    initialised to zero, which makes the block the identity. The second branch is optional.
     """
 
     def __init__(self, channels: int, bound: float, gated: bool = True) -> None:
@@ -96,10 +96,10 @@ def _blocks(channels: int, count: int, gate_bound: float, gated: bool = True) ->
 
 
 class PictureFilter(nn.Module):
-    """Adds to a picture what 3x3, 1x1 and 3x3 convolutions at 1/4 make of it; starts as nothing.
+    """Residual filter of 3x3, 1x1 and 3x3 convolutions at 1/4; initialised to the identity.
 
-    To the blocks at 1/8 a picture is squares of 8x8 pixels, in which an edge is another pattern
-    wherever it lies; here neighbours meet before they are cut.
+    At 1/8 an edge is a different pattern of channels for each of its offsets in an 8x8 block. The
+    3x3 convolutions here run across the borders of blocks at a finer resolution.
     """
 
     SIDE = 4
@@ -114,14 +114,14 @@ class PictureFilter(nn.Module):
         nn.init.zeros_(cast(Tensor, self.leave.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        # In place: what a layer makes takes twice the memory of the picture, at a width of 96.
+        # In place: at a width of 96 an activation takes twice the memory of the picture.
         h = F.leaky_relu(self.enter(F.pixel_unshuffle(x, self.SIDE)), inplace=True)
         h = self.leave(F.leaky_relu(self.mix(h), inplace=True))
         return x + F.pixel_shuffle(h, self.SIDE)
 
 
 class LowResAnalysis(nn.Module):
-    """g_a at 1/8 and 1/16; starts as an 8x8 DCT in opponent colours (see `dct`)."""
+    """g_a at 1/8 and 1/16; initialised to an 8x8 DCT in opponent colours (see `dct`)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -138,17 +138,17 @@ class LowResAnalysis(nn.Module):
             nn.init.eye_(self.head.weight)
 
     def features(self, x: Tensor) -> Tensor:
-        """The part before the rate enters: x to (B, C8, H/8, W/8)."""
+        """Part of g_a that does not depend on the level: x to [B, C8, H/8, W/8]."""
         return cast(Tensor, self.blocks8(self.stem(F.pixel_unshuffle(x - MIDDLE_GREY, 8))))
 
     def latents(self, h: Tensor, level: Tensor) -> Tensor:
-        """The rest: `features` to y (B, M, H/16, W/16)."""
+        """Rest of g_a: `features` to y [B, M, H/16, W/16]."""
         h = self.scale(h, level)
         return cast(Tensor, self.head(self.blocks16(self.down(F.pixel_unshuffle(h, 2)))))
 
     def change(self, dx: Tensor, level: Tensor) -> Tensor:
-        """About what y changes by, [B, M, H/16, W/16], if x does by dx: by the skip path, which is
-        linear, as if no block noticed."""
+        """Approximate change of y, [B, M, H/16, W/16], for a change dx of x: the response of the
+        linear skip path, without the blocks."""
         h = F.conv2d(F.pixel_unshuffle(dx, 8), self.stem.weight[:, :, None, None])
         h = F.pixel_unshuffle(self.scale(h, level), 2)
         return F.conv2d(h, (self.head.weight @ self.down.weight)[:, :, None, None])
@@ -158,7 +158,7 @@ class LowResAnalysis(nn.Module):
 
 
 class LowResSynthesis(nn.Module):
-    """g_s, the mirror of `LowResAnalysis` and a filter; starts as its transpose."""
+    """g_s: the mirror of `LowResAnalysis`, initialised to its transpose, and a filter."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class LowResSynthesis(nn.Module):
 
 
 class GDNAnalysis(nn.Module):
-    """Four 5x5 convolutions of stride 2 with GDN between (Balle et al. 2018, figure 4)."""
+    """g_a of four 5x5 convolutions of stride 2 with GDN between (Balle et al. 2018, figure 4)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -194,14 +194,14 @@ class GDNAnalysis(nn.Module):
         self.gdns = nn.ModuleList(GDN(n) for n in widths[1:-1])
 
     def features(self, x: Tensor) -> Tensor:
-        """All of it: the rate does not enter."""
+        """All of g_a, which does not depend on the level."""
         h = self.convs[0](x - MIDDLE_GREY)
         for gdn, conv in zip(self.gdns, self.convs[1:], strict=True):
             h = conv(gdn(h))
         return cast(Tensor, h)
 
     def latents(self, h: Tensor, level: Tensor) -> Tensor:
-        """`features` as they are."""
+        """Return `features` unchanged."""
         return h
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ class GDNAnalysis(nn.Module):
 
 
 class GDNSynthesis(nn.Module):
-    """Four transposed 5x5 convolutions of stride 2 with inverse GDN between."""
+    """g_s of four transposed 5x5 convolutions of stride 2 with inverse GDN between."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class GDNSynthesis(nn.Module):
 def build_transforms(
     config: ModelConfig,
 ) -> tuple[LowResAnalysis | GDNAnalysis, LowResSynthesis | GDNSynthesis]:
-    """The pair (g_a, g_s) that a configuration names."""
+    """Build the pair (g_a, g_s) of a configuration."""
     if config.transform == "gdn":
         return GDNAnalysis(config), GDNSynthesis(config)
     return LowResAnalysis(config), LowResSynthesis(config)

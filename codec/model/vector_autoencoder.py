@@ -1,11 +1,11 @@
-"""The autoencoder that rounds to the nearest of K centres (VQ-VAE), as training sees it.
+"""The autoencoder that rounds to the nearest of K centres (VQ-VAE).
 
     x --g_a--> L --nearest centres, level by level--> k --look up--> L^ --g_s--> x^
                                                       |
                                           index prior: -ln P(k)
 
-The first n levels give the n-th rate of one ladder: g_a does not know n, so that a file of
-n levels begins with the symbols of one of n - 1; g_s does.
+The first n levels give the n-th rate. g_a does not depend on n, so that the symbols of n - 1 levels
+are a prefix of those of n; g_s does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class VectorAutoencoder(nn.Module):
             self.prior = IndexPrior(config)
 
     def analyse(self, x: Tensor) -> Tensor:
-        """Latents L before rounding, [B, M, H/16, W/16] of pictures [B, 3, H, W] in 0..1."""
+        """Latents L before rounding, [B, M, H/16, W/16], of pictures [B, 3, H, W] in 0..1."""
         top = torch.full((len(x),), self.config.anchors - 1.0, device=x.device)
         y: Tensor = self.g_a(x, top).float()
         return y
@@ -54,13 +54,13 @@ class VectorAutoencoder(nn.Module):
         surrogate: Surrogate = "mixed",
         weight: Tensor | None = None,
     ) -> Forward:
-        """Reconstruct a batch from its first `level + 1` levels and count its bits.
+        """Compute reconstructions and rates of a batch with the first `level + 1` levels.
 
         Args:
             x: pictures [B, 3, H, W] in 0..1; H and W multiples of 16.
             level: [B], whole numbers in [0, levels - 1].
-            surrogate: "rounded" gives the encoder no gradient; the others are the same here.
-            weight: of 1/2 |x - x^|^2 of each picture in the loss, [B]; 1 by default.
+            surrogate: "rounded" for no gradient of the encoder; the others are equivalent here.
+            weight: weight of 1/2 |x - x^|^2 of each picture in the loss, [B]; 1 by default.
         """
         y = self.analyse(x)
         if surrogate == "rounded":
@@ -70,11 +70,11 @@ class VectorAutoencoder(nn.Module):
         height, width = y.shape[2:]
         numbers = torch.arange(self.config.anchors, device=x.device)
         used = (numbers[:, None] <= level).to(y)  # (levels, B)
-        at_places = used.repeat_interleave(height * width, dim=1)[:, :, None, None]
+        at_positions = used.repeat_interleave(height * width, dim=1)[:, :, None, None]
         weight = torch.ones_like(level) if weight is None else weight
         weight = weight.repeat_interleave(height * width)[:, None, None]
         flat = indices.permute(0, 1, 3, 4, 2).flatten(1, 3)  # (levels, P, G)
-        y_hat = ungroup(self.quantizer(latents, flat, at_places, weight), height, width)
+        y_hat = ungroup(self.quantizer(latents, flat, at_positions, weight), height, width)
         x_hat = self.g_s(y_hat, level)
         bits = (self._bits(indices) * used).sum(0)
         return Forward(x_hat.float(), bits, torch.zeros_like(bits))
@@ -108,14 +108,15 @@ class VectorAutoencoder(nn.Module):
         """Fill `indices` [B, G, H, W]; `cost` [B, G, K, H, W]."""
         batch, groups, height, width = indices.shape
         for g in range(groups):
-            at_places = 0.0 if cost is None else cost[:, g].permute(0, 2, 3, 1).flatten(0, 2)
-            chosen = nearest(remainder[:, g], self.quantizer.centres[level, g], at_places)
+            at_positions = 0.0 if cost is None else cost[:, g].permute(0, 2, 3, 1).flatten(0, 2)
+            chosen = nearest(remainder[:, g], self.quantizer.centres[level, g], at_positions)
             indices[:, g] = chosen.reshape(batch, height, width)
 
     def _assign_weighted(
         self, remainder: Tensor, indices: Tensor, level: int, context: Tensor | float
     ) -> Tensor:
-        """argmin |L - C_k|^2 - ln P(k) / lambda', pass by pass; returns the next context."""
+        """Fill `indices` by argmin |L - C_k|^2 - ln P(k) / lambda', pass by pass; returns the next
+        context."""
         per_bit = math.log(2) / self.config.assignment_lambda(level)
         seen = torch.zeros_like(self.prior.embed(indices, level)) + context
         chosen = torch.zeros_like(indices)
@@ -130,10 +131,10 @@ class VectorAutoencoder(nn.Module):
 
     @torch.no_grad()
     def restart_dead(self, x: Tensor) -> Tensor:
-        """Move centres that `usage` has never seen to badly served latents of x [B, 3, H, W].
+        """Move unused centres (`usage` of 0) to latents of x [B, 3, H, W] with large error.
 
         Returns:
-            Which they are, [levels, G, K].
+            Mask of the moved centres, [levels, G, K].
         """
         dead = self.quantizer.usage == 0
         y = self.analyse(x)
@@ -151,14 +152,14 @@ class VectorAutoencoder(nn.Module):
         return dead
 
     def restarted_parameters(self) -> list[nn.Parameter]:
-        """What `restart_dead` changes; rows [levels, G * K] or [levels, G, K] of each."""
+        """Parameters that `restart_dead` changes, with rows [levels, G * K] or [levels, G, K]."""
         if self.config.index_prior == "uniform":
             return [self.quantizer.centres]
         return [self.quantizer.centres, self.prior.head_bias, self.prior.head_weight]
 
     @torch.no_grad()
     def take_restarted(self, source: VectorAutoencoder, dead: Tensor) -> None:
-        """Copy the rows of `source` that belong to restarted centres [levels, G, K]."""
+        """Copy the rows of restarted centres [levels, G, K] from another model."""
         pairs = zip(self.restarted_parameters(), source.restarted_parameters(), strict=True)
         for mine, other in pairs:
             rows = dead.reshape(mine.shape[: dead.ndim - (mine is not self.quantizer.centres)])

@@ -6,15 +6,15 @@
     published    L.grad += L^.grad + beta (L - L^)        C[k].grad += eta (C[k] - L)
     joint        L.grad += L^.grad + beta (L - L^)        C[k].grad += L^.grad + beta (C[k] - L)
 
-`published` is VQ-VAE (van den Oord et al. 2017, eq. 3). The derivative of the rounding itself
-is zero, hence the straight-through term that all three share. At a stationary point
-C[k] is the mean of its class under `published` only.
+`published` is VQ-VAE (van den Oord et al. 2017, eq. 3). The derivative of rounding is zero, hence
+the straight-through term in all three. At a stationary point C[k] is the mean of its class under
+`published` only.
 
-Product and residual codes: a latent of M channels is G groups of D = M/G (group g holds the
-channels g, g + G, g + 2G, ...), and L^ = C_1[k_1] + ... + C_n[k_n], level r choosing among its
-own centres for what the levels before it left over. L^ stands for the whole sum; the
-centres of a level see the remainder that reached them as their L. With one level and one
-group this is the above to the letter.
+Product and residual codes: a latent of M channels is cut into G groups of D = M/G channels (group
+g has channels g, g + G, g + 2G, ...), and L^ = C_1[k_1] + ... + C_n[k_n], where level r quantises
+the residual of the levels before it. In the formulas of the latents L^ is the whole sum; in those
+of the centres of a level L is the residual that the level quantises. One level and one group give
+the formulas above exactly.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from codec.weights.config import ModelConfig
 
 Rule = Literal["end-to-end", "published", "joint"]
 MAX_DISTANCES = 1 << 22
-"""Entries of the largest tensor of distances."""
+"""Maximum number of distances computed at once."""
 
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """Which gradients latents and centres get; see the module's formulas."""
+    """Gradient rule of latents and centres; see the module's formulas."""
 
     name: Rule = "published"
     beta: float = 1.0
-    """Commitment: pull of the latents towards their centres. The straight-through gradient is
-    J^T J (L^ - L) for a decoder with the derivative J, so 1 is where latents scaled to their
-    effect on the samples stand still (`initialisation`); VQ-VAE used 0.25."""
+    """Commitment weight. The straight-through gradient is J^T J (L^ - L), J the Jacobian of the
+    decoder, so that 1 cancels it if latents are scaled to J^T J = 1 (`initialisation`). VQ-VAE used
+    0.25."""
     eta: float = 1.0
-    """Factor of the centres' step under `published`."""
+    """Weight of the centres' gradient under `published`."""
 
     def __post_init__(self) -> None:
         if self.name not in get_args(Rule):
@@ -53,12 +53,12 @@ class UpdateRule:
 
 
 def nearest(latents: Tensor, centres: Tensor, cost: Tensor | float = 0.0) -> Tensor:
-    """argmin_k |latents - centres[k]|^2 + cost, without a tensor of all distances.
+    """argmin_k |latents - centres[k]|^2 + cost, in bounded memory.
 
     Args:
         latents: [P, D].
         centres: [K, D].
-        cost: of each index, such as -ln P(k) / lambda': [P, K], [1, K] or 0.
+        cost: cost of each index, such as -ln P(k) / lambda', [P, K] or [1, K]; or 0.
 
     Returns:
         Indices [P], int64.
@@ -75,7 +75,7 @@ def nearest(latents: Tensor, centres: Tensor, cost: Tensor | float = 0.0) -> Ten
 
 
 class _Round(torch.autograd.Function):
-    """L -> L^, whose backward pass is the rule."""
+    """L -> L^ with the gradient rule as its backward pass."""
 
     @staticmethod
     def forward(
@@ -118,7 +118,7 @@ class _Round(torch.autograd.Function):
 
 
 def look_up(centres: Tensor, indices: Tensor, used: Tensor) -> Tensor:
-    """L^ [P, G, D] of indices [levels, P, G]; `used` [levels, P, 1, 1] is 1 or 0."""
+    """L^ [P, G, D] of indices [levels, P, G] at used levels (1 or 0, [levels, P, 1, 1])."""
     total = torch.zeros(indices.shape[1], *centres.shape[1:2], centres.shape[3]).to(centres)
     for level in range(len(indices)):
         for g in range(centres.shape[1]):
@@ -127,13 +127,13 @@ def look_up(centres: Tensor, indices: Tensor, used: Tensor) -> Tensor:
 
 
 class VectorQuantizer(nn.Module):
-    """Centres [levels, G, K, D], their choice, and how training moves them."""
+    """Rounding to centres [levels, G, K, D] with a gradient rule, and their usage in training."""
 
     usage: Tensor
-    """How often each index was chosen since the last `reset_usage`, [levels, G, K]."""
+    """Number of uses of each centre since the last `reset_usage`, [levels, G, K]."""
 
     class_weight: Tensor
-    """Total weight of each class in the last forward pass in training mode, likewise."""
+    """Total weight of each class in the last forward pass in training mode, [levels, G, K]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class VectorQuantizer(nn.Module):
             latents: L, [P, G, D].
             indices: [levels, P, G].
             used: 1 where a position uses a level, else 0: [levels, P, 1, 1].
-            weight: of 1/2 |x - g(L^)|^2 in the loss, [P, 1, 1]: beta and eta count relative
+            weight: weight of 1/2 |x - g(L^)|^2 in the loss, [P, 1, 1]; beta and eta are relative
                 to it.
 
         Returns:
@@ -175,7 +175,7 @@ class VectorQuantizer(nn.Module):
         self.usage.zero_()
 
     def statistics(self) -> dict[str, float]:
-        """Over all codebooks: mean share of the centres in use, and mean perplexity."""
+        """Mean share of used centres and mean perplexity, over all codebooks."""
         share = self.usage / self.usage.sum(-1, keepdim=True).clamp_min(1)
         entropy = -torch.special.xlogy(share, share).sum(-1)
         return {
@@ -185,7 +185,7 @@ class VectorQuantizer(nn.Module):
 
 
 def group(y: Tensor, groups: int) -> Tensor:
-    """y [B, M, H, W] to latents L [B*H*W, G, D]; group g holds channels g, g + G, ..."""
+    """Latents L [B*H*W, G, D] of y [B, M, H, W]; group g has channels g, g + G, ..."""
     batch, channels, height, width = y.shape
     split = y.permute(0, 2, 3, 1).reshape(batch * height * width, channels // groups, groups)
     return split.transpose(1, 2)
@@ -199,14 +199,14 @@ def ungroup(latents: Tensor, height: int, width: int) -> Tensor:
 
 LLOYD_STEPS = 12
 RESEEDED_STEPS = 6
-"""Empty classes are reseeded in the first of them only: later ones may stay rare."""
+"""Number of first steps that reseed empty classes."""
 
 
 @torch.no_grad()
 def fit_centres(samples: Tensor, count: int, rate_weight: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Lloyd's algorithm from random samples; with a rate, entropy-constrained.
+    """Lloyd's algorithm from random samples, entropy-constrained if the rate has a weight.
 
-    Chou, Lookabaugh, Gray 1989: assignment minimises |L - C_k|^2 - ln P(k) / lambda'.
+    The assignment minimises |L - C_k|^2 - ln P(k) / lambda' (Chou, Lookabaugh, Gray 1989).
 
     Args:
         samples: [P, D].
@@ -217,7 +217,7 @@ def fit_centres(samples: Tensor, count: int, rate_weight: float = 0.0) -> tuple[
         Centres [K, D] and the share of each class, [K], none of them zero.
     """
     centres = samples[torch.randint(len(samples), (count,), device=samples.device)].clone()
-    centres[0] = 0.0  # what earlier levels leave over is mostly nothing
+    centres[0] = 0.0  # the most frequent residual
     share = torch.full((count,), 1 / count, device=samples.device)
     floor = 0.5 / len(samples)
     for step in range(LLOYD_STEPS):

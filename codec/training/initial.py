@@ -20,6 +20,9 @@ from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import find_weights
 
+Parameters = dict[str, Tensor]
+"""Parameters of an autoencoder by name."""
+
 TRANSFORM_SHAPE = (
     "transform",
     "channels8",
@@ -35,7 +38,7 @@ TRANSFORM_SHAPE = (
 
 def initial_state(
     model: str, changes: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[ModelConfig, dict[str, Tensor]]:
+) -> tuple[ModelConfig, Parameters]:
     """Read configuration and parameters of exported weights, to continue training from.
 
     Gates without a bound get that of new models.
@@ -66,9 +69,9 @@ def initial_state(
     return changed, with_blocks(changed, state)
 
 
-def state_of(weights: Weights) -> dict[str, Tensor]:
+def state_of(weights: Weights) -> Parameters:
     """Convert exported weights to float parameters of the autoencoder."""
-    state: dict[str, Tensor] = {}
+    state: Parameters = {}
     parameters = prior_parameters(weights.config)
     for name, array in weights.tensors.items():
         part, _, rest = name.partition(".")
@@ -86,7 +89,7 @@ def state_of(weights: Weights) -> dict[str, Tensor]:
 
 def with_transforms_of(
     old: ModelConfig, state: Mapping[str, Tensor], config: ModelConfig
-) -> tuple[ModelConfig, dict[str, Tensor]]:
+) -> tuple[ModelConfig, Parameters]:
     """Adapt the transforms of a model that rounds to integers to one that rounds to centres.
 
     Parameters learned per lambda are interpolated at the lambdas of the new model, clamped to the

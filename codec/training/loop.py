@@ -30,6 +30,7 @@ from codec.model.initialisation import (
     restart_dead_units,
     start_as_transform_codec,
 )
+from codec.model.metrics import psnr
 from codec.model.objective import balance, evenness, rate_distortion, squared_error_weight
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.checkpoint import (
@@ -208,8 +209,8 @@ class Trainer:
             self._update_average(step)
         if self.upkeep:
             self.upkeep.after_step(x, progress)
-        terms = torch.stack([value, loss.bpp.mean(), loss.mse.log10().mean() * -10, norm])
-        value_, bpp, psnr, norm_ = terms.tolist()
+        terms = torch.stack([value, loss.bpp.mean(), psnr(loss.mse).mean(), norm])
+        value_, bpp, psnr_, norm_ = terms.tolist()
         self.position.step += 1
         shape = (batch, side, surrogate)
         if self.device.type != "cuda" or shape == self._compiled_for:  # compiling is no training
@@ -217,7 +218,14 @@ class Trainer:
         self._compiled_for = shape
         if not finite:
             return None
-        return {"loss": value_, "bpp": bpp, "psnr": psnr, "norm": norm_, "rate": rate, "crop": side}
+        return {
+            "loss": value_,
+            "bpp": bpp,
+            "psnr": psnr_,
+            "norm": norm_,
+            "rate": rate,
+            "crop": side,
+        }
 
     def _finite(self, norm: Tensor) -> bool:
         if bool(torch.isfinite(norm)):

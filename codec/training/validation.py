@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.model.build import Autoencoder
+from codec.model.metrics import psnr
 from codec.model.objective import rate_distortion
 
 CROP = 256
@@ -49,8 +50,7 @@ def validate(model: Autoencoder, crops: Tensor) -> list[RatePoint]:
                 torch.full_like(level, lmbda),
                 model.config.distortion,
             )
-            psnr = -10 * loss.mse.clamp_min(1e-8).log10()
-            totals += torch.stack([loss.bpp.sum(), psnr.sum(), loss.value.sum()])
+            totals += torch.stack([loss.bpp.sum(), psnr(loss.mse).sum(), loss.value.sum()])
         points.append(RatePoint(lmbda, *(totals / len(crops)).tolist()))
     return points
 

@@ -34,13 +34,13 @@ FOLDER = Path("runs/bench")
 ROUNDS_TIMES_MEGAPIXELS = 16
 MOST_ROUNDS = 5
 WARM_REPEATS_UP_TO = 1.0
-"""Megapixels up to which a round has three samples of each stage instead of one."""
+"""Largest size in megapixels with three samples of each stage per round instead of one."""
 REGION = (800, 600)
-"""Part of a picture that is shown alone, if the picture has tiles."""
+"""Size of the region that is decoded alone, if the picture has tiles."""
 
 
 class Numbers(click.ParamType[list[float]]):
-    """Numbers above zero, separated by commas or spaces."""
+    """Positive numbers, separated by commas or spaces."""
 
     name = "N,N..."
 
@@ -59,13 +59,13 @@ class Numbers(click.ParamType[list[float]]):
 
 
 class Bench:
-    """Measures everything once per round, into `results`."""
+    """Measurements of one round, added to `results`."""
 
     def __init__(self, results: Results, models: dict[str, str], folder: Path) -> None:
         self.results, self._models, self._folder = results, models, folder
 
     def process(self, case: Case, *arguments: str) -> dict[str, Any]:
-        """A command as a user runs it; `case` gives all but what is measured. Returns its JSON."""
+        """Run a command and add wall and CPU time and peak memory to `case`; returns its JSON."""
         usage = measured([*PROGRAM, *arguments], case.threads)
         for name in ("wall", "cpu", "peak"):
             self.results.add(case._replace(what=name), getattr(usage, name))
@@ -73,7 +73,7 @@ class Bench:
         return facts
 
     def stages(self, megapixels: float, threads: int, number: int) -> None:
-        """Stages of both models in one process."""
+        """Measure the stages of both models in one process."""
         module = [sys.executable, "-m", "scripts.bench.stages", str(self._picture(megapixels))]
         repeat = 3 if megapixels <= WARM_REPEATS_UP_TO else 1
         models = self._in_turn(number)
@@ -85,7 +85,7 @@ class Bench:
                     self.results.add(Case(megapixels, threads, model, command, stage), *samples)
 
     def commands(self, megapixels: float, threads: int, number: int) -> None:
-        """`compress` and `decompress` in processes of their own."""
+        """Measure `compress` and `decompress` as whole processes."""
         width, height = self.results.about["pictures"][f"{megapixels:g}"]
         left, top = int(0.4 * width), int(0.4 * height)
         region = f"{left},{top},{REGION[0]},{REGION[1]}"
@@ -105,7 +105,7 @@ class Bench:
                     read[f"{megapixels:g}"] = {name: facts[name] for name in names}
 
     def small_commands(self) -> None:
-        """What needs no transforms should answer at once."""
+        """Measure commands that need no transforms."""
         for arguments in (("--help",), ("info", str(self._folder / f"{OURS}.vqc"))):
             self.process(Case(0.0, 1, OURS, arguments[0], ""), *arguments)
 
@@ -113,7 +113,7 @@ class Bench:
         return self._folder / f"{megapixels:g}.png"
 
     def _in_turn(self, number: int) -> dict[str, str]:
-        """The models, in every other round the other way round."""
+        """Models in an order that alternates between rounds."""
         return dict(list(self._models.items())[:: -1 if number % 2 else 1])
 
     def make_pictures(self, source: Path, sizes: list[float]) -> None:
@@ -124,7 +124,7 @@ class Bench:
 
 
 def rounds_of(megapixels: float) -> int:
-    """Fewer rounds for larger pictures."""
+    """Number of rounds for a size, fewer for larger pictures."""
     return max(1, min(MOST_ROUNDS, round(ROUNDS_TIMES_MEGAPIXELS / megapixels)))
 
 
@@ -152,7 +152,7 @@ def carry_out(steps: list[Callable[[], None]], results: Results, partial: Path) 
 
 
 def facts_of_machine() -> dict[str, Any]:
-    """Where and of what the measurements are."""
+    """Date, commit, machine and load of the measurements."""
     commit = ""
     if shutil.which("git"):
         git = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
@@ -167,7 +167,7 @@ def facts_of_machine() -> dict[str, Any]:
 
 
 def print_results(results: Results, sizes: list[float], threads: list[int], name: str) -> None:
-    """All tables."""
+    """Print all tables."""
     for size in sizes:
         width, height = results.about["pictures"][f"{size:g}"]
         print(f"\n{size:g} megapixels ({width}x{height}): stages in one process, warm\n")
@@ -183,7 +183,7 @@ def print_results(results: Results, sizes: list[float], threads: list[int], name
 
 
 def previous(folder: Path, picture: str) -> tuple[Path, Results] | None:
-    """The newest whole results in a folder that are of a picture, by its digest."""
+    """Newest complete results in a folder for a picture, given by its digest."""
     for path in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         with suppress(CodecError):
             results = Results.load(path)
@@ -200,9 +200,11 @@ def previous(folder: Path, picture: str) -> tuple[Path, Results] | None:
 )
 @click.option("--model", default="photo", show_default=True, help="NAME or FILE.")
 @click.option("--sizes", type=Numbers(), default="0.4,4", show_default=True, help="Megapixels.")
-@click.option("--threads", type=Numbers(), default=None, help="Default: 1, and all there are.")
+@click.option("--threads", type=Numbers(), default=None, help="Default: 1 and all.")
 @click.option("--repeat", type=click.IntRange(min=1), help="Rounds; default by size, 5 to 1.")
-@click.option("--classic/--no-classic", default=True, show_default=True, help="Beside 5x5 + GDN.")
+@click.option(
+    "--classic/--no-classic", default=True, show_default=True, help="Compare with 5x5 + GDN."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/bench/DATE.json.")
 @click.option(
     "--before",

@@ -2,9 +2,9 @@
 
 python scripts/bench/children.py TARGET PROGRAM [ARGUMENT...]
 
-The kernel gives a process the peak of the program that started it as its first, so a small
-process of its own starts each command: this file, run as a program. It writes what it finds to
-TARGET as JSON and imports nothing else.
+The peak memory of a process starts at that of the process that forked it, so each command is
+started by a small process: this file, run as a program. It writes its measurements to TARGET as
+JSON and imports little.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import NamedTuple
 
 
 class Usage(NamedTuple):
-    """What a process took, children of its own included."""
+    """Resources of a process and its children."""
 
     wall: float
-    """Seconds."""
+    """Wall time in seconds."""
     cpu: float
-    """Seconds, user and system."""
+    """User and system time in seconds."""
     peak: float
-    """Resident memory in MiB."""
+    """Peak resident memory in MiB."""
     output: str
-    """What it printed."""
+    """Standard output."""
 
 
 def measured(command: list[str], threads: int) -> Usage:

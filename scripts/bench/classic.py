@@ -1,7 +1,7 @@
-"""The yardstick: the transforms of 2017/2018, four 5x5 convolutions with GDN, N = 128, M = 192.
+"""Reference model: four 5x5 convolutions with GDN (Balle et al. 2017/2018), N = 128, M = 192.
 
-Its weights are random, which decides neither how long its transforms take nor its memory. The
-prior is this project's, not the published one, so stages other than g_a and g_s tell less.
+Its weights are random, which affects neither time nor memory of the transforms. The prior is this
+project's and not the published one, so only g_a and g_s are comparable with the literature.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Stages of compress and decompress inside one process, with everything warm.
+"""Stages of compress and decompress in one process, after a warm-up.
 
     python -m scripts.bench.stages PICTURE MODEL... [--repeat N]
 
-Prints JSON: samples by model, command and stage, in seconds. The stages are the methods that
-the pipeline calls, timed in the pipeline itself, whatever tiles and threads it uses.
+Prints JSON: seconds by model, command and stage. Stages are methods of the pipeline, timed while it
+runs, with any number of tiles and threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 WARM_UP = (0, 0, 1024, 1024)
-"""Part of a picture on which caches are filled if it is larger than that."""
+"""Part of a larger picture that is coded in the warm-up."""
 REST = "rest"
 WHOLE = "whole"
 
@@ -29,7 +29,7 @@ Times = dict[str, float]
 
 
 class Stopwatch:
-    """Seconds by stage. A stage inside another counts for itself alone."""
+    """Seconds by stage. The time of a nested stage does not count for the outer one."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -38,7 +38,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is inside."""
+        """Time the body of a `with` statement as a stage."""
         inner: list[float] = self._local.__dict__.setdefault("inner", [])
         inner.append(0.0)
         began = time.perf_counter()
@@ -54,7 +54,7 @@ class Stopwatch:
                 times[name] = times.get(name, 0.0) + alone
 
     def watch(self, owner: type, method: str, name: str) -> None:
-        """Make calls of a method a stage, in this process for good."""
+        """Time all calls of a method as a stage, for the rest of the process."""
         function: Callable[..., Any] = getattr(owner, method)
 
         @wraps(function)
@@ -65,7 +65,7 @@ class Stopwatch:
         setattr(owner, method, timed)
 
     def take(self) -> Times:
-        """Seconds by stage since the last call, as a mean over the threads that were at work."""
+        """Seconds by stage since the last call, as a mean over the threads that ran."""
         with self._lock:
             by_thread, self._by_thread = self._by_thread, {}
         sums: Times = {}
@@ -76,7 +76,7 @@ class Stopwatch:
 
 
 def watch_pipeline(stopwatch: Stopwatch) -> None:
-    """Make stages of the codec's own methods."""
+    """Time the methods of the codec that make up its stages."""
     from codec.encoder.compensation import Correction
     from codec.encoder.filter_fit import LeastSquares
     from codec.engine.torch import TorchEngine
@@ -93,14 +93,14 @@ def watch_pipeline(stopwatch: Stopwatch) -> None:
         "correction": [(Correction, ("reconstruct", "step")), (TorchEngine, ("change",))],
         "filter": [(LeastSquares, ("add", "solve")), (TorchEngine, ("restore",))],
     }
-    for name, places in stages.items():
-        for owner, methods in places:
+    for name, watched in stages.items():
+        for owner, methods in watched:
             for method in methods:
                 stopwatch.watch(owner, method, name)
 
 
 def timed(stopwatch: Stopwatch, action: Callable[[], Any]) -> tuple[Any, Times]:
-    """Result of an action, and its stages; `rest` is what belongs to none."""
+    """Result of an action and its times by stage; `rest` is the time outside all stages."""
     stopwatch.take()
     began = time.perf_counter()
     result = action()
@@ -110,7 +110,7 @@ def timed(stopwatch: Stopwatch, action: Callable[[], Any]) -> tuple[Any, Times]:
 
 
 def run(picture: Path, models: list[str], repeat: int) -> dict[str, dict[str, dict[str, Any]]]:
-    """Samples [model][command][stage]; the models take turns."""
+    """Seconds [model][command][stage] of each repetition; models alternate."""
     began = time.perf_counter()
     from codec.codec import Codec
     from codec.limits import Limits

@@ -1,4 +1,4 @@
-"""What a benchmark prints: stages, whole processes, and one run against the one before."""
+"""Tables of a benchmark: stages, whole processes, and the comparison with an earlier run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from scripts.bench.results import (
 )
 
 SECONDS_FROM = 10
-"""Megapixels from which times are told in seconds, not milliseconds."""
+"""Least size in megapixels with times in seconds instead of milliseconds."""
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table with the columns in line."""
+    """Table in Markdown with aligned columns."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
@@ -31,7 +31,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def stage_table(results: Results, megapixels: float, threads: list[int], name: str) -> str:
-    """Stages inside one process; `x` is how often ours goes into the classic model's time."""
+    """Table of stages in one process; `x` is the classic model's time over ours."""
     unit, factor = ("s", 1) if megapixels >= SECONDS_FROM else ("ms", 1000)
     header = [f"stage, {unit}"]
     for count in threads:
@@ -54,7 +54,7 @@ def stage_table(results: Results, megapixels: float, threads: list[int], name: s
 
 
 def process_table(results: Results, megapixels: float, threads: list[int], name: str) -> str:
-    """Whole processes: wall and CPU seconds, peak memory."""
+    """Table of whole processes: wall and CPU seconds, peak memory."""
     header = ["command", "threads"]
     for model in (name, CLASSIC):
         header += [f"{model}: wall s", "CPU s", "peak MiB"]
@@ -83,7 +83,7 @@ def process_table(results: Results, megapixels: float, threads: list[int], name:
 
 
 def comparison(now: Results, before: Results) -> str:
-    """Whole processes, and every stage that changed beyond the noise."""
+    """Table of whole processes and of all stages that changed significantly."""
     every = changes(now, before)
     rows = []
     for change in every:

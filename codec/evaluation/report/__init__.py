@@ -1,9 +1,9 @@
-"""The report of an evaluation: one self-contained HTML page.
+"""Report of an evaluation: one self-contained HTML page.
 
-comparison   a picture by our codec and by others at the same file size
+comparison   reconstructions by our codec and by others at the same file size
 pictures     pictures and heat maps as data URIs
 plots        rate-distortion plots as inline SVG
-page         all of it on a page (template/: the HTML, its style and its script)
+page         the page (template/ has HTML, style and script)
 
 Needs the extra `evaluate`.
 """

@@ -1,4 +1,4 @@
-"""A picture as our codec shows it, and as others do at the same file size."""
+"""Reconstructions of a picture by our codec and by others at the same file size."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from codec.windows import Progress
 
 BitMap = Callable[[bytes], NDArray[np.float64] | None]
 GALLERY_BPP = 0.3
-"""The gallery shows ours at the setting whose mean rate is nearest: low enough to see something."""
+"""Target rate of the gallery, low enough for visible differences."""
 GALLERY_SIDE = 1024
-"""Of larger pictures the gallery shows the middle, coded by itself."""
+"""Side of the middle part that is coded instead of a larger picture."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Shown:
     """Bytes of the whole file."""
     bpp: float
     psnr: float
-    """Against the original, dB over all visible colours; inf if they are equal."""
+    """PSNR in dB over all visible pixels and colours; inf if lossless."""
     ms_ssim: float | None
-    """0..1, mean of the colours; None for pictures of less than 161 pixels a side."""
+    """MS-SSIM, 0..1, mean over colours; None if a side is shorter than 161 pixels."""
     image: Image.Image
-    """Of mode L, LA, RGB or RGBA."""
+    """Picture of mode L, LA, RGB or RGBA."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Comparison:
 
     name: str
     original: Image.Image
-    """Of mode L, LA, RGB or RGBA."""
+    """Picture of mode L, LA, RGB or RGBA."""
     ours: Shown
     peers: list[Shown]
-    """Each with the largest file that is no larger than ours, or its smallest."""
+    """Peers with their largest file that is no larger than ours, or their smallest."""
     bit_map: NDArray[np.float64] | None
-    """Bits that ours spent on each block of 16x16 pixels, [ceil(H/16), ceil(W/16)]."""
+    """Bits of our file by latent position, [ceil(H/16), ceil(W/16)]."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Peers that cannot keep the picture as it is, with the reason."""
+    """Peers that do not support the picture, with the reason."""
 
 
 def compare(
@@ -68,15 +68,15 @@ def compare(
     """Encode a picture with ours, and with each peer to at most the same size.
 
     Args:
-        name: of the picture, for the reader.
-        image: of mode L, LA, RGB or RGBA.
+        name: name of the picture.
+        image: picture of mode L, LA, RGB or RGBA.
         ours: our codec.
-        setting: of ours.
-        peers: others.
-        bit_map: gives that of `Comparison` for a file of ours.
+        setting: setting of our codec.
+        peers: other codecs.
+        bit_map: function from a file of ours to its bits by latent position.
 
     Raises:
-        CodecError: ours cannot code the picture.
+        CodecError: our codec cannot code the picture.
     """
     data = ours.encode(image, setting)
     shown, left_out = [], {}
@@ -99,13 +99,13 @@ def compare(
 def gallery_of(
     evaluation: Evaluation, plan: Plan, count: int, progress: Progress | None = None
 ) -> Iterator[Comparison]:
-    """Comparisons of some of the pictures of an evaluation, evenly spread, made one by one.
+    """Make comparisons of some pictures of an evaluation, evenly spread, one by one.
 
     Args:
-        evaluation: what was found.
-        plan: what it was made by; the first of ours is shown.
-        count: how many pictures at most.
-        progress: told (pictures done, pictures in all).
+        evaluation: results.
+        plan: plan of the evaluation, whose first model is compared.
+        count: maximum number of pictures.
+        progress: called with (pictures done, pictures in total).
     """
     ours = plan.ours[0]
     peers = [peer for peer in plan.peers if peer.name not in evaluation.missing]

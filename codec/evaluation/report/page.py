@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no other."""
+"""The report as a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ MINUS, NO_BREAK, INFINITY = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}", "\N{INFINITY
 def write_report(
     folder: Path, evaluation: Evaluation, gallery: Iterable[Comparison], force: bool
 ) -> Path:
-    """Write the page `index.html` into a folder, which is made if need be.
+    """Write the page `index.html` into a folder, which is created if needed.
 
     Args:
-        folder: where to.
-        evaluation: the numbers.
-        gallery: the pictures to compare.
+        folder: folder of the page.
+        evaluation: results.
+        gallery: comparisons of pictures.
         force: whether an existing page may be replaced.
 
     Returns:
@@ -53,11 +53,11 @@ def write_report(
 
 
 def write_figure(path: Path, evaluation: Evaluation, force: bool) -> None:
-    """Write the curves of PSNR as an SVG file, light or dark as its reader prefers.
+    """Write the curves of PSNR as an SVG file that follows the viewer's light or dark scheme.
 
     Args:
-        path: of the file.
-        evaluation: the numbers.
+        path: path of the file.
+        evaluation: results.
         force: whether an existing file may be replaced.
 
     Raises:
@@ -76,7 +76,7 @@ def write_figure(path: Path, evaluation: Evaluation, force: bool) -> None:
 
 
 def render(evaluation: Evaluation, gallery: Iterable[Comparison]) -> str:
-    """The page."""
+    """HTML of the page."""
     panels = [panel(comparison) for comparison in gallery]
     ours = summary.our_codecs(evaluation)
     differences = {name: summary.differences(evaluation, name) for name in ours}
@@ -106,13 +106,13 @@ def render(evaluation: Evaluation, gallery: Iterable[Comparison]) -> str:
 
 
 def _headline(differences: list[summary.Difference]) -> list[summary.Difference]:
-    """Those to peers; to anything if there are none."""
+    """Differences to peers, or to all if there are none."""
     known = [d for d in differences if d.psnr.rate is not None]
     return [d for d in known if d.peer] or known
 
 
 def _widest(differences: dict[str, list[summary.Difference]]) -> float:
-    """Largest BD-rate in per cent, which fills half a bar."""
+    """Largest magnitude of a BD-rate in per cent, the scale of the bars."""
     rates = [d.psnr.rate for rows in differences.values() for d in rows]
     return max((abs(rate) for rate in rates if rate is not None), default=1.0)
 
@@ -126,7 +126,7 @@ def _points_by_codec(evaluation: Evaluation) -> dict[str, list[RatePoint]]:
 
 @dataclass(frozen=True)
 class Plot:
-    """One quality against rate, for every axis and width of the page."""
+    """Drawings of one metric against rate, one for each width of the page."""
 
     title: str
     linear: list[Markup]
@@ -134,7 +134,7 @@ class Plot:
 
 
 def _plots(evaluation: Evaluation) -> list[Plot]:
-    """What can be drawn: no MS-SSIM where there is none."""
+    """Plots of PSNR and MS-SSIM, where there are values."""
     published = {id(curve) for curve in evaluation.published}
     curves = list(enumerate(summary.all_curves(evaluation)))
     found = []
@@ -177,7 +177,7 @@ def _environment() -> Environment:
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """A number with so many decimals.
+    """Format a number with `digits` decimals.
 
     Example:
         >>> fixed(3.14159, 2), fixed(None, 2)
@@ -191,14 +191,14 @@ def fixed(value: float | None, digits: int) -> str:
 
 
 def similarity(value: float | None) -> float | None:
-    """MS-SSIM in dB for `fixed`: inf for equal pictures."""
+    """Convert MS-SSIM to dB for `fixed`; inf for equal pictures."""
     if value is None:
         return None
     return decibels(value) if value < 1 else math.inf
 
 
 def percent(value: float | None, signed: bool = True, digits: int = 1) -> str:
-    """Per cent, with its sign if `signed`."""
+    """Format per cent, with a plus sign if `signed`."""
     if value is None or math.isnan(value):
         return "n/a"
     sign = "+" if signed and value > 0 else ""
@@ -206,7 +206,7 @@ def percent(value: float | None, signed: bool = True, digits: int = 1) -> str:
 
 
 def seconds(value: float) -> str:
-    """Seconds to three figures, and no finer than 0.1 ms.
+    """Format seconds to three figures, and to at most 0.1 ms.
 
     Example:
         >>> [seconds(s) for s in (0.00123, 0.0456, 1.234, 123.4)]

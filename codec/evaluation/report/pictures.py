@@ -1,4 +1,4 @@
-"""Pictures and heat maps, small enough for a page that holds them all."""
+"""Pictures and heat maps as data URIs of limited size."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from codec.picture.pixels import from_image, psnr
 from codec.tiles import LATENT_STRIDE
 
 WINDOW = 768
-"""Pixels a side of what is shown of a larger picture."""
+"""Side in pixels of the part that is displayed of a larger picture."""
 COPY_QUALITY = 92
 COPY_OPTIONS = {"quality": COPY_QUALITY, "subsampling": "4:4:4", "speed": 8}
-"""Of the AVIF copies: full colour resolution, about a fifth of the bytes without loss."""
+"""Options of the AVIF copies: full colour resolution, about a fifth of lossless bytes."""
 LEAST_WIDTH = 256
-"""CSS pixels: smaller pictures are enlarged by a whole number."""
+"""Width in CSS pixels below which pictures are enlarged by a whole number."""
 COLOURS = "viridis"
-"""Perceptually uniform, and readable for the colour-blind."""
+"""Colour map, perceptually uniform and suitable for the colour-blind."""
 TOP_PERCENTILE = 99.5
-"""Of bits per block, ends the colour scale, so that one block does not darken all others."""
+"""Percentile of bits per block at the end of the colour scale, to exclude outliers."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What is shown of a picture, in pixels; left and top are multiples of 16."""
+    """Displayed part of a picture in pixels; left and top are multiples of 16."""
 
     left: int
     top: int
@@ -44,7 +44,7 @@ class Window:
 
 
 def window_of(width: int, height: int) -> Window:
-    """The whole picture, or the middle of a larger one."""
+    """Displayed part of a picture: all of it, or its middle."""
     (left, shown_width), (top, shown_height) = (_middle(side) for side in (width, height))
     return Window(left, top, shown_width, shown_height)
 
@@ -56,15 +56,15 @@ def _middle(side: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Version:
-    """One of the pictures that can be compared."""
+    """One of the displayed versions of a picture."""
 
     label: str
-    """Unique in its panel."""
+    """Label, unique in its panel."""
     uri: str
     shown: Shown | None
-    """None for the original and for the heat map."""
+    """Reconstruction; None for the original and the heat map."""
     kind: str
-    """One of "original", "ours", "peer" or "bits"."""
+    """Kind of version: "original", "ours", "peer" or "bits"."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class Scale:
 
     uri: str
     top: float
-    """Bits per block of the last colour; blocks of more have it too."""
+    """Bits per block at the end of the scale; higher values are clipped."""
     most: float
     total: float
-    """Bits of all blocks of the picture."""
+    """Sum of the bits of all blocks."""
 
     @property
     def top_per_pixel(self) -> float:
@@ -85,23 +85,23 @@ class Scale:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of the gallery, ready for the page."""
+    """One picture of the gallery in its versions, as the page needs it."""
 
     name: str
     width: int
-    """Of the whole picture in pixels, as the height."""
+    """Width of the whole picture in pixels."""
     height: int
     window: Window
     enlarged: int
-    """How many CSS pixels to a pixel."""
+    """CSS pixels per pixel."""
     versions: list[Version]
     rival: int
-    """Number of the version to show beside ours at first: the peer of the highest PSNR."""
+    """Number of the version compared with ours initially: the peer of the highest PSNR."""
     scale: Scale | None
     left_out: dict[str, str]
-    """Peers that cannot keep the picture as it is, with the reason."""
+    """Peers that do not support the picture, with the reason."""
     fidelity: float
-    """Lowest PSNR in dB of the copies on the page against what they show."""
+    """Lowest PSNR in dB of a copy on the page against its source."""
 
     @property
     def cropped(self) -> bool:
@@ -109,7 +109,7 @@ class Panel:
 
 
 def panel(comparison: Comparison) -> Panel:
-    """Copies of all pictures of a comparison, for the page."""
+    """Make the panel of a comparison, with copies of all its pictures."""
     original = comparison.original
     window = window_of(original.width, original.height)
     shown = [comparison.ours, *comparison.peers]
@@ -136,13 +136,13 @@ def panel(comparison: Comparison) -> Panel:
 
 
 def _strongest(versions: list[Version]) -> int:
-    """The peer of the highest PSNR, or the original."""
+    """Number of the peer of the highest PSNR, or of the original."""
     peers = [(v.shown.psnr, n) for n, v in enumerate(versions) if v.kind == "peer" and v.shown]
     return max(peers)[1] if peers else 0
 
 
 def _copy(image: Image.Image) -> tuple[str, float]:
-    """A copy as a data URI, and its PSNR in dB."""
+    """Copy as a data URI, and its PSNR in dB."""
     plain = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
     buffer = BytesIO()
     plain.save(buffer, "AVIF", **COPY_OPTIONS)
@@ -152,11 +152,11 @@ def _copy(image: Image.Image) -> tuple[str, float]:
 
 
 def heat_map(bit_map: NDArray[np.floating], window: Window) -> tuple[str, Scale]:
-    """Bits per block as a picture of the window, and its scale from 0 up.
+    """Draw bits per block as a picture of the window, with its colour scale.
 
     Args:
         bit_map: bits per block of 16x16 pixels of the whole picture, [rows, columns].
-        window: what to show; left and top are multiples of 16.
+        window: displayed part.
     """
     top = float(np.percentile(bit_map, TOP_PERCENTILE)) or 1.0
     indices = np.rint(255 * np.clip(bit_map / top, 0, 1)).astype(np.uint8)
@@ -168,7 +168,7 @@ def heat_map(bit_map: NDArray[np.floating], window: Window) -> tuple[str, Scale]
 
 
 def _coloured(indices: Image.Image) -> str:
-    """A palette PNG of colour numbers 0..255."""
+    """Palette PNG, as a data URI, of colour numbers 0..255."""
     palette = (colormaps[COLOURS](np.arange(256), bytes=True)[:, :3]).tobytes()
     image = indices.copy()
     image.putpalette(palette)

@@ -1,7 +1,7 @@
-"""Rate-distortion plots as inline SVG, whose colours and fonts are those of the page.
+"""Rate-distortion plots as inline SVG with the colours and fonts of the page.
 
-matplotlib draws with stand-ins for colours, which become variables of the page's style sheet;
-text stays text.
+matplotlib draws with placeholder colours, which are replaced by variables of the page's style
+sheet. Text is not converted to paths.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from codec.evaluation.bd_rate import Points
 
 INK, MUTED, RULE, PAGE = "#5eff01", "#5efe01", "#5efd01", "#5efc01"
-"""Stand-ins; those of curves are #5eNN02, NN being the number of the colour."""
+"""Placeholder colours; those of curves are #5eNN02, NN being the number of the colour."""
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", PAGE: "--page"}
 COLOURS = 10
-"""Variables --curve-0 (ours) to --curve-9 of the style sheet."""
+"""Number of variables --curve-0 (ours) to --curve-9 of the style sheet."""
 MARKERS = "osD^vPXph*<>8"
 DASHES = ((5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (3, 1.5), (9, 3), (5, 1.5, 1.5, 1.5, 1.5, 1.5))
 RATE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 BEYOND_OURS = 1.15
-"""How far the rate axis goes on beyond the last point of ours."""
+"""Upper limit of the rate axis, relative to the highest rate of our curve."""
 LABEL_GAP = 18.0
-"""Units of the drawing between lines of labels."""
+"""Distance of labels in units of the drawing."""
 LONGEST_NAME = 22
-"""Characters of a name in a drawing."""
+"""Maximum number of characters of a name in a drawing."""
 NEAR = 0.8
-"""Of the highest rate shown: curves that end before are not joined to their labels."""
+"""Share of the rate axis; curves that end before it have no line to their label."""
 DPI = 72
-"""Of SVG as matplotlib writes it: a unit is a point."""
+"""Units per inch of matplotlib's SVG."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class PlottedCurve:
     points: Points
     published: bool
     number: int
-    """Among all curves of the page; fixes colour, marker and dashes. Ours is 0."""
+    """Number among all curves of the page, 0 for ours; determines colour, marker and dashes."""
 
     @property
     def style(self) -> dict[str, Any]:
-        """Arguments of `Axes.plot`."""
+        """Style as arguments of `Axes.plot`."""
         colour = f"#5e{self._colour:02x}02"
         return {
             "color": colour,
@@ -72,33 +72,33 @@ class PlottedCurve:
 
 @dataclass(frozen=True)
 class Layout:
-    """Size of a drawing in units of the page at its natural size."""
+    """Size of a drawing in CSS pixels."""
 
     name: str
     width: int
     height: int
     font: int
     labelled: bool
-    """Whether the names stand at the ends of the curves; otherwise in a legend."""
+    """Whether names are at the ends of curves, rather than in a legend."""
 
 
 WIDE = Layout("wide", 1040, 540, 13, True)
 NARROW = Layout("narrow", 360, 300, 11, False)
 LEGEND_ROW = 17.0
-"""Units of the drawing; a legend has two columns and makes the drawing higher."""
+"""Height of a row of the legend, which has two columns, in units of the drawing."""
 
 
 def draw(
     curves: Sequence[PlottedCurve], quality: str, unit: str, logarithmic: bool, layout: Layout
 ) -> Markup:
-    """A plot of quality against rate.
+    """Plot quality against rate.
 
     Args:
-        curves: each with a point at least.
-        quality: what is on the vertical axis, such as "PSNR".
-        unit: of it, for the top of the axis.
-        logarithmic: whether the rate axis is.
-        layout: for which width of the page.
+        curves: curves of at least one point each.
+        quality: metric of the vertical axis, such as "PSNR".
+        unit: label of the vertical axis.
+        logarithmic: whether the rate axis is logarithmic.
+        layout: size and placement of names.
 
     Returns:
         An `svg` element.
@@ -143,7 +143,7 @@ def draw(
 
 
 def _axes(layout: Layout, count: int) -> tuple[Figure, Axes]:
-    """An empty drawing with room for the names of so many curves."""
+    """Empty drawing with room for the names of `count` curves."""
     if layout.labelled:
         left, right, bottom, top, height = 46.0, 204.0, 44.0, 30.0, float(layout.height)
     else:
@@ -163,7 +163,7 @@ def _short(name: str) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is shown: where ours lies and a little beyond, and a point of every other curve."""
+    """Limits of the axes: around our curve, with at least one point of each other curve."""
 
     least_rate: float
     most_rate: float
@@ -172,7 +172,7 @@ class Limits:
 
     @classmethod
     def of(cls, curves: Sequence[PlottedCurve], logarithmic: bool) -> Limits:
-        """Limits for curves with a point each; the first by number counts as ours."""
+        """Limits for curves of at least one point; the curve of the lowest number is ours."""
         first = min(curves, key=lambda curve: curve.number)
         rates, qualities = zip(*first.points, strict=True)
         starts = [min(curve.points) for curve in curves]
@@ -189,7 +189,7 @@ class Limits:
         )
 
     def end(self, points: Points) -> tuple[float, float]:
-        """Where a curve ends or leaves what is shown."""
+        """Point where a curve ends or crosses the limits."""
         ordered = sorted(points)
         for (rate, quality), (next_rate, next_quality) in pairwise(ordered):
             if next_rate <= self.most_rate and next_quality <= self.high:
@@ -225,17 +225,17 @@ def _prepare(axes: Axes, limits: Limits, title: str, logarithmic: bool) -> None:
 
 
 def _label(axes: Axes, curves: Sequence[PlottedCurve], limits: Limits) -> None:
-    """Names at the right of the axes, joined to curves that end near by."""
+    """Write names at the right of the axes, with lines to curves that end nearby."""
     ends = [limits.end(curve.points) for curve in curves]
-    places = axes.transData.transform(ends)  # in units of the drawing
-    order = sorted(range(len(curves)), key=lambda number: float(places[number][1]))
+    positions = axes.transData.transform(ends)  # in units of the drawing
+    order = sorted(range(len(curves)), key=lambda number: float(positions[number][1]))
     frame = axes.bbox
-    wanted = [float(places[number][1]) for number in order]
-    heights = spread(wanted, LABEL_GAP, frame.y0, frame.y1)
+    ideal = [float(positions[number][1]) for number in order]
+    heights = spread(ideal, LABEL_GAP, frame.y0, frame.y1)
     start, end = frame.x1 + 16, frame.x1 + 44
     free: dict[str, Any] = {"transform": None, "clip_on": False}
     for number, height in zip(order, heights, strict=True):
-        curve, (x, y) = curves[number], places[number]
+        curve, (x, y) = curves[number], positions[number]
         style = curve.style | free
         if ends[number][0] > NEAR * limits.most_rate:
             thin = {"color": style["color"], "linewidth": 0.7, "zorder": 1}
@@ -253,9 +253,9 @@ def _label(axes: Axes, curves: Sequence[PlottedCurve], limits: Limits) -> None:
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Rising positions moved as little as need be to lie a gap apart between two bounds.
+    """Move rising positions as little as possible to be a gap apart between two bounds.
 
-    If there is no room for all, the gap is smaller.
+    The gap is reduced if there is no room for all.
 
     Example:
         >>> spread([0.0, 1.0, 9.0], 2.0, -5.0, 9.0)
@@ -286,7 +286,7 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
 
 
 def _inline(svg: str, names: Sequence[str], summary: str, style: str, prefix: str) -> Markup:
-    """An SVG file of matplotlib as an element of the page, all ids made its own by a prefix."""
+    """Convert matplotlib's SVG to an element of the page, with a prefix to all ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)

@@ -1,7 +1,9 @@
-"""The statements of the theory of rounding rate-distortion autoencoders, as experiments.
+"""Both sides of each statement, computed by the code that trains and codes real pictures.
 
-Each function computes both sides of one statement from the code that trains and codes real
-pictures; `scripts/theory.py` prints them and `tests/test_theory.py` asserts them.
+1. The rate of a coder Q bounds the mutual information: E KL(P(z|x), Q) = I(x, z) + KL(P(z), Q).
+2. The gradient of the encoder is 0 through rounding, and is not through noise.
+3. P(z~) = E_eps p(z~ + eps), the integral of the density over the unit cell.
+4. At a stationary point, centres are the means of their classes under one rule only.
 """
 
 from __future__ import annotations
@@ -29,19 +31,20 @@ from codec.weights.config import ModelConfig
 
 @dataclass(frozen=True)
 class Bound:
-    """Rate of a coder against the mutual information that it bounds, in nats."""
+    """Rate of a coder and the mutual information that it bounds, in nats."""
 
     width: float
     """Standard deviation of the coder's Q in units of the marginal's."""
     rate: float
-    """E -ln q(z~) - h(z~|x): the average code length of the noisy latent under Q."""
+    """E -ln q(z~) - h(z~|x), the mean code length of the noisy latent under Q."""
     information: float
+    """I(x, z~)."""
     divergence: float
-    """KL(P(z~), Q): what theory says the excess is."""
+    """KL(P(z~), Q), which is rate - information."""
 
 
 def gaussian_channel(signal: float, noise: float, width: float) -> Bound:
-    """Statement 1 in closed form: z = x + n, x ~ N(0, signal^2), n ~ N(0, noise^2).
+    """Closed form of statement 1: z = x + n, x ~ N(0, signal^2), n ~ N(0, noise^2).
 
     I(x, z) = 1/2 ln(1 + signal^2/noise^2), and for Q = N(0, s^2)
     E_x KL(P(z|x), Q) = ln(s/noise) + (signal^2 + noise^2)/(2 s^2) - 1/2.
@@ -58,10 +61,10 @@ def gaussian_channel(signal: float, noise: float, width: float) -> Bound:
 
 
 def uniform_noise_channel(sigma: float, width: float) -> Bound:
-    """Statement 1 for the rate that training uses: z~ = y + u, y ~ N(0, sigma^2), u ~ U(-1/2, 1/2).
+    """Statement 1 for the rate of training: z~ = y + u, y ~ N(0, sigma^2), u ~ U(-1/2, 1/2).
 
-    The marginal of z~ is the Gaussian's cell probability at z~, h(z~|y) = 0, and Q is the cell
-    probability of a Gaussian of another width; integrals by quadrature.
+    The marginal of z~ is the cell probability of the Gaussian at z~, h(z~|y) = 0, and Q is the
+    cell probability of a Gaussian of deviation width * sigma. Integrals by quadrature.
     """
     reach = 9 * sigma * max(width, 1) + 1
     z = torch.linspace(-reach, reach, 400_001, dtype=torch.float64)
@@ -77,18 +80,18 @@ def uniform_noise_channel(sigma: float, width: float) -> Bound:
 
 @dataclass(frozen=True)
 class EncoderGradient:
-    """Largest gradient that any parameter of the encoder gets from either term."""
+    """Largest gradient of any parameter of the encoder, for each term of the objective."""
 
     rate: float
     distortion: float
 
 
 def encoder_gradient(config: ModelConfig, x: Tensor, rounded: bool) -> EncoderGradient:
-    """Statement 2: what plain autograd gives g_a through round(f(x)), or through f(x) + noise.
+    """Statement 2: gradients of g_a by autograd through round(f(x)) or through f(x) + noise.
 
     Args:
         x: pictures [B, 3, H, W] in 0..1, sides multiples of 16.
-        rounded: round as the file does; otherwise add uniform noise.
+        rounded: whether to round, rather than to add uniform noise.
     """
     torch.manual_seed(0)
     model = RoundingAutoencoder(config)
@@ -126,17 +129,17 @@ def normal_density(z: Tensor, sigma: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Discretisation:
-    """How far the density at a point is from the mean of it over the unit cell."""
+    """Error of the density at a point as an estimate of its mean over the unit cell."""
 
     sigma: float
     error: float
     """Largest |P(z~) - p(z~)| over the integers, in units of the largest P."""
     nats: float
-    """Loss per symbol of a coder that takes p at the integers, normalised, for P."""
+    """Excess rate per symbol of a coder that uses p at the integers, normalised, instead of P."""
 
 
 def discretisation(scale: int) -> Discretisation:
-    """Statement 3 for one of the 64 Gaussians that files are coded with."""
+    """Statement 3 for one of the 64 Gaussians of the entropy model, by its number."""
     sigma = sigma_of_level(torch.tensor(float(scale), dtype=torch.float64))
     reach = math.ceil(9 * float(sigma)) + 2
     z = torch.arange(-reach, reach + 1, dtype=torch.float64)
@@ -150,7 +153,7 @@ def discretisation(scale: int) -> Discretisation:
 
 
 def triangle_cell(z: Tensor, half_width: float) -> tuple[Tensor, Tensor]:
-    """(P, p) of the triangular density on [-w, w], which is linear on cells that miss 0."""
+    """(P, p) under the triangular density on [-w, w], which is linear on cells without 0 inside."""
 
     def cdf(x: Tensor) -> Tensor:
         t = (x / half_width).clamp(-1, 1)
@@ -162,20 +165,20 @@ def triangle_cell(z: Tensor, half_width: float) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Stationary:
-    """Where a gradient rule leaves the centres."""
+    """Centres at a stationary point of a gradient rule."""
 
     rule: Rule
     gradient: float
-    """Largest gradient of any centre at the end."""
+    """Largest remaining gradient of any centre."""
     distance: float
-    """Root mean square distance of a centre from the mean of its class."""
+    """Root mean square distance between a centre and the mean of its class."""
 
 
 def stationary_centres(rule: Rule, steps: int = 2000, rate: float = 0.005) -> Stationary:
-    """Statement 4: run a rule on a toy until the centres stand still.
+    """Statement 4: descend by a rule on a toy problem to a stationary point.
 
-    The encoder is fixed and the decoder a fixed linear map onto a curved target, so that the
-    best place of a centre for the decoder is not the mean of its class.
+    The encoder is fixed, and the decoder is a fixed linear map onto a curved target, so that the
+    optimal centre for the decoder is not the mean of its class.
     """
     generator = torch.Generator().manual_seed(1)
     corners = torch.tensor([[-3, -3], [3, -3], [-3, 3], [3, 3]], dtype=torch.float64)

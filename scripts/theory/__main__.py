@@ -1,9 +1,6 @@
-"""The statements of the theory of rounding rate-distortion autoencoders, as a table each.
+"""Print a table for each statement of the theory.
 
-    python scripts/theory.py [FOLDER] [--model NAME|FILE]...
-
-FOLDER holds pictures whose real file sizes are compared with -log2 P, the 24 Kodak pictures
-for instance; without it the last table is left out.
+With a folder of PNG pictures the last table compares sizes of real files with -log2 P.
 """
 
 from __future__ import annotations
@@ -22,7 +19,11 @@ from codec.entropy.tables import TOTAL
 from codec.evaluation.measuring import measure
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.subjects import Reading, read_subject
-from codec.evaluation.theory import (
+from codec.model.densities import sigma_of_level
+from codec.model.vector_quantizer import Rule
+from codec.training.export import gaussian_tables
+from codec.weights.config import ModelConfig
+from scripts.theory.statements import (
     discretisation,
     encoder_gradient,
     gaussian_channel,
@@ -32,25 +33,21 @@ from codec.evaluation.theory import (
     triangle_cell,
     uniform_noise_channel,
 )
-from codec.model.densities import sigma_of_level
-from codec.model.vector_quantizer import Rule
-from codec.training.export import gaussian_tables
-from codec.weights.config import ModelConfig
 
 WIDTHS = (0.5, 0.8, 1.0, 1.25, 2.0)
 LEVELS = (0, 8, 16, 24, 32, 48, 63)
-PICTURE = Path(__file__).parents[1] / "tests" / "data" / "flowers.png"
+PICTURE = Path(__file__).parents[2] / "tests" / "data" / "flowers.png"
 TINY = ModelConfig(channels8=16, channels16=24, blocks8=1, blocks16=1, latent=24, hyper=8, prior=8)
 
 
 def heading(text: str, columns: str) -> None:
-    """Start a table."""
+    """Print a title and the head of a table; columns are separated by bars."""
     names = columns.split("|")
     print(f"\n{text}\n\n| {' | '.join(names)} |\n|{'---|' * len(names)}")
 
 
 def information() -> None:
-    """Statement 1."""
+    """Print rates of coders, and the mutual information that they bound (statement 1)."""
     text = "1. I(x, z) = inf_Q E KL(P(z|x), Q): rate of a coder Q in nats, by Q's width"
     heading(text, "channel|width|rate|information|excess|KL(P(z), Q)")
     for width in WIDTHS:
@@ -66,7 +63,7 @@ def information() -> None:
 
 
 def gradients() -> None:
-    """Statement 2."""
+    """Print gradients of the encoder through rounding and through noise (statement 2)."""
     with Image.open(PICTURE) as image:
         samples = np.asarray(image.convert("RGB").crop((0, 0, 64, 64)))
     x = torch.from_numpy(samples.copy()).permute(2, 0, 1)[None].float() / 255
@@ -78,7 +75,7 @@ def gradients() -> None:
 
 
 def densities() -> None:
-    """Statement 3."""
+    """Print frequency tables against integrals of the density (statement 3)."""
     text = "3. The tables of files against E_eps p(z + eps), and against p(z) itself"
     columns = "sigma|table - integral, of 2^24|(P - p) / max P|nats per symbol lost by p"
     heading(text, columns)
@@ -96,7 +93,7 @@ def densities() -> None:
 
 
 def stationary_points() -> None:
-    """Statement 4."""
+    """Print distances of stationary centres from class means by rule (statement 4)."""
     text = "4. Centres at a stationary point: the mean of their class under one rule only"
     heading(text, "rule|largest gradient left|distance from the class mean")
     for rule in get_args(Rule):
@@ -105,7 +102,7 @@ def stationary_points() -> None:
 
 
 def file_sizes(folder: Path, models: tuple[str, ...]) -> None:
-    """Statement 5."""
+    """Print sizes of files of the PNG pictures in a folder against -log2 P (statement 5)."""
     pictures = [read_subject(p.stem, p, Reading()) for p in sorted(folder.glob("*.png"))]
     text = f"5. Real files of {len(pictures)} pictures against -log2 P(z)"
     heading(text, "model|rounding|quality|bytes|-log2 P|file - model, bytes|at most %")
@@ -131,7 +128,7 @@ def file_sizes(folder: Path, models: tuple[str, ...]) -> None:
 )
 @click.option("--model", "models", multiple=True, default=("photo", "vq"), show_default=True)
 def main(folder: Path | None, models: tuple[str, ...]) -> None:
-    """Print the table of each statement; of file sizes for the PNG pictures in FOLDER."""
+    """Print a table for each statement of the theory; the fifth measures PNG pictures in FOLDER."""
     information()
     gradients()
     densities()

@@ -1,10 +1,4 @@
-"""The model that rounds to centres on a folder of pictures, level by level and beside another.
-
-    python scripts/vq.py FOLDER [--model NAME|FILE] [--beside NAME|FILE]
-
-The first table has what the learned prior saves against log2 K bits for each index, and how
-much of the codebooks is in use; the second has real files of both models.
-"""
+"""Print rate and quality of a vector-quantised model by level, and real files of two models."""
 
 from __future__ import annotations
 
@@ -15,7 +9,6 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.evaluation.bd_rate import bd_rate
-from codec.evaluation.codebooks import report_levels
 from codec.evaluation.measuring import measure
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.results import Curve, Measurement, curve_of, mean_points
@@ -24,6 +17,7 @@ from codec.evaluation.summary import psnr_points
 from codec.evaluation.tables import per_cent
 from codec.weights.file import load_weights
 from codec.weights.released import find_weights
+from scripts.vq.levels import report_levels
 
 
 def curve_of_model(model: str, pictures: list[Path]) -> Curve:
@@ -39,8 +33,8 @@ def curve_of_model(model: str, pictures: list[Path]) -> Curve:
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--model", default="vq", show_default=True)
-@click.option("--beside", default="photo", show_default=True, help="Model to compare with.")
-def main(folder: Path, model: str, beside: str) -> None:
+@click.option("--against", default="photo", show_default=True, help="Model to compare with.")
+def main(folder: Path, model: str, against: str) -> None:
     """Measure a model on the PNG pictures in FOLDER."""
     paths = sorted(folder.glob("*.png"))
     weights = load_weights(find_weights(model))
@@ -61,12 +55,12 @@ def main(folder: Path, model: str, beside: str) -> None:
     usage = sum(r.usage for r in reports) / len(reports)
     print(f"\nCentres in use, all levels: {100 * usage:.1f} %\n")
 
-    print(f"| {model}: bpp | PSNR | {beside}: bpp | PSNR |\n|---|---|---|---|")
-    ours, theirs = curve_of_model(model, paths), curve_of_model(beside, paths)
+    print(f"| {model}: bpp | PSNR | {against}: bpp | PSNR |\n|---|---|---|---|")
+    ours, theirs = curve_of_model(model, paths), curve_of_model(against, paths)
     for row in zip(ours.bpp, ours.psnr, theirs.bpp, theirs.psnr, strict=True):
         print("| {:.4f} | {:.2f} | {:.4f} | {:.2f} |".format(*row))
     gap = bd_rate(psnr_points(theirs), psnr_points(ours))
-    print(f"\nBD-rate of {model} against {beside}: {per_cent(gap)}")
+    print(f"\nBD-rate of {model} against {against}: {per_cent(gap)}")
 
 
 if __name__ == "__main__":

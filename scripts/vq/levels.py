@@ -1,4 +1,4 @@
-"""What a model that rounds to centres makes of pictures, level by level."""
+"""Rate, PSNR and codebook usage of a model that rounds to centres, level by level."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from codec.weights.file import Weights
 
 @dataclass(frozen=True)
 class LevelReport:
-    """The first so many levels over all pictures; rates without the container."""
+    """Means over pictures with the first levels of the residual code; rates without container."""
 
     levels: int
     learned_bpp: float
-    """By the model's own prior and assignment."""
+    """Rate with the model's own prior and assignment."""
     learned_psnr: float
-    """Mean over pictures, in dB."""
+    """PSNR in dB."""
     uniform_bpp: float
-    """With log2 K bits for each index of the same centres."""
+    """Rate of the same indices at log2 K bits each."""
     uniform_psnr: float
-    """Of the nearest centres, which is what an encoder for that prior would choose."""
+    """PSNR in dB with the nearest centres, the optimal assignment for a uniform prior."""
     usage: float
-    """Share of this level's centres that occur in any picture."""
+    """Share of this level's centres that occur in any picture, 0..1."""
     perplexity: float
-    """Mean over this level's codebooks of 2^entropy of how often each centre occurs."""
+    """2^entropy of the frequencies of centres, mean over this level's codebooks."""
 
     @property
     def saved(self) -> float:
-        """Part of the uniform prior's bits that the learned one saves."""
+        """Share of the uniform prior's bits that the learned prior saves."""
         return 1 - self.learned_bpp / self.uniform_bpp
 
 
 def with_nearest_centres(weights: Weights) -> Weights:
-    """The same model, for an encoder that does not weigh rates."""
+    """Copy of a model whose encoder assigns the nearest centres, whatever their rate."""
     config = dataclasses.replace(weights.config, assignment="nearest")
     text = json.dumps(config.to_dict(), sort_keys=True)
     return dataclasses.replace(weights, config_text=text)
 
 
 def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[LevelReport]:
-    """Measure every number of levels on pictures.
+    """Measure a model at every number of levels.
 
     Args:
-        weights: of a model that rounds to centres.
-        pictures: RGB or grey, of any size that fits into memory untiled.
+        weights: a model that rounds to centres.
+        pictures: RGB or grey pictures that fit into memory untiled.
     """
     config = weights.config
     engine = TorchEngine(weights)
@@ -74,8 +74,8 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
         for i, coder in enumerate(coders):
             for number in range(config.anchors):
                 coded = coder.round(y, z, Level.of_anchor(number))
-                shown = engine.synthesise(coded.y_hat, Level.of_anchor(number))
-                quality[i, number] += psnr(samples, _to_8bit(shown, samples))
+                decoded = engine.synthesise(coded.y_hat, Level.of_anchor(number))
+                quality[i, number] += psnr(samples, _to_8bit(decoded, samples))
                 if i == 0:
                     learned_bpp[number] += coded.bits / pixels
             if i == 0:
@@ -98,13 +98,13 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
     ]
 
 
-def _to_8bit(shown: NDArray[np.float32], samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _to_8bit(decoded: NDArray[np.float32], samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = samples.shape[:2]
-    plain = shown[:, :height, :width].transpose(1, 2, 0)
+    plain = decoded[:, :height, :width].transpose(1, 2, 0)
     return np.rint(plain.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _occurrences(coded: RoundedIndices, centres: int) -> NDArray[np.intp]:
-    """How often each centre was chosen, [levels, G, K]."""
+    """Number of occurrences of each centre, [levels, G, K]."""
     flat = coded.indices.reshape(*coded.indices.shape[:2], -1)
     return np.array([[np.bincount(row, minlength=centres) for row in level] for level in flat])

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from codec.codec import Codec
-from codec.evaluation.codebooks import report_levels, with_nearest_centres
 from codec.weights.file import load_weights
+from scripts.vq.levels import report_levels, with_nearest_centres
 from tests.helpers import DATA, TINY_VQ
 
 

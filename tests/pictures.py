@@ -86,9 +86,17 @@ def exif_of(*entries: tuple[int, int, int, bytes], order: str = "<", more: bytes
     return start + struct.pack(f"{order}IH", 8, len(entries)) + table + bytes(4) + more
 
 
-def tiff(width: int, depth: int, photometric: int, row: bytes) -> bytes:
-    """One row of grey, of depths that Pillow cannot write; photometric 0 has white as 0."""
-    values = {256: width, 257: 1, 258: depth, 259: 1, 262: photometric, 277: 1, 278: 1}
+def tiff(width: int, depth: int, photometric: int, row: bytes, planes: int = 1) -> bytes:
+    """One row of one sample a pixel, of depths that Pillow cannot write.
+
+    Args:
+        width: of the row in pixels.
+        depth: bits per sample.
+        photometric: 0 for grey with white as 0, 1 for grey with black as 0.
+        row: packed samples.
+        planes: planar configuration, 1 or 2, which say the same of one sample a pixel.
+    """
+    values = {256: width, 257: 1, 258: depth, 259: 1, 262: photometric, 277: 1, 278: 1, 284: planes}
     start = 8 + 2 + 12 * (len(values) + 2) + 4
     directory = dict(sorted((values | {273: start, 279: len(row)}).items()))
     entries = (struct.pack("<HHII", tag, 4, 1, value) for tag, value in directory.items())

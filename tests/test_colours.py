@@ -232,7 +232,8 @@ def test_code_points_of_a_sequence() -> None:
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (9, "logarithmic")])
 def test_high_dynamic_range_is_refused(transfer: int, name: str) -> None:
     picture = Image.fromarray(COLOURS)
-    for data in (colours(code_points(9, transfer)), avif(9, transfer, picture)):
+    narrow = colours((b"cICP", bytes([9, transfer, 0, 0])))
+    for data in (colours(code_points(9, transfer)), narrow, avif(9, transfer, picture)):
         for to_8bit in (False, True):
             with pytest.raises(InputError, match=rf"{name}.*tone mapping"):
                 read(data, to_8bit=to_8bit)

@@ -120,6 +120,16 @@ def test_names_keep_their_spaces(picture: Path, run: Run) -> None:
     fails(run("compress", picture.with_name("line\nbreak.png"), *MODEL), 1, "line break.png")
 
 
+def test_names_with_line_breaks_are_told_in_one_line(picture: Path, run: Run) -> None:
+    source = picture.rename(picture.with_name("a\nb.png"))
+    for options in (["-n"], [], ["--skip-existing"]):
+        status, _, err = run("compress", source, *options, *MODEL)
+        assert status == 0
+        assert len(err.splitlines()) == 1
+        assert "a b.vqc" in err
+    assert source.with_name("a\nb.vqc").is_file()
+
+
 def test_names_as_long_as_there_can_be(picture: Path, run: Run) -> None:
     long = picture.with_name("\N{GRINNING FACE}" * 62 + "abc.vqc")
     assert len(os.fsencode(long.name)) == 255

@@ -14,14 +14,14 @@ from codec.picture.pixels import from_image
 from codec.picture.sources.png import profile_in_text
 from tests.pictures import exif_of, file_of, opened, read, reread, with_chunks
 
-SHORT, LONG, ASCII = 3, 4, 2
+BYTE, ASCII, SHORT, LONG, SSHORT, SLONG = 1, 2, 3, 4, 8, 9
 PREFIX = b"Exif\0\0"
 FORMATS = ["JPEG", "PNG", "WEBP"]
 
 
 def orientation(value: int, kind: int = SHORT, order: str = "<") -> tuple[int, int, int, bytes]:
-    field = struct.pack(order + ("HH" if kind == SHORT else "I"), *[value, 0][: 5 - kind])
-    return 0x112, kind, 1, field
+    form = {BYTE: "B3x", SHORT: "H2x", SSHORT: "h2x"}.get(kind, "I")
+    return 0x112, kind, 1, struct.pack(order + form, value)
 
 
 def photograph(value: int, order: str = "<") -> bytes:
@@ -66,12 +66,24 @@ def changed_link(exif: bytes, link: range) -> list[int]:
 
 
 @pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("kind", [SHORT, LONG])
+@pytest.mark.parametrize("kind", [BYTE, SHORT, LONG, SSHORT, SLONG])
 @pytest.mark.parametrize("value", range(2, 9))
 def test_every_kind_of_orientation_is_read(order: str, kind: int, value: int) -> None:
     exif = exif_of(orientation(value, kind, order), order=order)
     assert orientation_of(exif) == value
     assert with_upright(exif) == exif_of(orientation(1, kind, order), order=order)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_first_of_several_values_counts(order: str) -> None:
+    """As exiftool and Pillow have it; others lie elsewhere, and are no orientation."""
+    exif = exif_of((0x112, SHORT, 2, struct.pack(order + "HH", 6, 3)), order=order)
+    assert orientation_of(exif) == 6
+    assert orientation_of(with_upright(exif)) == 1
+    for kind, number in ((SHORT, 0), (SHORT, 3), (LONG, 2), (ASCII, 1)):
+        exif = exif_of((0x112, kind, number, struct.pack(order + "HH", 6, 6)), order=order)
+        assert orientation_of(exif) == 1
+        assert with_upright(exif) == exif
 
 
 @pytest.mark.parametrize("value", [0, 1, 9, 65535])

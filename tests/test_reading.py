@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 import struct
+import subprocess
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -65,6 +67,35 @@ def test_deep_tiff_is_as_bright_as_shown(
     with pytest.raises(InputError, match="to_8bit"):
         read(data)
     assert from_image(read(data, to_8bit=True), to_8bit=True).samples[0, :, 0].tolist() == grey
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize(
+    ("depth", "row", "grey"),
+    [
+        (1, b"\x60", [0, 255, 255, 0]),
+        (2, b"\x1b", [0, 85, 170, 255]),
+        (4, b"\x0f\x1e", [0, 255, 17, 238]),
+        (8, b"\x00\x01\x7f\xff", [0, 1, 127, 255]),
+        (16, b"\0\0\1\1\x7f\x7f\xff\xff", [0, 1, 127, 255]),
+    ],
+)
+def test_one_sample_a_pixel_is_one_plane(
+    depth: int, photometric: int, row: bytes, grey: list[int]
+) -> None:
+    """Of a single separate plane Pillow makes a negative, or cannot decode it."""
+    expected = grey if photometric else [255 - sample for sample in grey]
+    for planes in (1, 2):
+        image = read(tiff(4, depth, photometric, row, planes), to_8bit=True)
+        assert from_image(image, to_8bit=True).samples[0, :, 0].tolist() == expected
+
+
+def test_separate_alpha_is_told() -> None:
+    data = bytearray(file_of(Image.new("LA", (8, 8)), "TIFF"))
+    at = data.index(struct.pack("<HHIH", 284, 3, 1, 1)) + 8
+    data[at] = 2
+    with pytest.raises(InputError, match="8 bits per sample in separate planes"):
+        read(bytes(data))
 
 
 def test_a_jpeg_with_a_second_picture_is_its_first(city: Image.Image) -> None:
@@ -328,6 +359,18 @@ def test_truncated_files_are_told_so(city: Image.Image, file_format: str) -> Non
         assert re.search("truncated|damaged|this kind", message)
         assert "known format" not in message
         assert not re.search("index|object|argument|unpack|buffer|NoneType|byte string", message)
+
+
+def test_the_first_file_of_a_process_is_told_like_any_other(city: Image.Image) -> None:
+    """Pillow knows all formats only when it has been asked for a rare one."""
+    source = "from tests.pictures import *; opened(sys.stdin.buffer.read())"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {source}"],
+        input=file_of(city, "JPEG")[:100],
+        capture_output=True,
+        check=False,
+    )
+    assert b"InputError: truncated or damaged JPEG file" in done.stderr
 
 
 def test_jpeg_of_12_bits_is_told(city: Image.Image) -> None:

@@ -101,6 +101,9 @@ RAW_IPTC = b"Raw profile type iptc\0\niptc\n       4\n1c020000\n"
         ((b"eXIf", b"junk"), ("exif",)),
         ((b"iCCP", b"name\0\0junk"), ("icc",)),
         ((b"caBX", b"jumb"), ("content credentials",)),
+        ((b"cICP", bytes([1, 13, 0, 0])), ("cICP",)),
+        ((b"cICP", bytes([12, 13, 1, 1])), ("cICP",)),
+        ((b"cICP", bytes([1, 13, 0, 1])), ()),
         ((b"tIME", bytes(7)), ()),
     ],
 )

@@ -252,9 +252,9 @@ class _Report:
             self.sum_up(f"{count} other file{'s' * (count > 1)} left out, by suffix: {of}")
 
     def sum_up(self, line: str) -> None:
-        """Tell people."""
+        """Tell people in one line, whatever names in it hold."""
         if not (self._settings.quiet or self._settings.as_json):
-            tell(line)
+            tell(one_line(line))
 
     def _print(self, facts: dict[str, Any]) -> None:
         """Tell programs."""

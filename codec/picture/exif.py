@@ -17,7 +17,8 @@ UPRIGHT = 1
 
 _ORIENTATION, _X_RESOLUTION = 0x0112, 0x011A
 _ENTRY_BYTES = 12
-_INTEGERS = {3: "H", 4: "I"}
+_FIELD_BYTES = 4
+_INTEGERS = {1: "B", 3: "H", 4: "I", 8: "h", 9: "i"}
 """Format of a value by the type of its entry."""
 
 
@@ -37,6 +38,13 @@ class _Directory:
             at = self.start + _ENTRY_BYTES * number
             yield *struct.unpack_from(f"{self.order}HHI", self.data, at), at + 8
 
+    def orientations(self) -> Iterator[tuple[str, int]]:
+        """Format and offset of each orientation; of several values in an entry, the first."""
+        for tag, kind, number, at in self.entries():
+            form = self.order + _INTEGERS.get(kind, "")
+            if tag == _ORIENTATION and 0 < number * struct.calcsize(form) <= _FIELD_BYTES:
+                yield form, at
+
 
 def usable_exif(raw: bytes) -> bytes:
     """EXIF data without the prefix, otherwise as it was; nothing if it cannot be read.
@@ -53,10 +61,9 @@ def orientation_of(exif: bytes) -> int:
     """Orientation 1..8 by the first directory; 1 if it has none or another value."""
     if not (directory := _first_directory(exif)):
         return UPRIGHT
-    for tag, kind, number, at in directory.entries():
-        if tag == _ORIENTATION and kind in _INTEGERS and number == 1:
-            (value,) = struct.unpack_from(f"{directory.order}{_INTEGERS[kind]}", exif, at)
-            return value if 1 <= value <= 8 else UPRIGHT
+    for form, at in directory.orientations():
+        (value,) = struct.unpack_from(form, exif, at)
+        return value if 1 <= value <= 8 else UPRIGHT
     return UPRIGHT
 
 
@@ -69,9 +76,8 @@ def with_upright(exif: bytes) -> bytes:
     if not (directory := _first_directory(exif)):
         return exif
     patched = bytearray(exif)
-    for tag, kind, _, at in directory.entries():
-        if tag == _ORIENTATION and kind in _INTEGERS:
-            struct.pack_into(f"{directory.order}{_INTEGERS[kind]}", patched, at, UPRIGHT)
+    for form, at in directory.orientations():
+        struct.pack_into(form, patched, at, UPRIGHT)
     if patched != exif:
         link = directory.start + _ENTRY_BYTES * directory.count
         patched[link : link + 4] = bytes(len(patched[link : link + 4]))

@@ -105,6 +105,7 @@ def _open(file: BinaryIO) -> ImageFile.ImageFile:
 
 def _unopened(file: BinaryIO) -> InputError:
     """Why a file cannot be opened, by the format that its first bytes are of."""
+    Image.init()  # a decoder that fails may be among those that Pillow loads first
     file.seek(0)
     prefix = file.read(16)
     formats = [(name, *Image.OPEN[name]) for name in READABLE if prefix]

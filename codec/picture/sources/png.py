@@ -29,7 +29,10 @@ _PROFILE = re.compile(r"\s*\S+\s+(\d+)\s+([0-9a-fA-F\s]*)")
 _COLOUR_CHUNKS = "gAMA and cHRM"
 _COLOURS = ("icc", _COLOUR_CHUNKS)
 """Names of what cICP overrules."""
+_CODE_POINTS = b"cICP"
 _UNSPECIFIED = b"\2\2"
+_FULL_RANGE_RGB = b"\0\1"
+"""What the chunk must say of matrix and range: samples are taken for RGB from 0 to the highest."""
 _FIRST_CHUNK = 8
 _CONTENT_CREDENTIALS = b"caBX"
 
@@ -46,9 +49,12 @@ def check(file: BinaryIO) -> None:
 
 def examine(image: ImageFile, file: BinaryIO, extras: Extras) -> None:
     """Add what is in a PNG file to what Pillow tells."""
-    if codes := _code_points(file):  # overrule all that tells of colours
-        extras.icc = profile_of_code_points(*codes, is_grey(image))
+    codes = _code_points(file)
+    if codes[2:] == _FULL_RANGE_RGB:  # overrule all that tells of colours
+        extras.icc = profile_of_code_points(codes[0], codes[1], is_grey(image))
         extras.dropped = [lost for lost in extras.dropped if lost not in _COLOURS]
+    else:
+        extras.drop("cICP", codes)
     extras.drop("content credentials", any(n == _CONTENT_CREDENTIALS for n, _ in _chunks(file)))
     for key in image.text:  # type: ignore[attr-defined]
         profile = key.removeprefix(_PROFILE_KEY)
@@ -97,12 +103,12 @@ def profile_of_chunks(image: Image.Image, extras: Extras) -> bytes:
         return b""
 
 
-def _code_points(file: BinaryIO) -> tuple[int, int] | None:
-    """Code points of primaries and transfer function, of a chunk that says something of RGB."""
+def _code_points(file: BinaryIO) -> bytes:
+    """Code points of primaries, transfer function and matrix, and the range; empty if unknown."""
     for name, content in _chunks(file):
-        if name == b"cICP" and len(content) == 4 and content[2] == 0:
-            return (content[0], content[1]) if content[:2] != _UNSPECIFIED else None
-    return None
+        if name == _CODE_POINTS and len(content) == 4 and content[:2] != _UNSPECIFIED:
+            return content
+    return b""
 
 
 def _primaries(colours: tuple[float, ...]) -> Primaries:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from PIL import ExifTags, Image, TiffTags
 from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
+from PIL.TiffImagePlugin import COMPRESSION_INFO, OPEN_INFO, TiffImageFile
 
 from codec.errors import InputError
 from codec.picture.colour import is_grey
@@ -34,7 +34,7 @@ _KEPT = {
 _DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _BITS, _COMPRESSION = 254, 255, 256, 258, 259
-_PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT = 262, 277, 284, 339
+_PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _PLANES, _FORMAT = 262, 266, 277, 284, 339
 _TRANSFER, _WHITE, _PRIMARIES, _CHILDREN = 301, 318, 319, 330
 _IPTC, _PHOTOSHOP, _LAYERS, _XMP, _ICC = 33723, 34377, 37724, 700, 34675
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
@@ -68,12 +68,39 @@ def check(image: TiffImageFile, to_8bit: bool) -> None:
     if tags.get(_SUBFILE, 0) & _REDUCED and _CHILDREN in tags:
         raise InputError("camera raw files are not supported; develop it to a picture first")
     bits = max(tags.get(_BITS, (1,)))
-    if bits > 8 and tags.get(_PLANES) == _SEPARATE and tags.get(_SAMPLES, 1) > 1:
+    if tags.get(_PLANES) == _SEPARATE:
+        _check_planes(image, bits)
+    check_depth(bits, to_8bit)
+
+
+def _check_planes(image: TiffImageFile, bits: int) -> None:
+    """Refuse separate planes that Pillow reads wrongly, and correct its reading of a single one.
+
+    Where data is not compressed, it takes a letter of the raw mode for each plane: of "L;I" (grey,
+    white is 0) the "L". A pixel of one sample has no planes, and the whole raw mode is right.
+    """
+    tags = image.tag_v2
+    samples = tags.get(_SAMPLES, 1)
+    raw = bool(image.tile) and image.tile[0].codec_name == "raw"
+    if samples > 1 and (bits > 8 or (raw and image.mode == "LA")):
         raise InputError(
             f"this kind of TIFF ({bits} bits per sample in separate planes) is not supported; "
-            "save it with 8 bits or with the colours of a pixel together"
+            "save it with 8 bits or with the samples of a pixel together"
         )
-    check_depth(bits, to_8bit)
+    if samples == 1 and raw:
+        kind = (
+            tags.prefix,
+            tags.get(_PHOTOMETRIC, 0),
+            tags.get(_FORMAT, (1,)),
+            tags.get(_FILL_ORDER, 1),
+            tags.get(_BITS, (1,)),
+            (),
+        )
+        _, raw_mode = OPEN_INFO[kind]
+        image.tile = [
+            tile._replace(args=(raw_mode, *cast(tuple[str, int, int], tile.args)[1:]))
+            for tile in image.tile
+        ]
 
 
 def pages(file: BinaryIO, every: bool = False) -> list[int]:

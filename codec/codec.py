@@ -199,10 +199,10 @@ class Codec:
 
         Args:
             data: the file's bytes, or the file open for reading; seekable.
-            region: (x, y, width, height) in pixels, to show only that. Only the tiles that it
-                needs are read and decoded.
-            progress: told (pixels done, pixels in all) after each window.
-            levels: show the first so many residual levels of a file rounded to centres.
+            region: (x, y, width, height) in pixels; None for the whole picture. Only the tiles that
+                it needs are read and decoded.
+            levels: residual levels to reconstruct of a file rounded to centres; None for all.
+            progress: called with (pixels done, pixels in all) after each window.
 
         Returns:
             An image of mode L, LA, RGB or RGBA, whose `info` holds what metadata there is.

@@ -94,7 +94,7 @@ def decode(
         threads: tiles or windows in work at once, at most.
         region: (x, y, width, height) in pixels; None for the whole picture.
         levels: residual levels to reconstruct of a file rounded to centres; None for all.
-        progress: told (pixels done, pixels in all) after each window.
+        progress: called with (pixels done, pixels in all) after each window.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, whose `info` holds the file's metadata.
@@ -157,5 +157,5 @@ def _level_of(levels: int, header: Header) -> Level:
     if header.levels is None:
         raise InputError("only files of models that round to centres have levels to choose from")
     if not 1 <= levels <= header.levels:
-        raise InputError(f"the file has {header.levels} levels; show 1 to {header.levels} of them")
+        raise InputError(f"the file has {header.levels} levels; give 1 to {header.levels}")
     return Level.of_anchor(levels - 1)

@@ -9,7 +9,7 @@ CodecError                 1   any failure below
     DamagedFileError       4   truncated, altered or inconsistent
     UnsupportedFileError   4   written by a newer version
   WeightsError             5   a weights file that cannot be read or is not sound
-    ModelNotFoundError     5   no weights with the wanted name or id
+    ModelNotFoundError     5   no weights with the name or id that was asked for
   TrainingError            1   training cannot start or has diverged
 """
 

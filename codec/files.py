@@ -169,7 +169,7 @@ def write_file(
 ) -> None:
     """Write a file whole or not at all, or to standard output for `-`.
 
-    The data goes to a temporary file beside the target, which then takes its name; a
+    The data goes to a temporary file next to the target, which then takes its name; a
     symbolic link is replaced, not followed. Without `force` an existing target is left
     alone even if it appeared in the meantime.
 

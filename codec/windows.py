@@ -26,7 +26,7 @@ Synthesise = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 Progress = Callable[[int, int], None]
-"""Told how much of how much is done."""
+"""Called with (steps done, steps in all)."""
 
 
 class Mapper(Protocol):
@@ -71,12 +71,12 @@ def windows(
     lines = list(_lines(grid, region))
     needs = [[_sources(grid, box, halo) for box in line] for line in lines]
     for line, sources in zip(lines, needs, strict=True):
-        wanted = {n for source in sources for n in grid.touched(source)}
-        latents = {n: y for n, y in latents.items() if n in wanted}
-        missing = sorted(wanted - latents.keys())
+        needed = {n for source in sources for n in grid.touched(source)}
+        latents = {n: y for n, y in latents.items() if n in needed}
+        missing = sorted(needed - latents.keys())
         latents |= zip(missing, mapper(fetch, missing), strict=True)
 
-        def show(
+        def reconstruct(
             job: tuple[Box, Box], held: dict[int, NDArray[np.float32]] = latents
         ) -> tuple[Box, NDArray[np.float32]]:
             box, source = job
@@ -85,7 +85,7 @@ def windows(
             rows, columns = box.relative_to(area).slices
             return box, samples[:, rows, columns]
 
-        yield from mapper(show, list(zip(line, sources, strict=True)))
+        yield from mapper(reconstruct, list(zip(line, sources, strict=True)))
 
 
 def _lines(grid: Grid, region: Box) -> Iterator[list[Box]]:

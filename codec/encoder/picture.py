@@ -52,7 +52,7 @@ class Encoded:
     psnr: float
     """Of the reconstruction, in dB over all visible colours; nan if it was not asked for."""
     reconstruction: Image.Image | None = None
-    """What the decoder will show, if it was asked for."""
+    """Picture that the decoder gives, if it was asked for."""
 
 
 class _Part(NamedTuple):
@@ -102,7 +102,7 @@ class PictureEncoder:
         measure: whether to find the PSNR, which takes the synthesis of the whole picture.
         reconstruct: whether to give the reconstruction; takes that synthesis too.
         trials: whether several levels will be tried, so that work on them is shared.
-        progress: told after each round of each tile.
+        progress: called after each round of each tile.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class PictureEncoder:
         Args:
             level: of the file.
             method: chooses the symbols.
-            steps: told of the progress.
+            steps: progress of the method.
             keeps: whether the latents are needed again.
             writes: whether to write the streams.
         """
@@ -266,7 +266,7 @@ class PictureEncoder:
     def _windows(
         self, done: _Candidate, restoration: tuple[int, ...] = ()
     ) -> Iterator[tuple[Box, NDArray[np.float32], Samples, Plane | None]]:
-        """Windows of the reconstruction beside those of the picture."""
+        """Windows of the reconstruction, each with that of the picture."""
         engine = self._model.engine
         for box, samples in windows(
             self.grid,

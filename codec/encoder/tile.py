@@ -27,7 +27,7 @@ class SourceTile:
         box: where it lies.
         features: as `window_features` gives them.
         visible: pixels of the picture that are not fully transparent.
-        progress: told how many rounds of a search are done.
+        progress: called with the number of rounds of a search that are done.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The checksum of decoded symbols: what a range decoder got wrong shows here."""
+"""Checksum of decoded symbols, which detects what a range decoder got wrong."""
 
 from __future__ import annotations
 

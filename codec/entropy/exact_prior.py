@@ -101,7 +101,7 @@ class LatentGrid:
         return self._exchange(self.to_packed(y.reshape(len(y), -1).astype(np.float64)))
 
     def spread(self, channels: Exact, number: int) -> Exact:
-        """Values of the channels [M] at all places of one pass, [M/P, H*W]."""
+        """Values of the channels [M] at all positions of one pass, [M/P, H*W]."""
         parts = np.split(channels, self.passes)
         out = np.empty((len(parts[0]), self.height * self.width))
         for c, at in enumerate(self.classes):

@@ -22,7 +22,7 @@ from codec.entropy.model import MAX_HYPER, IntegerModel
 from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import FrequencyTables
-from codec.entropy.z_contexts import Places, contexts, diagonals, everywhere
+from codec.entropy.z_contexts import Positions, contexts, diagonals, everywhere
 from codec.level import Level
 from codec.tiles import HYPER_STRIDE
 
@@ -109,11 +109,13 @@ class LatentCoder:
     def _z_coder(self) -> CoderTables:
         return CoderTables(self.model.z_tables)
 
-    def _z_table(self, z: NDArray[np.int32], places: Places, level: Level) -> NDArray[np.intp]:
-        """Numbers of tables [hyper, n] at n places, from what of z [hyper, H, W] lies before."""
+    def _z_table(
+        self, z: NDArray[np.int32], positions: Positions, level: Level
+    ) -> NDArray[np.intp]:
+        """Numbers of tables [hyper, n] at n positions, from what of z [hyper, H, W] lies before."""
         channels = np.arange(len(z))[:, None]
         numbers = self.model.z_contexts
-        return numbers[level.nearest_anchor, contexts(z, places), channels].astype(np.intp)
+        return numbers[level.nearest_anchor, contexts(z, positions), channels].astype(np.intp)
 
     def round(
         self,
@@ -198,8 +200,8 @@ class LatentCoder:
         encoder, grid, group = RangeEncoder(), rounded.grid, rounded.z
         values = group.values.reshape(-1, *grid.hyper_shape)
         numbers = group.table.reshape(values.shape)
-        for places in diagonals(*grid.hyper_shape):
-            z, table = values[:, *places], numbers[:, *places]
+        for positions in diagonals(*grid.hyper_shape):
+            z, table = values[:, *positions], numbers[:, *positions]
             encoder.encode(z.reshape(-1), table.reshape(-1), self._z_coder)
         for symbols in rounded.passes:
             encoder.encode(symbols.values, symbols.table, self._y_coder)
@@ -234,10 +236,10 @@ class LatentCoder:
 
         z = np.zeros((self.model.config.hyper, *grid.hyper_shape), np.int32)
         numbers = np.empty(z.shape, np.intp)
-        for places in diagonals(*grid.hyper_shape):
-            table = self._z_table(z, places, level)
-            numbers[:, *places] = table
-            z[:, *places] = decode(table.reshape(-1), self._z_coder).values.reshape(table.shape)
+        for positions in diagonals(*grid.hyper_shape):
+            table = self._z_table(z, positions, level)
+            numbers[:, *positions] = table
+            z[:, *positions] = decode(table.reshape(-1), self._z_coder).values.reshape(table.shape)
         z_group = Symbols(z.reshape(-1), numbers.reshape(-1), self.model.z_tables)
         outlook = self._outlook(grid, level, z_group)
         rounded = self._walk(grid, level, z_group, outlook, repeat(choose, grid.passes))

@@ -1,4 +1,4 @@
-"""What rounding is told and what it gives, the same to integers and to centres."""
+"""Input and output of rounding, to integers and to centres."""
 
 from __future__ import annotations
 

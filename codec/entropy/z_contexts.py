@@ -14,44 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 REACH = 2
-"""Largest neighbour that is told from larger ones."""
+"""Magnitude to which neighbours are clamped."""
 SIDE = 2 * REACH + 1
 CONTEXTS = SIDE**2
 
 
-class Places(NamedTuple):
+class Positions(NamedTuple):
     """Some positions of z."""
 
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
 
 
-def everywhere(height: int, width: int) -> Places:
+def everywhere(height: int, width: int) -> Positions:
     """All positions, row by row."""
     rows, columns = np.indices((height, width)).reshape(2, -1)
-    return Places(rows, columns)
+    return Positions(rows, columns)
 
 
-def diagonals(height: int, width: int) -> list[Places]:
+def diagonals(height: int, width: int) -> list[Positions]:
     """The positions with row + column = 0, 1, 2, ..., each from the uppermost down."""
     rows, columns = everywhere(height, width)
     numbers = rows + columns
     return [
-        Places(rows[numbers == number], columns[numbers == number])
+        Positions(rows[numbers == number], columns[numbers == number])
         for number in range(height + width - 1)
     ]
 
 
-def contexts(z: NDArray[np.integer], places: Places) -> NDArray[np.intp]:
-    """Numbers of the contexts at some places, [..., n] in 0 .. 24.
+def contexts(z: NDArray[np.integer], positions: Positions) -> NDArray[np.intp]:
+    """Numbers of the contexts at n positions, [..., n] in 0 .. 24.
 
     A neighbour outside is taken to be like the other one; the first position sees zeros.
 
     Args:
-        z: [..., H, W]; read to the left of the places and above them.
-        places: n of them.
+        z: [..., H, W]; read to the left of the positions and above them.
+        positions: n positions.
     """
-    rows, columns = places
+    rows, columns = positions
     left, up = z[..., rows, columns - 1], z[..., rows - 1, columns]
     left = np.where(columns > 0, left, np.where(rows > 0, up, 0))
     up = np.where(rows > 0, up, left)

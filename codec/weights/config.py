@@ -135,7 +135,7 @@ class ModelConfig:
 
     @property
     def compensable(self) -> bool:
-        """Whether latents can make up for what rounding did to a picture, which is for less squared
+        """Whether latents can be corrected by their reconstruction, which is for less squared
         error, and asks g_a for its skip path."""
         return self.restorable and self.transform == "lowres"
 
@@ -188,7 +188,7 @@ class ModelConfig:
         """
         values = dict(values)
         if values.pop("passes", PASSES) != PASSES:
-            raise WeightsError(f"a prior of a model has {PASSES} passes; train this one anew")
+            raise WeightsError(f"a prior of a model has {PASSES} passes; train this one again")
         fields = {f.name: type(f.default) for f in dataclasses.fields(cls)}
         for name, value in values.items():
             kind = fields.get(name)

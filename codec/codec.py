@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Unpack
@@ -17,8 +17,7 @@ from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
 from codec.encoder.picture import Encoded, PictureEncoder
 from codec.encoder.plan import Plan
 from codec.encoder.targets import meet
-from codec.engine.base import Engine, Precision
-from codec.engine.torch import TorchEngine
+from codec.engine.base import Precision
 from codec.entropy.coder import symbol_coder
 from codec.errors import InputError
 from codec.format.container import MAX_SIDE, ContainerFile
@@ -36,20 +35,32 @@ Source = Image.Image | NDArray[Any]
 """A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
 
 
+def load(
+    model: str | Path | Weights = DEFAULT_MODEL,
+    device: str = "cpu",
+    precision: Precision = "float32",
+) -> LoadedModel:
+    """Load and verify a model; arguments and errors as of `Codec`."""
+    from codec.engine.torch import TorchEngine  # not before it is needed
+
+    weights = model if isinstance(model, Weights) else load_weights(find_weights(str(model)))
+    return LoadedModel(weights, TorchEngine(weights, device, precision), symbol_coder(weights))
+
+
 class Codec:
     """A model kept loaded for many pictures; may be used from several threads.
 
     Args:
-        model: name of a released model, path of a weights file, or loaded weights.
+        model: name of a released model, path of a weights file, loaded weights, or a model with an
+            engine of its own, for which `device` and `precision` are not read.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
         limits: on pixels and memory, for pictures in both directions.
         threads: tiles in work at once; None for as many as the engine has threads.
-        engine: of these weights, to run the transforms instead of one that is made for `device` and
-            `precision`.
 
     Raises:
         WeightsError: the weights are missing, damaged or unsound.
+        InputError: the device or the precision cannot be used, or there are no threads.
 
     Example:
         >>> from PIL import Image
@@ -63,25 +74,23 @@ class Codec:
 
     def __init__(
         self,
-        model: str | Path | Weights = DEFAULT_MODEL,
+        model: str | Path | Weights | LoadedModel = DEFAULT_MODEL,
         device: str = "cpu",
         precision: Precision = "float32",
         limits: Limits | None = None,
         threads: int | None = None,
-        engine: Engine | None = None,
     ) -> None:
-        loaded = model if isinstance(model, Weights) else load_weights(find_weights(str(model)))
-        self.weights = loaded
+        if threads is not None and threads < 1:
+            raise InputError("at least one thread is needed")
         self.limits = limits or Limits()
-        self.device, self.precision = device, precision
-        coder = symbol_coder(loaded)
-        engine = engine or TorchEngine(loaded, device, precision)
-        self.model = LoadedModel(loaded, engine, coder)
+        self.model = model if isinstance(model, LoadedModel) else load(model, device, precision)
         self._threads = threads or self.model.engine.threads
+        self._encoder_model = EncoderModel(self.model)
 
-    @cached_property
-    def _encoder_model(self) -> EncoderModel:
-        return EncoderModel(self.model)
+    @property
+    def weights(self) -> Weights:
+        """Weights of the model."""
+        return self.model.weights
 
     def level_of(self, quality: float | None = None, lmbda: float | None = None) -> Level:
         """Level for a quality 0..100 or a lambda.
@@ -133,7 +142,8 @@ class Codec:
             measure: find the PSNR, which takes the synthesis of the whole picture unless a search
                 or a target has found it.
             reconstruct: give the reconstruction, which takes that synthesis too.
-            progress: told how much of the present trial is done: a round of search, or a tile.
+            progress: called with (steps done, steps in all) of the present trial, a step being a
+                tile or a round of its search; by one thread at a time, but by any.
             options: as for `compress`.
 
         Raises:
@@ -145,22 +155,24 @@ class Codec:
             raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
         self.limits.check_pixels(picture.width, picture.height)
         grid = given.grid(picture.height, picture.width)
-        model = self._encoder_model
+        model, engine = self._encoder_model, self.model.engine
         plan = Plan(
             model,
             given.rounds if model.searches else 0,
             given.looks_back and model.looks_back,
         )
+        if plan.rounds and not engine.differentiable:
+            raise InputError("efforts from 2 on need an engine with derivatives", field="effort")
         measure = measure or given.target_psnr is not None
-        engine = model.engine
+        remedy = "do not measure, or " if measure or reconstruct else ""
         count = self.limits.workers(
             grid,
             grid.whole,
             engine.analysis_halo,
             min(self._threads, len(grid)),
             plan.memory(grid),
-            keeps=measure or reconstruct or plan.keeps(grid),
-            remedy="lower the effort, or " if plan.rounds else "",
+            plan.kept(grid, measure, reconstruct),
+            "lower the effort, or " if plan.rounds else remedy,
         )
         with workers(engine, count) as mapper:
             encoder = PictureEncoder(
@@ -179,8 +191,9 @@ class Codec:
         self,
         data: bytes | bytearray | memoryview | BinaryIO | ContainerFile,
         region: tuple[int, int, int, int] | None = None,
-        progress: Progress | None = None,
+        *,
         levels: int | None = None,
+        progress: Progress | None = None,
     ) -> Image.Image:
         """Picture of a compressed file.
 
@@ -207,14 +220,25 @@ class Codec:
         self,
         data: bytes | bytearray | memoryview | BinaryIO,
         region: tuple[int, int, int, int] | None = None,
+        *,
+        levels: int | None = None,
+        progress: Progress | None = None,
     ) -> NDArray[np.uint8]:
-        """As `decompress`, as samples [H, W] of a grey picture, else [H, W, 2..4]."""
-        return np.array(self.decompress(data, region))
+        """Samples of a compressed file, [H, W] of a grey picture, else [H, W, 2..4].
+
+        Arguments and errors are those of `decompress`.
+        """
+        return np.array(self.decompress(data, region, levels=levels, progress=progress))
 
 
 def _opened(data: bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> ContainerFile:
     if isinstance(data, bytes | bytearray | memoryview):
         data = BytesIO(data)
+    if not hasattr(data, "seek"):
+        raise InputError(
+            f"a compressed file cannot be of type {type(data).__name__}; give its bytes, or the "
+            "file open for reading"
+        )
     return ContainerFile(data, limits)
 
 
@@ -224,19 +248,17 @@ def cached_codec(
     precision: Precision = "float32",
     limits: Limits | None = None,
 ) -> Codec:
-    """A codec that stays loaded in this process, until its weights file is another one."""
+    """A codec whose model stays loaded in this process, until its weights file is another one."""
     path = path.resolve()
     status = path.stat()
     version = status.st_ino, status.st_size, status.st_mtime_ns
-    return _loaded(path, version, device, precision, limits or Limits())
+    return Codec(_loaded(path, version, device, precision), limits=limits)
 
 
 @lru_cache(maxsize=2)
-def _loaded(
-    path: Path, version: tuple[int, ...], device: str, precision: Precision, limits: Limits
-) -> Codec:
-    """One for each version of a file."""
-    return Codec(path, device, precision, limits)
+def _loaded(path: Path, version: tuple[int, ...], device: str, precision: Precision) -> LoadedModel:
+    """One model for each version of a file."""
+    return load(path, device, precision)
 
 
 def compress(
@@ -244,9 +266,26 @@ def compress(
     quality: float | None = None,
     lmbda: float | None = None,
     model: str | Path = DEFAULT_MODEL,
+    *,
+    limits: Limits | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
     **options: Unpack[RateOptions],
 ) -> bytes:
-    """Compress a picture with a released model; see `Codec.compress`.
+    """Compress a picture with a released model.
+
+    Args:
+        image: a Pillow image, or uint8 samples, as for `Codec.compress`.
+        quality: 0..100, log-linear in lambda; 50 if nothing is given.
+        lmbda: slope of the model's objective, instead of a quality.
+        model: name of a released model, or path of a weights file.
+        limits: on pixels and memory.
+        device: where the transforms run, such as "cpu" or "cuda".
+        precision: of the transforms, "float32" or "bfloat16".
+        options: targets, effort and more, see `EncoderOptions`.
+
+    Raises:
+        CodecError: as of `Codec.compress`, and if the model is not found.
 
     Example:
         >>> import codec, numpy
@@ -254,7 +293,8 @@ def compress(
         >>> len(data) <= 100
         True
     """
-    return cached_codec(find_weights(str(model))).compress(image, quality, lmbda, **options)
+    loaded = cached_codec(find_weights(str(model)), device, precision, limits)
+    return loaded.compress(image, quality, lmbda, **options)
 
 
 def decompress(
@@ -271,14 +311,14 @@ def decompress(
     """Decompress with the released model that the file names, or with a given one.
 
     Args:
-        data: as for `Codec.decompress`, like `region`, `levels` and `progress`.
+        data: the file's bytes, or the file open for reading; seekable.
         model: name of a released model or path of a weights file, instead of the file's.
-        region: see `data`.
-        levels: see `data`.
+        region: (x, y, width, height) in pixels; None for the whole picture.
+        levels: residual levels to reconstruct of a file rounded to centres; None for all.
         limits: on pixels and memory.
-        device: where the transforms run.
-        precision: of the transforms.
-        progress: see `data`.
+        device: where the transforms run, such as "cpu" or "cuda".
+        precision: of the transforms, "float32" or "bfloat16".
+        progress: called with (pixels done, pixels in all) after each window.
 
     Raises:
         CodecError: as of `Codec.decompress`, and if the model is not found.
@@ -288,4 +328,4 @@ def decompress(
     limits.check_pixels(file.header.width, file.header.height)
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
     loaded = cached_codec(path, device, precision, limits)
-    return loaded.decompress(file, region, progress, levels)
+    return loaded.decompress(file, region, levels=levels, progress=progress)

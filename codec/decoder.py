@@ -10,8 +10,6 @@ It needs no encoder, and of the engine its synthesis alone.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -42,7 +40,7 @@ class TileDecoder:
         self._coder = model.coder
         self._levels = levels
         self._coded_alpha: dict[int, bytes] = {}
-        self._plane = lru_cache(maxsize=1)(self._decode_alpha)
+        self._plane: tuple[int, Plane] | None = None
 
     def latents(self, number: int) -> NDArray[np.float32]:
         """y^ [M, rows, columns] of a tile.
@@ -70,12 +68,12 @@ class TileDecoder:
         if not self._file.header.alpha:
             return None
         (number,) = self._file.grid.touched(box)  # windows never straddle tiles
-        rows, columns = box.relative_to(self._file.grid.box(number)).slices
-        return self._plane(number)[rows, columns]
-
-    def _decode_alpha(self, number: int) -> Plane:
         tile = self._file.grid.box(number)
-        return decode_alpha(self._coded_alpha[number], tile.height, tile.width)
+        if self._plane is None or self._plane[0] != number:
+            coded = self._coded_alpha.pop(number)
+            self._plane = number, decode_alpha(coded, tile.height, tile.width)
+        rows, columns = box.relative_to(tile).slices
+        return self._plane[1][rows, columns]
 
 
 def decode(
@@ -110,9 +108,9 @@ def decode(
     header, grid, engine = file.header, file.grid, model.engine
     limits.check_pixels(header.width, header.height)
     area = region_box(grid.whole, region)
-    count = limits.workers(
-        grid, area, LATENT_STRIDE * engine.synthesis_halo, min(threads, len(grid))
-    )
+    halo = LATENT_STRIDE * engine.synthesis_halo
+    needed = sum(1 for _ in grid.touched(area.grown(halo, within=grid.whole)))
+    count = limits.workers(grid, area, halo, min(threads, needed))
     _check_model(header, model)
     level = header.level if levels is None else _level_of(levels, header)
     tiles = TileDecoder(file, model, levels)

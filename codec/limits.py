@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codec.errors import LimitError
-from codec.tiles import Box, Grid
+from codec.tiles import WINDOW, Box, Grid
 
 DEFAULT_MAX_PIXELS = 1 << 27
 DEFAULT_MAX_MEMORY = 2 << 30
@@ -26,8 +26,6 @@ TRANSFORM_BYTES = 250
 """Per pixel of the window that goes through a transform."""
 STRIP_PIXELS = 1 << 20
 """Pixels that go through the synthesis at once where a tile may be cut into strips."""
-WINDOW = 1024
-"""Side of the windows that transforms see, where a file's tiles do not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Limits:
         halo: int,
         most: int = 1,
         extra: int = 0,
-        keeps: bool = False,
+        kept: int = 0,
         remedy: str = "",
     ) -> int:
         """Number of tiles that may be in work at once.
@@ -86,7 +84,7 @@ class Limits:
             halo: pixels around a window that a transform sees.
             most: upper bound of the answer.
             extra: bytes that a tile in work needs beyond coding and transforms.
-            keeps: whether latents of the whole picture are kept.
+            kept: bytes of what is kept of all tiles until the picture is done.
             remedy: what else than a higher limit would help, such as "lower the effort, or ".
 
         Raises:
@@ -96,8 +94,7 @@ class Limits:
         window = min(grid.whole.area, (side + 2 * halo) ** 2)
         tile = grid.box(0).area
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
-        held = max(held, grid.whole.area) if keeps else held
-        fixed = BASE_BYTES + region.area * PICTURE_BYTES + held * HELD_BYTES
+        fixed = BASE_BYTES + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
         each = tile * CODING_BYTES + window * TRANSFORM_BYTES + extra
         if fixed + each > self.max_memory:
             raise LimitError(

@@ -6,23 +6,35 @@ from dataclasses import dataclass
 
 from codec.engine.base import Engine
 from codec.entropy.coder import SymbolCoder
+from codec.errors import InputError
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What reader and writer share; may be used from several threads."""
+    """What reader and writer share; may be used from several threads.
+
+    Raises:
+        InputError: the engine is of another model.
+    """
 
     weights: Weights
     engine: Engine
     coder: SymbolCoder
 
+    def __post_init__(self) -> None:
+        if self.engine.model_id != self.id:
+            raise InputError(
+                f"the engine is of model {self.engine.model_id.hex()}, not of {self.id.hex()}"
+            )
+
     @property
     def config(self) -> ModelConfig:
+        """Shape of the model."""
         return self.weights.config
 
     @property
     def id(self) -> bytes:
-        """What a compressed file carries of the model's id."""
+        """First four bytes of the model's id, which its files carry."""
         return self.weights.short_id

@@ -13,6 +13,10 @@ HYPER_STRIDE = 4
 """Positions of y in a row or column of z."""
 TILE_UNIT = LATENT_STRIDE * HYPER_STRIDE
 """Tile sides are multiples of this, so that neither y (1/16) nor z (1/64) straddles tiles."""
+WINDOW = 1024
+"""Side of the windows that transforms process, where a file's tiles do not say otherwise."""
+UNTILED_PIXELS = 2 * WINDOW**2
+"""Pictures up to this are one tile and one window: streams that depend on nothing cost rate."""
 MIN_TILE = 256
 MAX_TILE = 65_535 // TILE_UNIT * TILE_UNIT
 

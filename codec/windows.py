@@ -7,7 +7,6 @@ long as a window needs them, so memory does not grow with the picture.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -15,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.engine.base import Engine
-from codec.limits import WINDOW
-from codec.tiles import LATENT_STRIDE, Box, Grid
+from codec.tiles import LATENT_STRIDE, UNTILED_PIXELS, WINDOW, Box, Grid
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,19 +37,18 @@ class Mapper(Protocol):
 
 @contextmanager
 def workers(engine: Engine, count: int) -> Iterator[Mapper]:
-    """A `map` on `count` threads, which share those that one call of the engine would use.
+    """Give a `map` on `count` threads, which share those that one call of the engine would use.
 
     Engine, prior and range coder leave the interpreter free while they run.
     """
     if count == 1:
         yield map
         return
-    with engine.sharing(count) as begin:
-        pool = ThreadPoolExecutor(count, "tile", begin)
-        try:
-            yield pool.map
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = engine.pool(count)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def windows(
@@ -102,7 +99,7 @@ def _lines(grid: Grid, region: Box) -> Iterator[list[Box]]:
 
 def _window_side(grid: Grid) -> int:
     """0, the whole picture, if that is no larger than a window and its surroundings."""
-    return 0 if grid.whole.area <= 2 * WINDOW**2 else WINDOW
+    return 0 if grid.whole.area <= UNTILED_PIXELS else WINDOW
 
 
 def _group(numbers: list[int], columns: int, by_row: bool) -> dict[int, list[int]]:

@@ -181,8 +181,7 @@ def model(source: Path) -> None:
     tensors = dict(weights.tensors) | kernels()
     tensors |= narrowed(y, [MARGIN + int(reach) for reach in spread]).to_tensors("tables.y")
     tensors |= narrowed(z, [Z_REACH] * len(z)).to_tensors("tables.z")
-    training = {name: weights.training[name] for name in ("steps", "seed")}
-    made = dataclasses.replace(weights, name="tiny", tensors=tensors, training=training)
+    made = dataclasses.replace(weights, name="tiny", tensors=tensors)
     (DATA / "tiny.safetensors").write_bytes(with_self_check(made).to_bytes())
 
 

@@ -13,6 +13,8 @@ from codec.encoder.model import EncoderModel
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.engine.torch import TorchEngine
+from codec.entropy.coder import symbol_coder
+from codec.loaded import LoadedModel
 from codec.model.transforms import LowResAnalysis, build_transforms
 from codec.picture.pixels import from_image
 from codec.tiles import Grid
@@ -72,7 +74,8 @@ def test_strips_make_no_difference(released_codec: Codec) -> None:
     whole = released_codec.encode(image, 60)
     assert whole.header.restoration
     weights = released_codec.weights
-    by_strips = Codec(weights, engine=TorchEngine(weights, strip_pixels=1))
+    strips = LoadedModel(weights, TorchEngine(weights, strip_pixels=1), symbol_coder(weights))
+    by_strips = Codec(strips)
     assert by_strips.compress(image, 60) == whole.data
 
 

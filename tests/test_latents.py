@@ -116,7 +116,7 @@ def rule_of(weights: Weights, curvature: np.ndarray, level: Level) -> Rule:
     """The dead zone of a model with such a curvature, [anchors, M]."""
     tensors = {**weights.tensors, "tables.curvature": curvature.astype(np.float32)}
     curved = dataclasses.replace(weights, tensors=tensors)
-    zone = dead_zone_of(curved, IntegerModel(curved).y_tables)
+    zone = dead_zone_of(curved, IntegerModel(curved))
     assert zone is not None
     return zone.rule(level)
 
@@ -179,7 +179,7 @@ def test_unsound_curvature_is_refused(tiny_weights: Weights, curvature: np.ndarr
     tensors = {**tiny_weights.tensors, "tables.curvature": curvature}
     weights = dataclasses.replace(tiny_weights, tensors=tensors)
     with pytest.raises(WeightsError, match="curvature"):
-        dead_zone_of(weights, IntegerModel(weights).y_tables)
+        dead_zone_of(weights, IntegerModel(weights))
 
 
 def test_a_dead_zone_needs_tables_around_zero(tiny_weights: Weights) -> None:
@@ -188,7 +188,7 @@ def test_a_dead_zone_needs_tables_around_zero(tiny_weights: Weights) -> None:
     tensors = {**tiny_weights.tensors, "tables.curvature": curvature, "tables.y.low": low}
     weights = dataclasses.replace(tiny_weights, tensors=tensors)
     with pytest.raises(WeightsError, match="-1, 0 and 1"):
-        dead_zone_of(weights, IntegerModel(weights).y_tables)
+        dead_zone_of(weights, IntegerModel(weights))
 
 
 def test_curvature_of_other_models_is_refused(tiny_weights: Weights) -> None:

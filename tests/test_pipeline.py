@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from io import BytesIO
@@ -17,6 +19,8 @@ from PIL import Image
 
 import codec
 from codec.codec import Codec
+from codec.engine.torch import TorchEngine
+from codec.entropy.coder import symbol_coder
 from codec.errors import (
     CodecError,
     DamagedFileError,
@@ -25,10 +29,13 @@ from codec.errors import (
     WeightsError,
 )
 from codec.format import container
+from codec.format.container import ContainerFile
 from codec.level import Level
-from codec.weights.file import Weights
+from codec.loaded import LoadedModel
+from codec.weights.file import Weights, load_weights
 from codec.weights.released import released_models
-from tests.conftest import DATA, check_damage_is_found
+from codec.windows import workers
+from tests.conftest import DATA, TINY_VQ, check_damage_is_found
 from tests.make_golden import CONFORMANCE, FOLDERS
 
 GOLDEN = DATA / "golden"
@@ -239,6 +246,69 @@ def test_public_names() -> None:
         assert getattr(codec, name).__doc__
     with pytest.raises(AttributeError):
         codec.nonsense  # noqa: B018
+
+
+def test_threads_that_meet_torch_while_tiles_are_coded(tiny_weights: Weights) -> None:
+    """A thread that first uses torch then has the user's number of threads, and leaves it alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        engine = TorchEngine(tiny_weights)
+        with workers(engine, 4) as mapper, ThreadPoolExecutor(1) as fresh:
+            assert list(mapper(lambda _: torch.get_num_threads(), range(4))) == [1] * 4
+            assert fresh.submit(lambda: Codec(tiny_weights).model.engine.threads).result() == 4
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+class Plain(TorchEngine):
+    """An engine without derivatives."""
+
+    differentiable = False
+
+
+def test_engines_that_do_not_fit(tiny_weights: Weights, city: Image.Image) -> None:
+    with pytest.raises(InputError, match="the engine is of model"):
+        LoadedModel(load_weights(TINY_VQ), TorchEngine(tiny_weights), symbol_coder(tiny_weights))
+    plain = Codec(LoadedModel(tiny_weights, Plain(tiny_weights), symbol_coder(tiny_weights)))
+    assert plain.decompress(plain.compress(city, effort=1)).size == city.size
+    with pytest.raises(InputError, match="derivatives"):
+        plain.compress(city, effort=2)
+    with pytest.raises(InputError, match="unknown precision 'float16'"):
+        Codec(tiny_weights, precision="float16")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="thread"):
+        Codec(tiny_weights, threads=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"effort": 1.0}, {"target_size": "3"}, {"quality": "50"}, {"keep": "icc"}, {"effort": None}],
+)
+def test_options_of_wrong_types(
+    tiny_codec: Codec, city: Image.Image, options: dict[str, object]
+) -> None:
+    with pytest.raises(InputError):
+        tiny_codec.compress(city, **options)  # type: ignore[arg-type]
+
+
+def test_what_is_no_file(tiny_codec: Codec) -> None:
+    with pytest.raises(InputError, match="type str; give its bytes"):
+        tiny_codec.decompress("photo.vqc")  # type: ignore[arg-type]
+
+
+def test_files_are_let_go_once_decoded(tiny_codec: Codec, city: Image.Image) -> None:
+    city.putalpha(Image.radial_gradient("L").resize(city.size))
+    file = ContainerFile(BytesIO(tiny_codec.compress(city)))
+    alive = weakref.ref(file)
+    gc.disable()
+    try:
+        tiny_codec.decompress(file)
+        del file
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_options_that_do_not_exist_are_named(tiny_codec: Codec, city: Image.Image) -> None:

@@ -355,7 +355,7 @@ def test_rounds_keep_what_the_dead_zone_chose(
     config = tiny_weights.config
     weights = with_dead_zone(tiny_weights, 0.01)
     coder = LatentCoder(IntegerModel(weights))
-    zone = dead_zone_of(weights, coder.model.y_tables)
+    zone = dead_zone_of(weights, coder.model)
     assert zone
     y = rng.normal(size=(config.latent, 6, 6)).astype(np.float32)
     z = rng.normal(size=(config.hyper, 2, 2)).astype(np.float32)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from codec.codec import Codec
-from codec.encoder.filter_fit import MOST, PIXELS, LeastSquares
+from codec.encoder.filter_fit import MOST, PIXELS, LeastSquares, filters_of
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import ROUNDS
 from codec.encoder.picture import PictureEncoder
@@ -77,7 +77,7 @@ def fit_of(
     shown: np.ndarray, original: np.ndarray, alpha: np.ndarray | None = None, grey: bool = False
 ) -> LeastSquares:
     pixels = shown[0].size if alpha is None else int(np.count_nonzero(alpha))
-    fit = LeastSquares(*kernels(), pixels, grey)
+    fit = LeastSquares(filters_of(*kernels(), grey), pixels)
     fit.add(shown, original, alpha)
     return fit
 
@@ -106,7 +106,7 @@ def test_windows_make_up_the_picture(rng: np.random.Generator) -> None:
     shown = (0.3 + 0.4 * rng.random((3, 300, 260))).astype(np.float32)
     wanted = (40, -30, 25, -60, 50, 9)
     original = np.rint(filtered(shown, wanted) * 255).astype(np.uint8).transpose(1, 2, 0)
-    fit = LeastSquares(*kernels(), shown[0].size, grey=False)
+    fit = LeastSquares(filters_of(*kernels(), grey=False), shown[0].size)
     fit.add(shown[:, :150], original[:150], None)
     fit.add(shown[:, 150:], original[150:], None)
     # No window sees beyond its border.

@@ -69,7 +69,7 @@ def test_memory_limits() -> None:
     roomy = Limits(max_memory=8 << 30)
     plain = roomy.workers(huge, huge.whole, 128, 100)
     assert 1 < roomy.workers(huge, huge.whole, 128, 100, extra=1 << 28) < plain
-    assert 1 < roomy.workers(huge, huge.whole, 128, 100, keeps=True) < plain
+    assert 1 < roomy.workers(huge, huge.whole, 128, 100, kept=1 << 29) < plain
     large = Grid(3700, 3700)
     assert limits.workers(large, large.whole, 128) == 1
     with pytest.raises(LimitError, match="MiB; sleep, or allow more with max_memory"):

@@ -215,8 +215,8 @@ def test_exported_weights_can_be_trained_further() -> None:
     model.load_state_dict(state_of(original))
     again = export_model(model, "tiny", {})
     for name, array in original.tensors.items():
-        if name.startswith("tables"):
-            continue  # made anew: wider for y, of floats with other last digits for z
+        if name.startswith(("tables", "restoration")):
+            continue  # measured on photographs
         assert np.array_equal(again.tensors[name], array), name
 
 
@@ -300,20 +300,20 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     (entry,) = (run / "log.jsonl").read_text().splitlines()
     assert len(json.loads(entry)["validation"]) == 8
     trained, start = Codec(run / "model.safetensors").weights, Codec(TINY).weights
-    assert trained.config == dataclasses.replace(start.config, gate_bound=4.0)
+    assert trained.config == start.config
     for name, array in start.tensors.items():
-        if not name.startswith("tables"):
+        if not name.startswith(("tables", "restoration")):
             change = np.abs(trained.tensors[name].astype(float) - array).max()
             assert change <= 1 + 1e-3 * np.abs(array).max(), name
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), "--width", "9", "-f"])
     assert exit_.value.code == 2
     with pytest.raises(SystemExit) as exit_:
-        main([*arguments.split(), "--blocks", "3,2", "--no-gates16", "--filter4", "5", "-f"])
+        main([*arguments.split(), "--blocks", "3,2", "--no-gates16", "--filter4", "8", "-f"])
     assert exit_.value.code == 0
     changed = Codec(run / "model.safetensors").weights.config
     assert (changed.blocks8, changed.blocks16, changed.gates16) == (3, 2, False)
-    assert changed.filter4 == 5
+    assert changed.filter4 == 8
     similar = ["--distortion", "ms-ssim", "--crop", "192", "--out", str(tmp_path / "similar")]
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), *similar])

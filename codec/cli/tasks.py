@@ -136,7 +136,7 @@ class DecompressTask:
 
             with progress("decompressing", self.bar) as show:
                 codec = machine.load(model)
-                image = codec.decompress(file, self.region, show, self.levels)
+                image = codec.decompress(file, self.region, levels=self.levels, progress=show)
         metadata = metadata_of(image.info)
 
         def save(target: BinaryIO) -> None:

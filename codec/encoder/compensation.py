@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.encoder.filter_fit import LeastSquares
-from codec.encoder.method import CodedTile
+from codec.encoder.method import ChosenSymbols
 from codec.encoder.model import EncoderModel
 from codec.encoder.tile import SourceTile
 from codec.engine.base import Engine, Scene
@@ -53,7 +53,7 @@ class Compensate:
         self._model = model
         self._share = share
 
-    def code(self, tile: SourceTile, level: Level) -> CodedTile:
+    def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
         model, scene = self._model, tile.scene(level)
         rounded = model.round(scene.y, scene.z, level)
         correction = Correction(model.engine, scene, level, self._share)
@@ -63,7 +63,7 @@ class Compensate:
             restoration = fit.solve(model.error_weight(level)) if fit else ()
             correction.step(rounded.y_hat, samples, restoration)
             rounded = model.round(correction.y, scene.z, level, same_z=rounded)
-        return CodedTile(rounded, fit=fit)
+        return ChosenSymbols(rounded, fit=fit)
 
     def memory(self, grid: Grid) -> int:
         return grid.box(0).area * TILE_BYTES

@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.entropy.model import EntropyModel, IntegerModel
 from codec.entropy.rounding import Rule, Spread
 from codec.entropy.tables import FrequencyTables
 from codec.errors import WeightsError
@@ -48,7 +49,7 @@ class DeadZone:
         self._log_curvature = np.log(curvature.astype(np.float64))
 
     def curvature(self, level: Level) -> NDArray[np.float64]:
-        """c at a level in units of 2^-12, [M]: half the mean second derivative of the weighted
+        """c at a level, [M]: half the mean second derivative of the weighted
         distortion along each channel of y, in bits."""
         low, share = level.anchor, level.fraction / UNITS
         ends = self._log_curvature[[low, min(low + 1, len(self._log_curvature) - 1)]]
@@ -56,7 +57,7 @@ class DeadZone:
         return found
 
     def rule(self, level: Level) -> Rule:
-        """Nearest integers but for the dead zone, at a level in units of 2^-12."""
+        """Nearest integers but for the dead zone, at a level."""
         widening = 1 / (2 * CAUTION * self.curvature(level))
 
         def round_with_dead_zone(
@@ -79,19 +80,19 @@ class DeadZone:
         return np.maximum((up + down) / 2 - zero, 0)
 
 
-def dead_zone_of(weights: Weights, tables: FrequencyTables) -> DeadZone | None:
-    """The dead zone of a model whose curvature was measured; None for others.
+def dead_zone_of(weights: Weights, model: EntropyModel) -> DeadZone | None:
+    """The dead zone that a model has if its curvature was measured and it rounds to integers.
 
     Args:
-        weights: of a model that rounds to integers.
-        tables: its tables of y.
+        weights: of the model.
+        model: its entropy model.
 
     Raises:
         WeightsError: the curvature is unsound.
     """
     curvature = weights.tensors.get("tables.curvature")
-    if curvature is None:
+    if curvature is None or not isinstance(model, IntegerModel):
         return None
     if curvature.shape != (weights.config.anchors, weights.config.latent):
         raise WeightsError("the curvature of the distortion is unsound")
-    return DeadZone(tables, curvature)
+    return DeadZone(model.y_tables, curvature)

@@ -46,27 +46,36 @@ BITS = 8.0
 """Bits of a weight, and of their number."""
 
 
-class LeastSquares:
-    """Normal equations, summed over the windows of a picture.
+def filters_of(
+    kernels: NDArray[np.float32], offsets: NDArray[np.float32], grey: bool
+) -> NDArray[np.float64]:
+    """Coefficients F of the kernels by colour, [K, 3, 76], or [K, 1, 76] of a grey picture.
 
     Args:
         kernels: B [K, 3, 3, 5, 5] of `codec.model.restoration`.
         offsets: b [K, 3].
-        pixels: visible pixels of the picture, of which the windows may be a part.
         grey: whether the mean of the three colours replaces each of them.
+    """
+    flat = kernels.reshape(*kernels.shape[:2], -1)
+    filters = np.concatenate([flat, offsets[..., None]], 2).astype(np.float64)
+    return filters.mean(1, keepdims=True) if grey else filters
+
+
+class LeastSquares:
+    """Normal equations, summed over the windows of a picture.
+
+    Args:
+        filters: coefficients of the kernels, of `filters_of`.
+        pixels: visible pixels of the picture, of which the windows may be a part.
     """
 
     def __init__(
         self,
-        kernels: NDArray[np.float32],
-        offsets: NDArray[np.float32],
+        filters: NDArray[np.float64],
         pixels: int,
-        grey: bool,
     ) -> None:
-        flat = kernels.reshape(*kernels.shape[:2], -1)
-        filters = np.concatenate([flat, offsets[..., None]], 2).astype(np.float64)
-        self._filters = filters.mean(1, keepdims=True) if grey else filters
-        self._grey = grey
+        self._filters = filters
+        self._grey = filters.shape[1] == 1
         stride = max(1, pixels // PIXELS)
         self._stride = stride - (stride % 2 == 0)
         self._pixels = 0

@@ -20,8 +20,8 @@ from codec.tiles import Grid
 
 
 @dataclass(frozen=True)
-class CodedTile:
-    """Symbols of a tile and what is known about them."""
+class ChosenSymbols:
+    """Symbols of a tile, not yet written, and what its method knows about them."""
 
     rounded: Rounded
     """y^ and the exact bits of the symbols."""
@@ -37,7 +37,7 @@ class Method(Protocol):
     rounds: int
     """Rounds that it tells the progress of."""
 
-    def code(self, tile: SourceTile, level: Level) -> CodedTile:
+    def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
         """Symbols of a tile.
 
         Args:
@@ -57,9 +57,9 @@ class Round:
     def __init__(self, model: EncoderModel) -> None:
         self._model = model
 
-    def code(self, tile: SourceTile, level: Level) -> CodedTile:
+    def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
         y, z = tile.latents(level)
-        return CodedTile(self._model.coder.round(y, z, level, self._model.rule(level)))
+        return ChosenSymbols(self._model.coder.round(y, z, level, self._model.rule(level)))
 
     def memory(self, grid: Grid) -> int:
         return 0

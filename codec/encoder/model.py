@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.dead_zone import DeadZone, dead_zone_of
-from codec.encoder.filter_fit import LeastSquares
+from codec.encoder.dead_zone import dead_zone_of
+from codec.encoder.filter_fit import LeastSquares, filters_of
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.entropy.rounding import Rule
 from codec.level import Level
 from codec.loaded import LoadedModel
 from codec.picture.pixels import Picture
+from codec.tiles import LATENT_STRIDE
 from codec.weights.file import COLOURS
 
 
@@ -23,14 +24,18 @@ class EncoderModel:
         self.coder = model.coder
         self.config = model.config
         self.id = model.id
-        self._weights = model.weights
-        self._dead_zone: DeadZone | None = None
-        if isinstance(model.coder, LatentCoder):
-            self._dead_zone = dead_zone_of(model.weights, model.coder.model.y_tables)
+        self._dead_zone = dead_zone_of(model.weights, model.coder.model)
         self.kernels = model.weights.kernels
         """Kernels of the restoration filter; 0 without one."""
+        parts = model.weights.restoration
+        self._filters = tuple(filters_of(*parts, grey) for grey in (False, True)) if parts else ()
         self.looks_back = self.config.compensable or self.kernels > 0
         """Whether the reconstruction of what was rounded tells how to do better."""
+
+    @property
+    def latent_bytes(self) -> int:
+        """Bytes of y^ per pixel, rounded up."""
+        return -(-4 * self.config.latent // LATENT_STRIDE**2)
 
     @property
     def integer_coder(self) -> LatentCoder:
@@ -71,8 +76,7 @@ class EncoderModel:
             picture: that is coded.
             visible: pixels of it that are not fully transparent.
         """
-        parts = self._weights.restoration
-        return LeastSquares(*parts, visible, picture.grey) if parts else None
+        return LeastSquares(self._filters[picture.grey], visible) if self._filters else None
 
     def lambda_of(self, level: Level) -> float:
         """Slope of the objective at a level."""

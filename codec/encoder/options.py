@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any, TypedDict
 
 from codec.errors import InputError
 from codec.level import UNITS, Level
-from codec.limits import WINDOW
 from codec.picture.metadata import KINDS
-from codec.tiles import Grid, check_tile_size
+from codec.tiles import UNTILED_PIXELS, WINDOW, Grid, check_tile_size
 from codec.weights.config import ModelConfig
 
 DEFAULT_QUALITY = 50.0
 ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 32, 48)
 """Rounds of the search for better symbols, by effort."""
 DEFAULT_EFFORT = 1
-UNTILED_PIXELS = 2 * WINDOW**2
-"""Pictures up to this are one tile: streams that depend on nothing cost a little rate."""
 
 
 RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
@@ -69,6 +67,12 @@ class EncoderOptions:
     Models for MS-SSIM only search; models that round to centres ignore the effort."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.keep, str):
+            raise InputError('keep is a collection of names, such as ["icc"]', field="keep")
+        for name in (*RATES, "tile_size", "effort"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, Real):
+                raise InputError(f"{name} must be a number, not {type(given).__name__}")
         object.__setattr__(self, "keep", tuple(self.keep))  # an iterator can be read only once
         rates = [name for name in RATES if getattr(self, name) is not None]
         if len(rates) > 1:
@@ -79,7 +83,7 @@ class EncoderOptions:
         unknown = set(self.keep) - set(KINDS)
         if unknown:
             raise InputError(f"unknown metadata {sorted(unknown)}; known: {', '.join(KINDS)}")
-        if self.effort not in range(len(ROUNDS)):
+        if not isinstance(self.effort, Integral) or self.effort not in range(len(ROUNDS)):
             raise InputError(f"efforts are whole numbers in 0..{len(ROUNDS) - 1}")
         check_tile_size(self.tile_size or 0)
 

@@ -9,9 +9,11 @@ so that nothing that was written is decoded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,24 +49,34 @@ class Encoded:
     """-log2 P of the symbols by the model, and 8 for each weight of the restoration filter and
     for their number."""
     psnr: float
-    """Of the reconstruction, in dB over all visible colours; nan if it is not known."""
+    """Of the reconstruction, in dB over all visible colours; nan if it was not asked for."""
     reconstruction: Image.Image | None = None
     """What the decoder will show, if it was asked for."""
 
 
+class _Part(NamedTuple):
+    """One coded tile of a candidate."""
+
+    tile: Tile
+    bits: float
+    y_hat: NDArray[np.float32] | None
+    """Its latents, if they are needed again."""
+    fit: LeastSquares | None
+
+
 @dataclass(frozen=True)
 class _Candidate:
-    """All tiles of a picture at one level."""
+    """All tiles of a picture, coded at one level."""
 
     level: Level
     tiles: tuple[Tile, ...]
     bits: float
     latents: Mapping[int, NDArray[np.float32]]
-    """y^ of the tiles, if they are kept."""
+    """y^ of the tiles, if they are needed again."""
     restoration: tuple[int, ...] = ()
     """Weights of the restoration filter."""
     error: float = math.nan
-    """Squared error of the visible samples, if it is known."""
+    """Squared error of the visible samples, once it is measured."""
     reconstruction: Image.Image | None = None
 
 
@@ -75,7 +87,7 @@ class Estimate:
     size: float
     """Bytes of the whole file, within a few for each tile and for the weights of a filter."""
     psnr: float
-    """As that of `Encoded`."""
+    """Of the reconstruction in dB; nan if it was not asked for."""
 
 
 class PictureEncoder:
@@ -86,8 +98,7 @@ class PictureEncoder:
         picture: to be coded.
         grid: its tiles.
         mapper: runs the work on tiles.
-        measure: whether to find the PSNR, which takes the synthesis of the whole picture where a
-            search has not found it already.
+        measure: whether to find the PSNR, which takes the synthesis of the whole picture.
         reconstruct: whether to give the reconstruction; takes that synthesis too.
         trials: whether several levels will be tried, so that work on them is shared.
         progress: told after each round of each tile.
@@ -111,7 +122,8 @@ class PictureEncoder:
         self._mapper = mapper
         self._measure = measure
         self._reconstruct = reconstruct
-        self._keeps_features = (trials or plan.rounds > 0) and grid.whole.area <= KEPT_PIXELS
+        again = trials or plan.compares(grid) or (plan.rounds > 0 and plan.restores)
+        self._keeps_features = again and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
         self._features: dict[int, Features] = {}
         self._alpha: dict[int, bytes] = {}
@@ -130,140 +142,114 @@ class PictureEncoder:
         done = self._code(level, Round(self._model), _Steps(None, 0), measure, writes=False)
         streams = done.bits / 8 + STREAM_BYTES * len(self.grid)
         streams += (1 + self._model.kernels) * self._plan.restores
-        error = self._measured(done, reconstruct=False).error if measure else math.nan
-        return Estimate(len(self._file(done)) + streams, self._psnr(error))
+        psnr = self._psnr(self._measured(done).error) if measure else math.nan
+        return Estimate(len(self._file(done)) + streams, psnr)
 
     def encode(self, level: Level, effort: bool = True) -> Encoded:
         """Code at one level.
 
         Args:
-            level: position on the ladder of lambdas in units of 2^-12.
+            level: of the file.
             effort: whether to do more than to round, if the plan does at all. A search never ends
                 with a greater cost of the whole picture than it started from, but with MS-SSIM
                 and several tiles.
         """
+        measures = self._measure or self._reconstruct
         if effort and self._plan.rounds:
-            done = self._searched(level)
+            done = self._searched(level, measures)
         else:
             method = self._plan.base if effort else Round(self._model)
-            steps = _Steps(self._progress, len(self.grid))
-            done = self._code(level, method, steps, self._measure or self._reconstruct)
-        if self._measure or self._reconstruct:
+            done = self._code(level, method, _Steps(self._progress, len(self.grid)), measures)
+        if measures:
             done = self._measured(done, self._reconstruct)
-        return Encoded(
-            self._file(done),
-            self._header(done),
-            done.bits,
-            self._psnr(done.error),
-            done.reconstruction,
-        )
+        psnr = self._psnr(done.error) if measures else math.nan
+        return Encoded(self._file(done), self._header(done), done.bits, psnr, done.reconstruction)
 
-    def _searched(self, level: Level) -> _Candidate:
-        """After a search, with the filter of the rounded latents in place."""
+    def _searched(self, level: Level, measures: bool) -> _Candidate:
+        """Code by the search, for the restoration filter of its start."""
         plan, count = self._plan, len(self.grid)
         compares = plan.compares(self.grid)
-        keeps = plan.keeps(self.grid) or self._measure or self._reconstruct
-        start = None
-        before = count if plan.restores or compares else 0
-        steps = _Steps(self._progress, before + count * (plan.rounds + 1))
-        if before:
+        starts = count if plan.restores or compares else 0
+        steps = _Steps(self._progress, starts + count * (plan.rounds + 1))
+        restoration: tuple[int, ...] = ()
+        if starts:
             start = self._code(level, plan.base, steps, compares)
-        restoration = start.restoration if start else ()
-        found = self._code(level, plan.search(restoration), steps.after(before), keeps)
+            restoration = start.restoration
+        if compares:
+            start = self._measured(start)
+            start = start if self._reconstruct else replace(start, latents={})
+        keeps = measures or compares or plan.restores
+        found = self._code(level, plan.search(restoration), steps.after(starts), keeps)
         if plan.restores:
-            found = self._with_filter(found, restoration)
-        if not (compares and start):
+            found = self._with_filter(found)
+        if not compares:
             return found
         weight = self._model.error_weight(level)
-        both = (self._measured(one, self._reconstruct) for one in (start, found))
+        both = start, self._measured(found)
         return min(both, key=lambda one: one.bits + weight * one.error)
 
     def _code(
         self, level: Level, method: Method, steps: _Steps, keeps: bool, writes: bool = True
     ) -> _Candidate:
-        """All tiles by one method, with the restoration filter that their fits ask for.
+        """Code all tiles by one method, with the restoration filter that their fits ask for.
 
         Args:
-            level: in units of 2^-12.
+            level: of the file.
             method: chooses the symbols.
             steps: told of the progress.
             keeps: whether the latents are needed again.
             writes: whether to write the streams.
         """
-        coder, visible = self._model.coder, self._visible
+        visible = self._visible
 
-        def code(number: int) -> None:
+        def code(number: int) -> _Part:
             box = self.grid.box(number)
-            tile = SourceTile(
-                self._model,
-                self._picture,
-                box,
-                self._features_of(number),
-                visible,
-                lambda done: steps.report(number, done),
+            features = self._features_of(number)
+
+            def progress(done: int) -> None:
+                steps.report(number, done)
+
+            tile = SourceTile(self._model, self._picture, box, features, visible, progress)
+            chosen = method.code(tile, level)
+            rounded = chosen.rounded
+            stream = self._model.coder.write(rounded) if writes else b""
+            checksum = rounded.checksum if writes else 0
+            part = _Part(
+                Tile(stream, checksum, self._alpha_of(number)),
+                rounded.bits,
+                rounded.y_hat if keeps else None,
+                chosen.fit,
             )
-            coded = method.code(tile, level)
-            rounded = coded.rounded
-            tiles[number] = Tile(b"", 0, self._alpha_of(number))
-            if writes:
-                stream = coder.write(rounded)
-                tiles[number] = Tile(stream, rounded.checksum, tiles[number].alpha)
-            bits[number] = rounded.bits
-            if coded.fit:
-                fits[number] = coded.fit
-            if keeps:
-                latents[number] = rounded.y_hat
-            errors[number] = coded.error
             steps.report(number, method.rounds + 1)
+            return part
 
-        tiles: dict[int, Tile] = {}
-        bits: dict[int, float] = {}
-        fits: dict[int, LeastSquares] = {}
-        latents: dict[int, NDArray[np.float32]] = {}
-        errors: dict[int, float] = {}
-        for _ in self._mapper(code, range(len(self.grid))):
-            pass
-        order = range(len(self.grid))
-        ordered = tuple(tiles[number] for number in order)
-        total = sum(bits[number] for number in order)
-        # That of a tile among others is not known: what lies around it was rounded too.
-        error = errors[0] if len(order) == 1 else math.nan
-        done = _Candidate(level, ordered, total, latents, error=error)
-        if not fits:
-            return done
-        fit = self._empty_fit()
-        for number in sorted(fits):
-            fit.merge(fits[number])
-        return self._filtered(done, fit)
+        parts = list(self._mapper(code, range(len(self.grid))))
+        latents = {n: part.y_hat for n, part in enumerate(parts) if part.y_hat is not None}
+        bits = sum(part.bits for part in parts)
+        done = _Candidate(level, tuple(part.tile for part in parts), bits, latents)
+        fits = [part.fit for part in parts if part.fit]
+        return self._filtered(done, fits) if fits else done
 
-    def _empty_fit(self) -> LeastSquares:
+    def _with_filter(self, done: _Candidate) -> _Candidate:
+        """Fit the restoration filter to the reconstruction of a candidate without one."""
         fit = self._model.least_squares(self._picture, self._visible)
         assert fit is not None
-        return fit
-
-    def _with_filter(self, done: _Candidate, assumed: tuple[int, ...]) -> _Candidate:
-        """With the restoration filter that suits its reconstruction best.
-
-        Args:
-            done: without a filter, but for one that the search assumed.
-            assumed: weights of that filter, which the error is of.
-        """
-        fit = self._empty_fit()
         for _, samples, original, alpha in self._windows(done):
             fit.add(samples, original, alpha)
-        filtered = self._filtered(done, fit)
-        known = filtered.restoration == assumed
-        return replace(filtered, error=done.error if known else math.nan)
+        return self._filtered(done, [fit])
 
-    def _filtered(self, done: _Candidate, fit: LeastSquares) -> _Candidate:
-        """With the restoration filter of a fit, whose error is not known."""
-        restoration = fit.solve(self._model.error_weight(done.level))
-        done = replace(done, restoration=restoration, error=math.nan)
+    def _filtered(self, done: _Candidate, fits: Iterable[LeastSquares]) -> _Candidate:
+        """Give a candidate the restoration filter that its fits ask for."""
+        whole = self._model.least_squares(self._picture, self._visible)
+        assert whole is not None
+        for fit in fits:
+            whole.merge(fit)
+        done = replace(done, restoration=whole.solve(self._model.error_weight(done.level)))
         return replace(done, bits=done.bits + 8 * self._header(done).restoration_bytes)
 
-    def _measured(self, done: _Candidate, reconstruct: bool) -> _Candidate:
-        """With the error of its reconstruction, and that itself if it is asked for."""
-        if not math.isnan(done.error) and (done.reconstruction or not reconstruct):
+    def _measured(self, done: _Candidate, reconstruct: bool = False) -> _Candidate:
+        """Measure the error of a candidate's reconstruction, and give that if asked for."""
+        if not math.isnan(done.error) and not reconstruct:
             return done
         image = None
         if reconstruct:
@@ -336,7 +322,7 @@ class _Steps:
     """Progress of one method over the tiles of a picture.
 
     Args:
-        progress: told (steps done, steps in all).
+        progress: called with (steps done, steps in all).
         total: steps in all.
         before: steps that were done before.
     """
@@ -346,13 +332,15 @@ class _Steps:
         self._total = total
         self._before = before
         self._done: dict[int, int] = {}
+        self._lock = Lock()
 
     def after(self, steps: int) -> _Steps:
-        """That of the next method, once so many steps are done."""
+        """Progress of the next method, once so many steps are done."""
         return _Steps(self._progress, self._total, self._before + steps)
 
     def report(self, number: int, done: int) -> None:
-        """Of one tile: steps done so far."""
-        self._done[number] = done
+        """Report the steps of one tile done so far."""
         if self._progress:
-            self._progress(self._before + sum(list(self._done.values())), self._total)
+            with self._lock:  # so that the sums never fall
+                self._done[number] = done
+                self._progress(self._before + sum(self._done.values()), self._total)

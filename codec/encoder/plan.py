@@ -55,9 +55,18 @@ class Plan:
         """
         return self.rounds > 0 and len(grid) > 1 and self.model.config.distortion == "mse"
 
-    def keeps(self, grid: Grid) -> bool:
-        """Whether latents of the whole picture are kept, even if no reconstruction is asked for."""
-        return self.rounds > 0 and (self.restores or self.compares(grid))
+    def kept(self, grid: Grid, measure: bool, reconstruct: bool) -> int:
+        """Bytes of latents that are kept of all tiles until the picture is done.
+
+        Args:
+            grid: tiles of the picture.
+            measure: whether the PSNR is asked for.
+            reconstruct: whether the reconstruction is.
+        """
+        kept = int(measure or reconstruct or (self.rounds > 0 and self.restores))
+        if self.compares(grid):
+            kept = 1 + reconstruct
+        return kept * grid.whole.area * self.model.latent_bytes
 
     def memory(self, grid: Grid) -> int:
         """Bytes that a tile needs beyond coding and transforms, at most."""

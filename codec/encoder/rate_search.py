@@ -10,7 +10,7 @@ T = TypeVar("T")
 MAX_TRIALS = 20
 
 
-class Search(Generic[T]):
+class LevelSearch(Generic[T]):
     """Finds the level whose value comes closest to a target on one side of it.
 
     Args:

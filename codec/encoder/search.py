@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from codec.encoder.compensation import TILE_BYTES, Correction
 from codec.encoder.derivatives import Curvature, SteadyGradient
-from codec.encoder.method import CodedTile, Round
+from codec.encoder.method import ChosenSymbols, Round
 from codec.encoder.model import EncoderModel
 from codec.encoder.search_tuning import TUNING
 from codec.encoder.tile import SourceTile
@@ -87,7 +87,7 @@ class Search:
         self.rounds = rounds
         self._restoration = restoration
 
-    def code(self, tile: SourceTile, level: Level) -> CodedTile:
+    def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
         if self._model.config.distortion == "mse":
             return self._code_by_error(tile, level)
         if min(tile.box.width, tile.box.height) < MS_SSIM_SIDE:
@@ -96,9 +96,9 @@ class Search:
         distortion = self._model.engine.distortion(scene, level)
         weight = self._model.lambda_of(level)
         found = self._descend(scene.y, scene.z, level, distortion, weight, tile.progress)
-        return CodedTile(found.rounded)
+        return ChosenSymbols(found.rounded)
 
-    def _code_by_error(self, tile: SourceTile, level: Level) -> CodedTile:
+    def _code_by_error(self, tile: SourceTile, level: Level) -> ChosenSymbols:
         model, scene, restoration = self._model, tile.scene(level), self._restoration
         weight = model.error_weight(level)
         correction = Correction(model.engine, scene, level)
@@ -106,7 +106,7 @@ class Search:
         for _ in range(TUNING.corrections * model.config.compensable):
             rounded = model.round(correction.y, scene.z, level)
             samples = correction.reconstruct(rounded.y_hat, None)
-            candidates.append(CodedTile(rounded, correction.error(samples, restoration)))
+            candidates.append(ChosenSymbols(rounded, correction.error(samples, restoration)))
             correction.step(rounded.y_hat, samples, restoration)
         distortion = model.engine.distortion(scene, level, restoration)
         candidates.append(
@@ -122,7 +122,7 @@ class Search:
         distortion: Distortion,
         weight: float,
         progress: Callable[[int], None],
-    ) -> CodedTile:
+    ) -> ChosenSymbols:
         start = self._model.round(y, z, level)
         curvature = self._model.curvature(level)
         coder = self._model.integer_coder
@@ -151,7 +151,7 @@ def descend(
     typical: NDArray[np.floating] | None,
     rounds: int,
     progress: Callable[[int], None],
-) -> CodedTile:
+) -> ChosenSymbols:
     """Descend from rounded latents to symbols of less cost.
 
     Args:
@@ -172,7 +172,7 @@ def descend(
     rounded = start
     y = kept(y, rounded)
     curvature, steady = Curvature(y.shape, typical), SteadyGradient()
-    best: CodedTile | None = None
+    best: ChosenSymbols | None = None
     best_symbols, best_y, best_cost, best_round = rounded, y, math.inf, 0
     patience = max(TUNING.least_patience, rounds // TUNING.patience)
     number, left = 0, rounds
@@ -182,7 +182,7 @@ def descend(
         cost = rounded.bits + weight * error
         tired = number - max(best_round, rounds // 2) > patience
         if best is None or cost < best_cost - TUNING.least_gain:
-            best, best_symbols = CodedTile(rounded, error), rounded
+            best, best_symbols = ChosenSymbols(rounded, error), rounded
             best_y, best_cost, best_round = y, cost, number
         elif tired or cost > TUNING.astray * best_cost:
             # Curvatures learned from the steps since then led astray; start them afresh.
@@ -200,7 +200,7 @@ def descend(
         progress(number)
     error = distortion.error(rounded.y_hat)
     if best is None or rounded.bits + weight * error < best_cost - TUNING.least_gain:
-        return CodedTile(rounded, error)
+        return ChosenSymbols(rounded, error)
     return best
 
 

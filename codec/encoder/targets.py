@@ -15,7 +15,7 @@ from functools import cache
 
 from codec.encoder.options import EncoderOptions
 from codec.encoder.picture import Encoded, PictureEncoder
-from codec.encoder.rate_search import Search
+from codec.encoder.rate_search import LevelSearch
 from codec.errors import InputError
 from codec.level import UNITS, Level
 from codec.weights.config import ModelConfig
@@ -130,7 +130,7 @@ def _try(encoder: PictureEncoder, target: _Target, levels: range, effort: bool) 
         return number, target.expect(Level(levels[number]))
 
     top = len(levels) - 1
-    search = Search(trial, 0, top, target.span / max(top, 1), target.tolerance)
+    search = LevelSearch(trial, 0, top, target.span / max(top, 1), target.tolerance)
     best: Encoded | None = None
     moved, tried = 0.0, dict[int, bool]()
     for _ in range(ATTEMPTS):

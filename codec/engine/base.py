@@ -9,8 +9,8 @@ Levels are positions on the model's ladder of lambdas in units of 2^-12.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -97,6 +97,11 @@ class Distortion(Protocol):
 class Engine(Protocol):
     """The transforms of one model; may be used from several threads."""
 
+    model_id: bytes
+    """First four bytes of the id of the model."""
+    device: str
+    """Where it runs, such as "cpu" or "cuda"."""
+    precision: Precision
     differentiable: bool
     """Whether `distortion` is available, which efforts 2 to 9 need."""
     analysis_halo: int
@@ -110,12 +115,8 @@ class Engine(Protocol):
     def threads(self) -> int:
         """Threads that one call may use."""
 
-    def sharing(self, count: int) -> AbstractContextManager[Callable[[], None]]:
-        """Context in which `count` threads call the engine at once.
-
-        Gives a function that each of these threads calls first, so that together they use as many
-        threads as one call would.
-        """
+    def pool(self, count: int) -> Executor:
+        """Threads to call the engine from at once, which together use as many as one call would."""
 
     def features(self, samples: NDArray[np.uint8]) -> Features:
         """g_a up to where the rate enters, for `latents` at several levels.

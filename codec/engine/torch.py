@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ class TorchEngine:
         strip_pixels: that go through the synthesis at once where a tile may be cut into strips.
 
     Raises:
-        InputError: the device does not exist here.
+        InputError: the device does not exist here, or the precision is unknown.
         WeightsError: tensors do not fit the configuration.
     """
 
@@ -55,12 +54,15 @@ class TorchEngine:
         precision: Precision = "float32",
         strip_pixels: int = STRIP_PIXELS,
     ) -> None:
+        if precision not in get_args(Precision):
+            raise InputError(f"unknown precision {precision!r}; known: float32, bfloat16")
         self.strip_pixels = strip_pixels
+        self.model_id = weights.short_id
+        self.device, self.precision = device, precision
         self._config = weights.config
         self.analysis_halo = analysis_halo(weights.config)
         self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
         self._device = _usable(device)
-        self._precision = precision
         _check_claims(weights)
         g_a, g_s = build_transforms(weights.config)
         self._g_a = g_a
@@ -87,12 +89,27 @@ class TorchEngine:
 
     @property
     def threads(self) -> int:
-        return torch.get_num_threads()
+        with _STARTING:
+            return torch.get_num_threads()
 
-    @contextmanager
-    def sharing(self, count: int) -> Iterator[Callable[[], None]]:
-        with _THREADS.shared(count) as begin:
-            yield begin
+    def pool(self, count: int) -> ThreadPoolExecutor:
+        # torch has one number of threads for each thread that has used it and one that new threads
+        # inherit, and setting the first sets the second: it is put back once all have started.
+        with _STARTING:
+            threads = torch.get_num_threads()
+            started = threading.Barrier(count + 1)
+
+            def begin() -> None:
+                torch.get_num_threads()  # or the first use would set what new threads inherit
+                torch.set_num_threads(max(1, threads // count))
+                started.wait()
+
+            pool = ThreadPoolExecutor(count, "tile", begin)
+            for _ in range(count):  # each starts a thread, since none is idle yet
+                pool.submit(int)
+            started.wait()
+            torch.set_num_threads(threads)
+        return pool
 
     def analyse(
         self, samples: NDArray[np.uint8], level: Level
@@ -181,46 +198,19 @@ class TorchEngine:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
-            self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bfloat16"
+            self._device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
         )
 
 
-class _ThreadSharing:
-    """Share of torch's threads for callers that run at once.
-
-    torch has one number of threads for the process, which new threads inherit, and one for each
-    thread that has used it. The first is read only while nobody shares, so that a number that one
-    caller has lowered is not restored by another as the user's.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sharing = 0
-        self._threads = 1
-
-    @contextmanager
-    def shared(self, count: int) -> Iterator[Callable[[], None]]:
-        with self._lock:
-            if not self._sharing:
-                self._threads = torch.get_num_threads()
-            self._sharing += 1
-            share = max(1, self._threads // count)
-        try:
-            yield partial(torch.set_num_threads, share)
-        finally:
-            with self._lock:
-                self._sharing -= 1
-                torch.set_num_threads(self._threads)
-
-
-_THREADS = _ThreadSharing()
+_STARTING = threading.Lock()
+"""Held while the threads of a pool start: torch's number of threads differs meanwhile."""
 
 
 def _after_fork() -> None:
     """Run on one thread: a forked process has none of its parent's OpenMP threads, but OpenMP goes
     on counting on them, and the first parallel loop would wait for them forever."""
-    global _THREADS
-    _THREADS = _ThreadSharing()  # nobody shares here, and the lock may have been held
+    global _STARTING
+    _STARTING = threading.Lock()  # another thread of the parent may have held it
     torch.set_num_threads(1)
 
 

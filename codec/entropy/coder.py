@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from codec.entropy.indices import IndexCoder
 from codec.entropy.latents import LatentCoder
-from codec.entropy.model import IntegerModel, entropy_model
+from codec.entropy.model import EntropyModel, IntegerModel, entropy_model
 from codec.entropy.rounding import Rounded, Rule
 from codec.level import Level
 from codec.weights.file import Weights
@@ -17,6 +17,10 @@ from codec.weights.file import Weights
 
 class SymbolCoder(Protocol):
     """Codes latents with one model; may be used from several threads."""
+
+    @property
+    def model(self) -> EntropyModel:
+        """The verified entropy model."""
 
     def round(
         self,

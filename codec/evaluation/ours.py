@@ -46,7 +46,7 @@ class ModelCoder:
         self.description = (
             f"vqcodec {version('vqcodec')} (source {source_digest()}), "
             f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
-            f"{codec.precision} on {device_name(codec.device)}"
+            f"{codec.model.engine.precision} on {device_name(codec.model.engine.device)}"
         )
         top = config.anchors - 1
         steps = top if config.rounding == "vq" else round(100 / FINEST)

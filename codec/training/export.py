@@ -1,4 +1,4 @@
-"""Checkpoint to weights file: floats to dyadic integers, densities to frequency tables."""
+"""Checkpoint to weights file and back: floats to dyadic integers, densities to tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codec.encoder.dead_zone import DeadZone, dead_zone_of
 from codec.entropy.dyadic import UNIT, quantise
 from codec.entropy.graph import prior_parameters
 from codec.entropy.index_prior import POWERS
-from codec.entropy.model import IntegerModel, entropy_model, with_self_check
+from codec.entropy.model import entropy_model, with_self_check
 from codec.entropy.tables import TOTAL, FrequencyTables, quantise_frequencies
 from codec.entropy.z_contexts import CONTEXTS
 from codec.errors import WeightsError
@@ -45,20 +45,19 @@ from codec.weights.file import Weights, load_weights
 DEVIATIONS = 6.0
 """Half width of a Gaussian's table in standard deviations."""
 Y_MARGIN = 512
-"""Symbols that a table covers on each side of that, at 24 bits each, for outliers as in line art,
-which must not be clipped. They make the other symbols 1e-4 bits longer."""
+"""Symbols that a table covers beyond that, at 24 bits each: what the prior did not see coming, as
+in line art, must not be cut to what it did. Each of the others costs 1e-4 bits more for it."""
 TABLE_PICTURES = 96
-"""Number of 256x256 pictures whose symbols of y are counted."""
+"""Of 256x256, whose symbols are counted."""
 CURVATURE_PICTURES = 16
-"""Number of 256x256 pictures, 4,096 positions of y, over which curvatures are averaged."""
+"""Of 256x256, over whose 4,096 places a channel's curvature is averaged."""
 
 
 def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:
-    """Make one zero-mean table of y per scale, from the cell probability of the Gaussian.
+    """One zero-mean table per scale level, from the cell probability of the Gaussian.
 
     Args:
-        mixtures: weights of a mixture around each scale, see `codec.training.calibration`;
-            None for the Gaussian alone.
+        mixtures: weights of a mixture around each scale, see `codec.training.calibration`.
     """
     low, tables = [], []
     for level in range(SIGMA_LEVELS):
@@ -84,7 +83,7 @@ def factorized_mass(density: FactorizedDensity, channels: int, limit: int) -> ND
 
 
 def powers_of_two() -> NDArray[np.int32]:
-    """Table of round(2^24 * 2^(-d / 1024)), which maps differences of logits to frequencies."""
+    """2^24 2^(-d/1024), rounded: what turns differences of logits into frequencies."""
     return np.floor(TOTAL * np.exp2(-np.arange(POWERS) / UNIT) + 0.5).astype(np.int32)
 
 
@@ -100,13 +99,12 @@ def export_model(
     """Turn a trained model into weights that compress pictures.
 
     Args:
-        model: trained autoencoder.
-        name: name inside the weights file.
-        training: settings of the run, for the record.
-        mixtures: weights of `fit_mixtures` for the tables of y; None for Gaussians.
-        curvature: curvature of the distortion along y, [anchors, M]; None leaves it out.
-        kernels: kernels of the restoration filter; None for no filter.
-        hyper_counts: counts of `count_hyper_symbols`; None for tables of the trained density.
+        training: how it was trained, for the record.
+        mixtures: of the tables of y, if they were fitted.
+        curvature: of the distortion along y, if it was measured, [anchors, M].
+        kernels: of the restoration filter, if they were fitted.
+        hyper_counts: of the symbols of z by context, if they were counted; else tables of z are
+            those of the trained density.
 
     Raises:
         WeightsError: a parameter is not finite, does not fit its type, or breaks the
@@ -157,10 +155,9 @@ def export_weights(
     """Export a checkpoint's averaged model to a file, and load that file back to verify it.
 
     Args:
-        checkpoint: checkpoint of a finished run.
-        target: path of the weights file.
-        photographs: training pictures for the calibration, uint8 [n, 3, H, W]: tables of y and z,
-            curvatures and, for MSE, kernels of the restoration filter; None for none of these.
+        photographs: training pictures to fit the tables of y and z and, with MSE as the distortion,
+            the kernels of the restoration filter to, and to measure the curvature of the
+            distortion on, uint8 [n, 3, H, W].
 
     Raises:
         WeightsError: the model cannot be exported.
@@ -184,9 +181,7 @@ def export_weights(
     try:
         partial.write_bytes(weights.to_bytes())
         verified = load_weights(partial)
-        model_of_symbols = entropy_model(verified)
-        if isinstance(model_of_symbols, IntegerModel):
-            dead_zone_of(verified, model_of_symbols.y_tables)
+        dead_zone_of(verified, entropy_model(verified))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

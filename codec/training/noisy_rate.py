@@ -6,10 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from codec.level import Level
-from codec.limits import WINDOW
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.picture.pixels import Picture, pad_to_stride
-from codec.tiles import HYPER_STRIDE, Grid
+from codec.tiles import HYPER_STRIDE, UNTILED_PIXELS, WINDOW, Grid
 from codec.training.initial import state_of
 from codec.weights.file import Weights
 
@@ -32,7 +31,7 @@ class NoisyRate:
     def bits(self, picture: Picture, level: Level) -> float:
         """Bits of a picture with one draw of noise, the same in each call."""
         model = self._model
-        side = WINDOW if picture.whole.area > 2 * WINDOW**2 else 0
+        side = WINDOW if picture.whole.area > UNTILED_PIXELS else 0
         position = torch.tensor([level.position])
         total = 0.0
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):

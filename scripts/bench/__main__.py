@@ -20,8 +20,8 @@ from typing import Any
 
 import click
 
-from codec.encoder.options import UNTILED_PIXELS
 from codec.errors import CodecError
+from codec.tiles import UNTILED_PIXELS
 from codec.weights.released import find_weights, read_config, read_metadata, short_id_of
 from scripts.bench.children import measured
 from scripts.bench.classic import write_classic_weights

@@ -21,7 +21,7 @@ from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.picture.alpha import Plane, decode_alpha
 from codec.picture.metadata import info_of
-from codec.picture.pixels import to_image
+from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size, region_box
 from codec.windows import Progress, windows, workers
 
@@ -144,7 +144,8 @@ def _check_model(header: Header, model: LoadedModel) -> None:
     if header.model_id != model.id:
         raise WeightsError(
             f"made with model {header.model_id.hex()}, but {model.weights.name} "
-            f"({model.id.hex()}) was given; name the right one with --model"
+            f"({model.id.hex()}) was given; name the right one with model",
+            field="model",
         )
     header.check_fits(model.config)
     if len(header.restoration) > model.weights.kernels:
@@ -152,7 +153,7 @@ def _check_model(header: Header, model: LoadedModel) -> None:
 
 
 def _level_of(levels: int, header: Header) -> Level:
-    """Level that the first `levels` residual levels of a file make up, in units of 2^-12."""
+    """Level of the first `levels` residual levels of a file."""
     if header.levels is None:
         raise InputError("only files of models that round to centres have levels to choose from")
     if not 1 <= levels <= header.levels:

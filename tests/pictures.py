@@ -6,10 +6,24 @@ import struct
 import zlib
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, ImageCms
 
 from codec.limits import Limits
+from codec.picture.metadata import Metadata
 from codec.picture.reading import Opened, open_picture
+
+
+def _exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    return exif
+
+
+METADATA = Metadata(
+    ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    _exif().tobytes().removeprefix(b"Exif\0\0"),
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
+)
 
 
 def file_of(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from codec.codec import Codec
 from codec.weights.file import Weights, load_weights
 from scripts.average import main
-from tests.conftest import DATA, TINY, TINY_VQ
+from tests.helpers import DATA, TINY, TINY_VQ
 
 PHOTOS = [str(DATA / name) for name in ("city.png", "flowers.png", "path.png")]
 
@@ -21,7 +21,10 @@ def after(tiny_weights: Weights, tmp_path: Path) -> Path:
     tensors = dict(tiny_weights.tensors)
     tensors["g_s.stem.weight"] = tensors["g_s.stem.weight"] * np.float16(1.5)
     path = tmp_path / "after.safetensors"
-    path.write_bytes(dataclasses.replace(tiny_weights, tensors=tensors).to_bytes())
+    training = {**tiny_weights.training, "minutes": 0.5}
+    path.write_bytes(
+        dataclasses.replace(tiny_weights, tensors=tensors, training=training).to_bytes()
+    )
     return path
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import DATA, Run
-from tests.test_cli import MODEL, fails
+from tests.helpers import DATA, MODEL, Run, fails
 
 VQCODEC = [sys.executable, "-m", "codec"]
 

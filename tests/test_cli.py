@@ -22,9 +22,7 @@ from codec.cli.options import FLAGS, message_of
 from codec.errors import InputError
 from codec.format.container import Header, Tile, write
 from codec.level import Level
-from tests.conftest import DATA, TINY, Run
-
-MODEL = ("--model", str(TINY))
+from tests.helpers import DATA, MODEL, TINY, Run, fails
 
 
 @pytest.fixture
@@ -240,15 +238,6 @@ def test_models(run: Run) -> None:
     status, out, _ = run("models", "--json")
     assert status == 0
     assert "photo" in [json.loads(line)["model"] for line in out.splitlines()]
-
-
-def fails(result: tuple[int, str, str], status: int, *words: str) -> None:
-    """One line on stderr that holds the words, nothing on stdout, this exit status."""
-    assert (result[0], result[1]) == (status, "")
-    assert result[2].count("\n") == 1
-    assert "Traceback" not in result[2]
-    for word in words:
-        assert word in result[2]
 
 
 def test_bad_pictures(folder: Path, run: Run) -> None:

@@ -20,7 +20,7 @@ from codec.picture.profile import (
     profile_of_code_points,
     profile_of_colours,
 )
-from tests.conftest import DATA
+from tests.helpers import DATA
 from tests.pictures import file_of, opened, png, read, with_chunks
 
 Floats = NDArray[np.float64]

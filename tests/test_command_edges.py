@@ -14,9 +14,7 @@ import pytest
 from PIL import Image
 
 from codec.weights.released import find_weights, short_id_of
-from tests.conftest import DATA, TINY, TINY_VQ, Run
-from tests.test_cli import MODEL, fails
-from tests.test_pipeline import resealed
+from tests.helpers import DATA, MODEL, TINY, TINY_VQ, Run, fails, resealed
 
 CITY = DATA / "city.png"
 

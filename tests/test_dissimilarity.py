@@ -19,8 +19,8 @@ from codec.engine.torch import TorchEngine
 from codec.errors import InputError
 from codec.evaluation.metrics import ms_ssim
 from codec.weights.file import Weights
-from tests.conftest import crops_of_flowers, flowers, squared_error_of
-from tests.test_distortion import LEVEL, latents_of, scene_of, shown, whole
+from tests.helpers import crops_of_flowers, flowers, squared_error_of
+from tests.scenes import LEVEL, latents_of, reconstruction, scene_of, whole
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_dissimilarity_is_what_models_for_ms_ssim_minimise(
     engine: TorchEngine, photo: np.ndarray
 ) -> None:
     y = latents_of(engine, photo)
-    decoded = shown(engine, y, photo)
+    decoded = reconstruction(engine, y, photo)
     similarity = ms_ssim(Image.fromarray(photo), Image.fromarray(decoded.astype(np.uint8)))
     assert similarity is not None
     expected = 1200 * (1 - similarity) + 0.05 * np.square(decoded - photo).mean()
@@ -79,7 +79,7 @@ def test_dissimilarity_of_hidden_pixels_and_of_grey(engine: TorchEngine, photo: 
 def test_inverted_structure_has_finite_slopes(engine: TorchEngine, photo: np.ndarray) -> None:
     """MS-SSIM is cut to 0 there, and its powers have no slope."""
     y = latents_of(engine, photo)
-    inverted = (255 - shown(engine, y, photo)).astype(np.uint8)
+    inverted = (255 - reconstruction(engine, y, photo)).astype(np.uint8)
     _, slopes = dissimilarity(engine, inverted, y).slopes(y)
     assert np.isfinite(slopes.gradient).all()
     assert slopes.positions is not None
@@ -140,7 +140,7 @@ def dissimilarity_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> fl
     pixels = image.width * image.height
     distortion = 1200 * (1 - similarity) * pixels
     distortion += 0.05 * squared_error_of(codec, encoded, image) / 3
-    return encoded.bits + codec.weights.config.lambda_of(encoded.header.level / 4096) * distortion
+    return encoded.bits + codec.weights.config.lambda_of(encoded.header.level.position) * distortion
 
 
 @pytest.mark.parametrize("quality", [10, 70])

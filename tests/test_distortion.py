@@ -3,16 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codec.engine.base import Original, Scene
+from codec.engine.base import Original
 from codec.engine.gradients import SquaredError
 from codec.engine.torch import TorchEngine
-from codec.level import Level
-from codec.picture.pixels import pad_to_stride
 from codec.tiles import Box
 from codec.weights.file import Weights, load_weights
-from tests.conftest import TINY, crops_of_flowers
-
-LEVEL = Level.of_anchor(5)
+from tests.helpers import TINY, crops_of_flowers
+from tests.scenes import LEVEL, latents_of, reconstruction, scene_of, whole
 
 
 @pytest.fixture(scope="module")
@@ -22,30 +19,10 @@ def samples() -> np.ndarray:
     return (crop[:90, :70] * 255).round().astype(np.uint8)
 
 
-def latents_of(engine: TorchEngine, samples: np.ndarray) -> np.ndarray:
-    y, _ = engine.analyse(pad_to_stride(samples), LEVEL)
-    return y.round()
-
-
-def whole(y: np.ndarray) -> Box:
-    return Box(0, 0, y.shape[2], y.shape[1])
-
-
-def scene_of(original: Original, surroundings: np.ndarray, inner: Box) -> Scene:
-    """Of which a distortion reads no latents inside."""
-    nothing = np.empty((0, 0, 0), np.float32)
-    return Scene(original, nothing, nothing, surroundings, inner)
-
-
-def shown(engine: TorchEngine, y: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    planes = engine.synthesise(y, LEVEL)[:, : samples.shape[0], : samples.shape[1]]
-    return np.rint(planes.clip(0, 1) * 255).transpose(1, 2, 0)
-
-
 def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
     distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
-    expected = np.square(shown(engine, y, samples) - samples).sum()
+    expected = np.square(reconstruction(engine, y, samples) - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
     assert distortion.slopes(y)[0] == pytest.approx(expected, rel=1e-3)
 
@@ -71,7 +48,7 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
     distortion = SquaredError(
         engine, scene_of(Original(samples, visible, False), y, whole(y)), LEVEL
     )
-    difference = shown(engine, y, samples) - samples
+    difference = reconstruction(engine, y, samples) - samples
     assert distortion.error(y) == pytest.approx(np.square(difference[48:]).sum(), rel=1e-3)
     gradient = distortion.slopes(y)[1].gradient
     assert not gradient[:, 0, :].any()
@@ -137,7 +114,7 @@ def test_surroundings_are_seen_and_the_tile_is_replaced(
     spoilt[:, rows, columns] = 1e3
     distortion = SquaredError(engine, scene_of(original, spoilt, inner), LEVEL)
     tile = np.ascontiguousarray(y[:, rows, columns])
-    expected = np.square(shown(engine, y, samples)[32:80, 16:64] - part).sum()
+    expected = np.square(reconstruction(engine, y, samples)[32:80, 16:64] - part).sum()
     assert distortion.error(tile) == pytest.approx(expected, rel=1e-3)
 
 

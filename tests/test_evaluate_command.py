@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from codec.evaluation.published import KODAK
-from tests.conftest import DATA, TINY, TINY_VQ, Run
+from tests.helpers import DATA, TINY, TINY_VQ, Run
 
 
 @pytest.fixture
@@ -263,10 +263,10 @@ def test_the_gallery_shows_the_middle_of_large_pictures(
 def test_missing_libraries_are_named(
     run: Run, pictures: Path, options: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codec.cli.evaluate.EXTRA", ("jinja2", "no_such_library"))
+    monkeypatch.setitem(sys.modules, "platformdirs", None)  # as if it were not installed
     status, _, err = run("evaluate", pictures, *options)
     assert status == 1
-    assert err == "vqcodec: no_such_library not installed; pip install 'vqcodec[evaluate]'\n"
+    assert err == "vqcodec: platformdirs not installed; pip install 'vqcodec[evaluate]'\n"
 
 
 def test_json_has_no_infinity(run: Run, options: list[object], tmp_path: Path) -> None:

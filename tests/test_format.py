@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from codec.codec import Codec
 from codec.weights.released import find_weights
-from tests.conftest import flowers
+from tests.helpers import flowers
 
 Ints = NDArray[np.int64]
 LOWEST, HIGHEST, WRAP = -(2**21), 2**21 - 1, 2**64 - 1

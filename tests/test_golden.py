@@ -14,7 +14,7 @@ from codec.codec import Codec
 from codec.format.container import ContainerFile, Header
 from codec.weights.file import load_weights
 from codec.weights.released import find_by_id, released_models, short_id_of
-from tests.conftest import DATA, TINY, TINY_VQ
+from tests.helpers import DATA, TINY, TINY_VQ
 from tests.make_golden import CONFORMANCE, FOLDERS, facts_of
 
 FACTS = {

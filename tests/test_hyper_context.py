@@ -9,7 +9,7 @@ from codec.level import Level
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.training import hyper_tables
 from codec.training.hyper_tables import count_hyper_symbols, fit_hyper_tables
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 WIDE = 2 * hyper_tables.LIMIT + 1
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from codec.entropy import codebook
-from codec.entropy.codebook import Codebook
+from codec.entropy.codebook import MAX_DISTANCES, Codebook
 from codec.entropy.indices import IndexCoder
 from codec.entropy.model import CentreModel
 from codec.errors import DamagedFileError, WeightsError
@@ -19,7 +18,7 @@ from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.export import export_model
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 Made = tuple[Weights, NDArray[np.float32]]
 NO_Z = np.empty((0, 0, 0), np.float32)
@@ -147,15 +146,16 @@ def test_damage_shows(made: Made) -> None:
         assert checksum != coded.checksum or np.array_equal(y_hat, coded.y_hat)
 
 
-def test_choice_in_pieces(tiny_vq_config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choice_in_pieces(tiny_vq_config: ModelConfig) -> None:
     weights, _ = weights_of(tiny_vq_config)
     rng = np.random.default_rng(0)
-    latents = rng.normal(size=(50, tiny_vq_config.dimensions)).astype(np.float32)
+    count = MAX_DISTANCES // tiny_vq_config.centres + 50
+    latents = rng.normal(size=(count, tiny_vq_config.dimensions)).astype(np.float32)
     centres = CentreModel(weights).codebook
-    cost = rng.random((50, tiny_vq_config.centres))
-    whole = centres.choose(latents, 1, 1, cost)
-    monkeypatch.setattr(codebook, "MAX_DISTANCES", 30)
-    assert np.array_equal(centres.choose(latents, 1, 1, cost), whole)
+    cost = rng.random((count, tiny_vq_config.centres))
+    halves = (slice(0, count // 2), slice(count // 2, count))
+    parts = [centres.choose(latents[half], 1, 1, cost[half]) for half in halves]
+    assert np.array_equal(centres.choose(latents, 1, 1, cost), np.concatenate(parts))
 
 
 def test_unsound_centres_are_refused(tiny_vq_config: ModelConfig) -> None:

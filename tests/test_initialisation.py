@@ -16,7 +16,7 @@ from codec.training.export import export_model
 from codec.training.initial import initial_state
 from codec.weights.config import ModelConfig
 from codec.weights.file import load_weights
-from tests.conftest import TINY, TINY_VQ
+from tests.helpers import TINY, TINY_VQ
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.restoration import restore
 from codec.training.kernels import Products, fit_kernels, products
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 AROUND = 76
 PASSES = 1000

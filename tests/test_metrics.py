@@ -11,7 +11,7 @@ from pytorch_msssim import ms_ssim as reference
 from codec.errors import InputError
 from codec.evaluation import metrics
 from codec.picture import pixels
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 
 @pytest.fixture
@@ -26,13 +26,11 @@ def noisy(image: Image.Image, rng: np.random.Generator, spread: float = 9.0) -> 
     return Image.fromarray((samples + noise).clip(0, 255).astype(np.uint8))
 
 
-def test_psnr_is_the_same_in_strips(
-    flowers: Image.Image, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded = noisy(flowers, rng)
-    whole = pixels.psnr(np.asarray(flowers), np.asarray(decoded))
-    monkeypatch.setattr(metrics, "STRIP", 100)
-    assert metrics.psnr(flowers, decoded) == pytest.approx(whole, abs=1e-9)
+def test_psnr_is_the_same_in_strips(flowers: Image.Image, rng: np.random.Generator) -> None:
+    tall = flowers.resize((40, 2 * metrics.STRIP + 100))
+    decoded = noisy(tall, rng)
+    whole = pixels.psnr(np.asarray(tall), np.asarray(decoded))
+    assert metrics.psnr(tall, decoded) == pytest.approx(whole, abs=1e-9)
     assert metrics.psnr(flowers, flowers) == math.inf
 
 
@@ -46,14 +44,12 @@ def test_ms_ssim_is_the_library_s(flowers: Image.Image, rng: np.random.Generator
     assert metrics.ms_ssim(flowers, flowers) == pytest.approx(1.0)
 
 
-def test_windows_of_a_large_picture(
-    flowers: Image.Image, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_windows_of_a_large_picture(flowers: Image.Image, rng: np.random.Generator) -> None:
     decoded = noisy(flowers, rng)
     whole = metrics.ms_ssim(flowers, decoded)
-    monkeypatch.setattr(metrics, "WHOLE_PIXELS", 1000)
-    monkeypatch.setattr(metrics, "WINDOW", 256)  # leaves a narrow rest that has no MS-SSIM
-    windows = metrics.ms_ssim(flowers, decoded)
+    # The narrow rest at the right and the bottom has no MS-SSIM.
+    assert min(flowers.width % 256, flowers.height % 256) < 161
+    windows = metrics.ms_ssim(flowers, decoded, whole_pixels=1000, window=256)
     assert windows != whole
     assert windows == pytest.approx(whole, abs=0.01)
 

@@ -9,7 +9,7 @@ from codec.evaluation.ours import ModelCoder
 from codec.evaluation.provenance import source_digest
 from codec.weights.config import PASSES
 from codec.weights.file import Weights, load_weights
-from tests.conftest import DATA, TINY_VQ
+from tests.helpers import DATA, TINY_VQ
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,9 @@ from codec.training.photos import (
     hold_out,
     tiles_of,
 )
-from tests.conftest import CPU, DATA
+from tests.helpers import DATA
+
+CPU = torch.device("cpu")
 
 
 def test_photos_are_found(photos: Path) -> None:

@@ -16,8 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 
 import codec.pillow_plugin as plugin
 from codec.limits import Limits
-from tests.conftest import TINY
-from tests.test_writing import METADATA
+from tests.helpers import TINY
+from tests.pictures import METADATA
 
 TURNED = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '

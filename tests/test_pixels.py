@@ -9,7 +9,8 @@ from PIL import Image, ImageCms
 
 from codec.errors import InputError
 from codec.picture.metadata import Metadata
-from codec.picture.pixels import from_image, pad_to_stride, psnr, to_image
+from codec.picture.pixels import from_image, pad_to_stride, psnr
+from codec.picture.rendering import to_image
 from codec.tiles import Box
 from tests.pictures import file_of, reread
 

@@ -17,7 +17,7 @@ from codec.encoder.rate_search import MAX_TRIALS, LevelSearch
 from codec.encoder.targets import meet
 from codec.errors import InputError
 from codec.weights.config import ModelConfig
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 CURVES: list[Callable[[float], float]] = [
     lambda x: x,

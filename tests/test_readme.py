@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.cards import pages
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -19,7 +19,7 @@ from codec.evaluation.subjects import Reading, read_subject
 from codec.picture.pixels import psnr
 from codec.weights.file import load_weights
 from codec.weights.released import find_weights, released_models
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 NAMES = ["photo", "photo-ms-ssim", "vq"]
 QUALITIES = (0, 25, 50, 75, 100)

@@ -6,82 +6,13 @@ from importlib import resources
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from codec.errors import InputError, OutputError, OutputExistsError
-from codec.evaluation.report import Comparison, Shown, compare, write_report
+from codec.evaluation.report import compare, write_report
 from codec.evaluation.report.page import percent, render
-from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
-from tests.conftest import DATA
-
-HOSTILE = '<script>alert("x")</script>\' onerror="y" &amp; ' + "long" * 60 + ".png"
-SETTINGS = (10.0, 30.0, 50.0, 70.0, 90.0)
-
-
-def evaluation_of(
-    pictures: dict[str, tuple[int, int]],
-    peers: tuple[str, ...] = ("jpeg", "avif"),
-    similar: bool = True,
-    published: bool = True,
-) -> Evaluation:
-    """What measuring could have given: every codec some per cent above ours."""
-    measurements = []
-    for number, codec in enumerate(("vqcodec", *peers)):
-        for name, (width, height) in pictures.items():
-            for step, setting in enumerate(SETTINGS):
-                size = round(width * height * 0.03 * 1.7**step * (1 + 0.25 * number)) + 40
-                bits = 8.0 * size - 8 * 30
-                model = ModelBits(0.1 * bits, (0.5 * bits, 0.4 * bits), 8 * 26.0, 1.02 * bits)
-                measurements.append(
-                    Measurement(
-                        picture=name,
-                        codec=codec,
-                        setting=setting,
-                        pixels=width * height,
-                        size=size,
-                        psnr=28 + 2.5 * step,
-                        ms_ssim=1 - 0.08 / 1.8**step if similar else None,
-                        encode_seconds=0.2 / (number + 1),
-                        decode_seconds=0.1 / (number + 1),
-                        model=None if number else model,
-                    )
-                )
-    curve = Curve("paper-2018", "a table in a paper", (0.2, 0.5, 1.0), (27.0, 31.0, 35.0), None)
-    return Evaluation(
-        command="vqcodec evaluate photos --report out",
-        machine="one core, numpy 2",
-        pictures=pictures,
-        measurements=measurements,
-        missing={"jxl": "cjxl is not installed"},
-        published=[curve] if published else [],
-        descriptions={"vqcodec": "model tiny (01234567)", "jpeg": "libjpeg-turbo <3.1>"},
-    )
-
-
-def shown(codec: str, image: Image.Image, size: int, psnr: float) -> Shown:
-    bpp = 8 * size / (image.width * image.height)
-    return Shown(codec, 30.0, size, bpp, psnr, None, image)
-
-
-def comparison_of(
-    name: str, width: int, height: int, peers: int = 2, mode: str = "RGB"
-) -> Comparison:
-    with Image.open(DATA / "flowers.png") as image:
-        original = image.convert(mode).resize((width, height))
-    return Comparison(
-        name=name,
-        original=original,
-        ours=shown("vqcodec", original, 900, 33.0),
-        peers=[
-            shown(peer, original, size, psnr)
-            for peer, size, psnr in (("jpeg", 890, 28.0), ("avif", 950, 32.0))
-        ][:peers],
-        bit_map=np.arange(-(-height // 16) * -(-width // 16), dtype=float).reshape(
-            -(-height // 16), -1
-        ),
-    )
+from tests.evaluations import HOSTILE, comparison_of, evaluation_of
 
 
 @pytest.fixture(scope="module")

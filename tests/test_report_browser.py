@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from codec.evaluation.report import write_report
-from tests.test_report import HOSTILE, comparison_of, evaluation_of
+from tests.evaluations import HOSTILE, comparison_of, evaluation_of
 
 ARGUMENTS = [
     "--no-sandbox",

@@ -15,7 +15,7 @@ from codec.model.autoencoder import RoundingAutoencoder
 from codec.training.run_log import RunLog
 from codec.training.validation import reconstructions
 from codec.weights.config import ModelConfig
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 
 def crops(count: int) -> torch.Tensor:

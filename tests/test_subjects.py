@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from codec.errors import InputError, LimitError
-from codec.evaluation import subjects
-from codec.evaluation.subjects import Reading, find_pictures, read_subject
+from codec.evaluation.subjects import SIDE, Reading, find_pictures, read_subject
 from codec.limits import Limits
 
 
@@ -83,14 +82,10 @@ def test_the_digest_depends_on_the_samples_alone(tmp_path: Path, city: Image.Ima
     assert len(set(found)) == 4
 
 
-def test_large_pictures_are_the_same_in_boxes(
-    tmp_path: Path, city: Image.Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = save(tmp_path / "a.png", city)
-    whole = read_subject("a", path, Reading())
-    monkeypatch.setattr(subjects, "SIDE", 64)
-    boxed = read_subject("a", path, Reading())
-    assert boxed.image.tobytes() == whole.image.tobytes() == city.convert("RGB").tobytes()
+def test_large_pictures_are_the_same_in_boxes(tmp_path: Path, city: Image.Image) -> None:
+    large = city.resize((SIDE + 200, SIDE + 100))
+    boxed = read_subject("a", save(tmp_path / "a.bmp", large), Reading())
+    assert boxed.image.tobytes() == large.tobytes()
 
 
 def test_what_nobody_can_see_is_no_subject(tmp_path: Path, city: Image.Image) -> None:

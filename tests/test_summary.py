@@ -16,7 +16,7 @@ from codec.evaluation.summary import (
     theory,
     times,
 )
-from tests.test_report import evaluation_of
+from tests.evaluations import evaluation_of
 
 
 def test_differences_to_measured_and_published_curves() -> None:

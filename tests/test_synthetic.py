@@ -22,7 +22,7 @@ from scripts.synthetic import (
     saturated_stripes,
     saturated_text,
 )
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 
 @pytest.mark.parametrize("kind", dict.fromkeys(KINDS), ids=lambda kind: kind.__name__)

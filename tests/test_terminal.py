@@ -17,17 +17,16 @@ class Screen(io.StringIO):
         return True
 
 
-def on_screen(monkeypatch: pytest.MonkeyPatch, patience: float = 0.0) -> Screen:
+def on_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     """Standard error of the present test, which is captured anew after fixtures have been made."""
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(terminal, "PATIENCE", patience)
     return screen
 
 
 def test_a_bar_shows_how_much_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_screen(monkeypatch)
-    with terminal.progress("files") as show:
+    with terminal.progress("files", patience=0) as show:
         assert show
         show(1, 4)
         assert "files" in screen.getvalue()
@@ -42,8 +41,8 @@ def test_a_bar_shows_how_much_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_done_soon_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = on_screen(monkeypatch, patience=1e9)
-    with terminal.progress("files") as show:
+    screen = on_screen(monkeypatch)
+    with terminal.progress("files", patience=1e9) as show:
         assert show
         show(1, 4)
     assert screen.getvalue() == ""
@@ -70,7 +69,7 @@ def test_a_terminal_that_is_gone_raises_nothing(monkeypatch: pytest.MonkeyPatch)
     def fail(text: str) -> int:
         raise OSError(5, "Input/output error")
 
-    with terminal.progress("files") as show:
+    with terminal.progress("files", patience=0) as show:
         assert show
         show(1, 4)
         monkeypatch.setattr(screen, "write", fail)

@@ -26,7 +26,7 @@ from scripts.theory.statements import (
     triangle_cell,
     uniform_noise_channel,
 )
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 WIDTHS = [0.5, 0.8, 1.0, 1.25, 2.0]
 

@@ -20,9 +20,8 @@ from codec.picture.alpha import Plane
 from codec.picture.pixels import Picture, Samples
 from codec.tiles import Box
 from codec.weights.file import Weights
-from tests.conftest import DATA, check_damage_is_found
-from tests.test_pipeline import difference
-from tests.test_writing import METADATA
+from tests.helpers import DATA, check_damage_is_found, difference
+from tests.pictures import METADATA
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,9 @@ from codec.training.run_folder import LAST, TRUNK, resume_run
 from codec.training.schedule import TrainingConfig
 from codec.weights.config import ModelConfig
 from codec.weights.file import load_weights
-from tests.conftest import CPU, DATA, TINY, run_in_two_processes
+from tests.helpers import DATA, TINY, run_in_two_processes
+
+CPU = torch.device("cpu")
 
 
 def settings(**changes: object) -> TrainingConfig:

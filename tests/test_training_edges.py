@@ -22,7 +22,7 @@ from codec.training.checkpoint import load_checkpoint, save_checkpoint
 from codec.training.interruption import StopSignals
 from codec.training.photos import find_photos, hold_out, tiles_of
 from codec.training.run_folder import LAST, TRUNK
-from tests.conftest import DATA, Run
+from tests.helpers import DATA, Run
 
 TINY_RUN = ["--width", "8", "--latent", "8", "--hyper", "4", "--prior", "8", "--blocks", "1,1"]
 TINY_RUN += [

@@ -10,7 +10,7 @@ from codec.model.gdn import GDN
 from codec.model.transforms import Block, PictureFilter, build_transforms
 from codec.training.initial import state_of
 from codec.weights.config import ModelConfig
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 
 @pytest.mark.parametrize("transform", ["lowres", "gdn"])

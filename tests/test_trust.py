@@ -25,8 +25,7 @@ from codec.files import write_file
 from codec.format.container import ContainerFile
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
-from tests.conftest import DATA
-from tests.test_cli import MODEL
+from tests.helpers import DATA, MODEL
 
 VQCODEC = [sys.executable, "-m", "codec"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -138,8 +137,8 @@ def test_jobs_end_even_if_a_signal_is_lost() -> None:
     )
     code = (
         "import sys\nfrom concurrent.futures import ProcessPoolExecutor\n"
-        "from multiprocessing import get_context\nfrom codec.cli.batch import _start_worker\n"
-        "pool = ProcessPoolExecutor(1, get_context('spawn'), _start_worker)\n"
+        "from multiprocessing import get_context\nfrom codec.cli.batch import start_worker\n"
+        "pool = ProcessPoolExecutor(1, get_context('spawn'), start_worker)\n"
         "pool.submit(exec, sys.argv[1]).result()"
     )
     command = [sys.executable, "-c", code, job]

@@ -14,7 +14,9 @@ from torchvision.transforms.v2.functional import rgb_to_grayscale
 from codec.errors import TrainingError
 from codec.training.photos import TilePool, find_photos
 from codec.training.variation import Variation, source_side, varied
-from tests.conftest import CPU, DATA, crops_of_flowers
+from tests.helpers import DATA, crops_of_flowers
+
+CPU = torch.device("cpu")
 
 NONE = Variation(scale=0.0, gamma=0.0, balance=0.0, saturation=0.0, grain=0.0, jpeg=None)
 

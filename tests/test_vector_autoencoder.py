@@ -15,7 +15,7 @@ from codec.model.vector_quantizer import UpdateRule, group
 from codec.training.codebooks import CodebookUpkeep
 from codec.training.optimiser import ClassDescent
 from codec.weights.config import ModelConfig
-from tests.conftest import crops_of_flowers
+from tests.helpers import crops_of_flowers
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from codec.errors import DamagedFileError, InputError, WeightsError
 from codec.format import container
 from codec.level import Level
 from codec.weights.file import Weights, load_weights
-from tests.conftest import DATA, TINY_VQ, Run, check_damage_is_found
+from tests.helpers import DATA, TINY_VQ, Run, check_damage_is_found
 
 GOLDEN = DATA / "golden_vq"
 

@@ -6,7 +6,7 @@ from PIL import Image
 from codec.codec import Codec
 from codec.weights.file import load_weights
 from scripts.vq.levels import report_levels, with_nearest_centres
-from tests.conftest import DATA, TINY_VQ
+from tests.helpers import DATA, TINY_VQ
 
 
 def test_levels_are_reported_as_files_would_have_them() -> None:

@@ -23,7 +23,7 @@ from codec.training.run_folder import LAST, resume_run
 from codec.training.schedule import TrainingConfig
 from codec.weights.config import ModelConfig
 from codec.weights.file import load_weights
-from tests.conftest import DATA, TINY, TINY_VQ, Run, run_in_two_processes
+from tests.helpers import DATA, TINY, TINY_VQ, Run, run_in_two_processes
 
 FLOWERS = DATA / "flowers.png"
 SETTINGS = TrainingConfig(

@@ -24,7 +24,7 @@ from codec.weights.released import (
     released_models,
     short_id_of,
 )
-from tests.conftest import TINY
+from tests.helpers import TINY
 
 
 def rewrite(weights: Weights, path: Path, **changes: np.ndarray | None) -> Path:

@@ -13,7 +13,7 @@ from codec.weights.config import ModelConfig
 from codec.weights.released import short_id_of
 from scripts.cards import CardError, Measurement, Model, read_models
 from scripts.weights_check import Claims, Point, check, check_row, main, quality_of
-from tests.conftest import TINY, TINY_VQ
+from tests.helpers import TINY, TINY_VQ
 
 COLUMNS = {"quality": "{:.1f}", "lambda": "{:.4f}", "bpp": "{:.4f}", "PSNR": "{:.2f}"}
 ROWS: list[list[Any]] = [[14.3, 0.0035, 0.5, 20.0], [100.0, 0.18, 9.9999, 10.0]]

@@ -22,7 +22,7 @@ from codec.picture.pixels import Picture, from_image
 from codec.tiles import LATENT_STRIDE, Box, Grid
 from codec.weights.config import ModelConfig
 from codec.windows import windows, workers
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 LEVEL = Level.of_anchor(3)
 

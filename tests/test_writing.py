@@ -4,22 +4,14 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
 from codec.errors import OutputError
 from codec.picture.metadata import Metadata
 from codec.picture.pixels import from_image
 from codec.picture.profile import profile_of_code_points
 from codec.picture.writing import left_out, write_picture
-from tests.pictures import read
-
-EXIF = Image.Exif()
-EXIF[0x010F] = "maker"
-METADATA = Metadata(
-    ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
-    EXIF.tobytes().removeprefix(b"Exif\0\0"),
-    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
-)
+from tests.pictures import METADATA, read
 
 
 def written(image: Image.Image, file_format: str, metadata: Metadata | None = None) -> bytes:

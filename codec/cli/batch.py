@@ -170,7 +170,7 @@ def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outco
     share = str(max(1, (os.cpu_count() or 1) // count))
     for name in THREAD_VARIABLES:  # read by the libraries when the processes start
         os.environ.setdefault(name, share)
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _start_worker)
+    pool = ProcessPoolExecutor(count, get_context("spawn"), start_worker)
     try:
         futures = [pool.submit(_attempt_elsewhere, task, job) for job in jobs]
         for job, future in zip(jobs, futures, strict=True):
@@ -194,7 +194,8 @@ def _attempt_elsewhere(task: Task, job: Job) -> Outcome:
         os._exit(error.code if isinstance(error.code, int) else SOME_FAILED)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """Make a process of the pool leave SIGINT to its parent, and end with that and by SIGTERM."""
     from codec.cli.main import terminate
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent acts

@@ -18,6 +18,7 @@ from codec.files import STANDARD, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
+from codec.tiles import region_box
 from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ class DecompressTask:
         with naming(job.source), open_file(job.source) as data:
             file = ContainerFile(data, machine.limits)
             file_format = self._format(job, file.header)
+            # What is too large for any model is refused before one is loaded.
+            machine.limits.workers(file.grid, region_box(file.grid.whole, self.region), halo=0)
             model = machine.model or str(find_by_id(file.header.model_id))
             from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture

@@ -69,8 +69,10 @@ def clear_line() -> None:
 
 
 @contextmanager
-def progress(label: str, wanted: bool = True) -> Iterator[Progress | None]:
-    """A bar on a terminal for what takes more than a second; none is given elsewhere."""
+def progress(
+    label: str, wanted: bool = True, patience: float = PATIENCE
+) -> Iterator[Progress | None]:
+    """A bar on a terminal for what takes more than `patience` seconds; none is given elsewhere."""
     if not wanted or not sys.stderr.isatty():
         yield None
         return
@@ -80,7 +82,7 @@ def progress(label: str, wanted: bool = True) -> Iterator[Progress | None]:
 
         def show(done: int, total: int) -> None:
             nonlocal bar
-            if time.perf_counter() - began < PATIENCE:
+            if time.perf_counter() - began < patience:
                 return
             with telling():
                 if bar is None:

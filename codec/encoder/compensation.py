@@ -27,7 +27,8 @@ from codec.encoder.model import EncoderModel
 from codec.encoder.tile import SourceTile
 from codec.engine.base import Engine, Scene
 from codec.level import Level
-from codec.picture.pixels import squared_error, to_image
+from codec.picture.pixels import squared_error
+from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, Grid
 from codec.weights.file import KERNEL_RADIUS
 from codec.windows import windows

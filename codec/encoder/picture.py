@@ -27,7 +27,8 @@ from codec.engine.base import Features
 from codec.format.container import Header, Tile, write
 from codec.level import Level
 from codec.picture.alpha import Plane, encode_alpha
-from codec.picture.pixels import Picture, Samples, psnr_of, squared_error, to_image
+from codec.picture.pixels import Picture, Samples, psnr_of, squared_error
+from codec.picture.rendering import to_image
 from codec.tiles import Box, Grid
 from codec.weights.file import COLOURS
 from codec.windows import Mapper, Progress, windows

@@ -60,11 +60,15 @@ class Measurer:
     Args:
         folder: folder of the cache, created when needed; None for no cache.
         fresh: whether to ignore cached results.
+        origin: digest of the source and description of the machine; None for the actual ones.
     """
 
-    def __init__(self, folder: Path | None, fresh: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None, fresh: bool = False, origin: tuple[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._fresh = fresh
+        self._origin = origin or (source_digest(), describe_machine())
         self._warm: set[str] = set()
         self.problem = ""
         """Reason why results are no longer cached, if the folder cannot be written."""
@@ -76,7 +80,7 @@ class Measurer:
             CodecError: the codec cannot code the picture.
         """
         subjects = [subject.digest, coder.name, coder.description, setting]
-        key = json.dumps([*subjects, source_digest(), describe_machine()])
+        key = json.dumps([*subjects, *self._origin])
         name = f"{hashlib.sha256(key.encode()).hexdigest()}.json"
         record = self._folder / name if self._folder else None
         if found := None if self._fresh or not record else _read(record):

@@ -16,6 +16,7 @@ from codec.weights.config import MS_SSIM_SIDE
 STRIP = 1024
 """Number of rows compared at once."""
 WINDOW = 1024
+"""Side of the windows that large pictures are compared in."""
 WHOLE_PIXELS = 1 << 22
 """Largest picture whose MS-SSIM is computed as a whole; others are cut into windows."""
 
@@ -41,16 +42,23 @@ def psnr(original: Image.Image, decoded: Image.Image) -> float:
     return psnr_of(error, count)
 
 
-def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
+def ms_ssim(
+    original: Image.Image,
+    decoded: Image.Image,
+    whole_pixels: int = WHOLE_PIXELS,
+    window: int = WINDOW,
+) -> float | None:
     """MS-SSIM (Wang et al. 2003) of 8-bit samples, mean over three colours, 0..1.
 
-    Fully transparent pixels count as equal. Above 4 megapixels it is the mean over windows of
-    1024x1024 pixels, weighted by their area, without those at the right and the bottom that are
-    narrower than 161 pixels.
+    Fully transparent pixels count as equal. For large pictures it is the mean over windows,
+    weighted by their area, without those at the right and the bottom that are narrower than 161
+    pixels.
 
     Args:
         original: picture of mode L, LA, RGB or RGBA.
         decoded: picture of the same size.
+        whole_pixels: number of pixels above which a picture is cut into windows.
+        window: side of the windows.
 
     Returns:
         None if a side is shorter than 161 pixels.
@@ -61,8 +69,8 @@ def ms_ssim(original: Image.Image, decoded: Image.Image) -> float | None:
     _check_sizes(original, decoded)
     if min(original.size) < MS_SSIM_SIDE:
         return None
-    large = original.width * original.height > WHOLE_PIXELS
-    windows = Grid(original.height, original.width, WINDOW if large else 0).boxes()
+    large = original.width * original.height > whole_pixels
+    windows = Grid(original.height, original.width, window if large else 0).boxes()
     boxes = [box for box in windows if min(box.width, box.height) >= MS_SSIM_SIDE]
     values = [_ms_ssim_of(original, decoded, box) for box in boxes]
     return fmean(values, [box.area for box in boxes])

@@ -132,20 +132,6 @@ def from_image(
     return Picture(image, image.mode in GREY_MODES, _has_alpha(image), metadata, convert)
 
 
-def to_image(
-    samples: NDArray[np.float32], grey: bool = False, alpha: Plane | None = None
-) -> Image.Image:
-    """Picture of decoded samples [3, H, W], about 0..1, and an alpha plane [H, W]."""
-    if grey:
-        samples = samples.mean(axis=0, keepdims=True)
-    planes = np.rint(np.clip(samples, 0, 1) * 255).astype(np.uint8)
-    if alpha is not None:
-        planes = np.concatenate([planes, alpha[None]])
-    if len(planes) == 1:
-        return Image.fromarray(planes[0])
-    return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
-
-
 def squared_error(original: Samples, decoded: Samples, alpha: Plane | None) -> tuple[float, int]:
     """Sum of squared differences of visible samples [H, W, 3], and their number."""
     difference = original.astype(np.float64) - decoded

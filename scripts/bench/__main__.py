@@ -143,6 +143,14 @@ def schedule(
     return steps
 
 
+def carry_out(steps: list[Callable[[], None]], results: Results, partial: Path) -> None:
+    """Run all steps; after each, `partial` holds what a run that is cut off has measured."""
+    with click.progressbar(steps, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        for step in bar:
+            step()
+            results.save(partial)
+
+
 def facts_of_machine() -> dict[str, Any]:
     """Date, commit, machine and load of the measurements."""
     commit = ""
@@ -235,11 +243,7 @@ def main(
             write_classic_weights(Path(models[CLASSIC]))
         bench = Bench(results, models, Path(folder))
         bench.make_pictures(picture, sizes)
-        steps = schedule(bench, sizes, counts, repeat)
-        with click.progressbar(steps, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-            for step in bar:
-                step()
-                results.save(partial)  # what a run that is cut off has measured
+        carry_out(schedule(bench, sizes, counts, repeat), results, partial)
     results.about["complete"] = True
     results.save(out)
     partial.unlink()

@@ -60,7 +60,7 @@ class Measurer:
     Args:
         folder: folder of the cache, created when needed; None for no cache.
         fresh: whether to ignore cached results.
-        origin: digest of the source and description of the machine; None for those at hand.
+        origin: digest of the source and description of the machine; None for the actual ones.
     """
 
     def __init__(

@@ -50,13 +50,14 @@ def ms_ssim(
 ) -> float | None:
     """MS-SSIM (Wang et al. 2003) of 8-bit samples, mean over three colours, 0..1.
 
-    Fully transparent pixels count as equal. Of large pictures it is the mean over windows, weighted
-    by their area, without those at the right and the bottom that are narrower than 161 pixels.
+    Fully transparent pixels count as equal. For large pictures it is the mean over windows,
+    weighted by their area, without those at the right and the bottom that are narrower than 161
+    pixels.
 
     Args:
         original: picture of mode L, LA, RGB or RGBA.
         decoded: picture of the same size.
-        whole_pixels: pixels above which a picture is compared in windows.
+        whole_pixels: number of pixels above which a picture is cut into windows.
         window: side of the windows.
 
     Returns:

@@ -144,7 +144,12 @@ def test_psnr_of_a_flat_picture_is_not_most_at_the_end(released_codec: Codec) ->
         {"target_psnr": 1e308},
         {"target_bpp": float("inf")},
         {"target_size": 100, "target_bpp": 1.0},
+        {"target_size": "50k"},
+        {"quality": "50"},
+        {"lmbda": "0.01"},
         {"tile_size": 100},
+        {"tile_size": "512"},
+        {"effort": "5"},
         {"keep": ["gps"]},
     ],
 )

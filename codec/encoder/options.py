@@ -78,6 +78,8 @@ class EncoderOptions:
         if len(rates) > 1:
             raise InputError(f"give one of {' and '.join(rates)}, not both")
         for name in rates:
+            if not isinstance(getattr(self, name), Real):
+                raise InputError(f"{name} must be a number")
             if name.startswith("target") and not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be a positive number")
         unknown = set(self.keep) - set(KINDS)
@@ -85,6 +87,8 @@ class EncoderOptions:
             raise InputError(f"unknown metadata {sorted(unknown)}; known: {', '.join(KINDS)}")
         if not isinstance(self.effort, Integral) or self.effort not in range(len(ROUNDS)):
             raise InputError(f"efforts are whole numbers in 0..{len(ROUNDS) - 1}")
+        if not isinstance(self.tile_size, Integral | None):
+            raise InputError("tile_size must be a whole number")
         check_tile_size(self.tile_size or 0)
 
     @classmethod

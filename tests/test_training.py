@@ -24,9 +24,10 @@ from codec.errors import OutputExistsError, TrainingError, WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.build import build_autoencoder
 from codec.training.checkpoint import load_checkpoint
+from codec.training.devices import computes_in_bfloat16
 from codec.training.export import export_model, export_weights
 from codec.training.initial import state_of
-from codec.training.loop import Trainer, computes_in_bfloat16, draw_levels, train
+from codec.training.loop import Trainer, draw_levels, train
 from codec.training.optimiser import SLOW_RATE, build_optimisers, set_learning_rate
 from codec.training.run_folder import LAST, TRUNK, resume_run
 from codec.training.schedule import TrainingConfig

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -40,6 +39,7 @@ from codec.training.checkpoint import (
     save_checkpoint,
 )
 from codec.training.codebooks import CodebookUpkeep
+from codec.training.devices import computes_in_bfloat16, join_process_group
 from codec.training.extra import check_extra
 from codec.training.interruption import StopSignals
 from codec.training.optimiser import build_optimisers, set_learning_rate
@@ -88,7 +88,7 @@ class Trainer:
     ) -> None:
         check_extra()
         self.run, self.training = run, training
-        self.rank, self.world, self.device = _join_process_group()
+        self.rank, self.world, self.device = join_process_group()
         self.mixed_precision = computes_in_bfloat16(self.device)
         torch.manual_seed(training.seed)
         self.position = resume.position if resume else Position()
@@ -395,25 +395,3 @@ def export_sample(pool: TilePool, generator: torch.Generator, count: int) -> Ten
     """
     crops = pool.crops(count, CROP, generator)
     return (crops * 255).round().to(torch.uint8).cpu()
-
-
-def _join_process_group() -> tuple[int, int, torch.device]:
-    """Find (rank, number of processes, device), and join the process group under torchrun."""
-    cuda = torch.cuda.is_available()
-    if "RANK" not in os.environ:
-        return 0, 1, torch.device("cuda" if cuda else "cpu")
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(local)
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if cuda else "gloo")
-    return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
-
-
-def computes_in_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device has bfloat16 arithmetic; emulated, it is slower than float32."""
-    if device.type != "cpu":
-        return True
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

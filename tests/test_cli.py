@@ -123,6 +123,7 @@ def closing(*descriptors: int) -> Callable[[], None]:
     return close
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
 def test_closed_streams_keep_nothing_from_being_done(folder: Path, closed: tuple[int]) -> None:
     """The last is what a daemon may have. Files must not get the descriptors of the streams."""
@@ -137,6 +138,7 @@ def test_closed_streams_keep_nothing_from_being_done(folder: Path, closed: tuple
     assert first == (folder / "out" / "second.vqc").read_bytes()
 
 
+@pytest.mark.slow
 def test_streams_that_cannot_be_written_to_do_not_stop_the_work(folder: Path) -> None:
     second = folder / "second.png"
     second.write_bytes((folder / "city.png").read_bytes())
@@ -193,6 +195,7 @@ def test_output_format_follows_the_suffix(coded: Path, run: Run, suffix: str) ->
         assert image.format == suffix.upper()
 
 
+@pytest.mark.slow
 def test_standard_input_and_output(folder: Path) -> None:
     vqcodec = [sys.executable, "-m", "codec"]
     picture = (folder / "city.png").read_bytes()
@@ -209,6 +212,7 @@ def test_standard_input_and_output(folder: Path) -> None:
     assert shown.stdout.startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_full_standard_output(coded: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -415,6 +419,7 @@ def test_help_lists_the_exit_codes(run: Run) -> None:
         assert run(command, "--help")[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interruption_leaves_nothing(folder: Path, number: signal.Signals) -> None:
     large = folder / "large.png"

@@ -88,6 +88,7 @@ def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.n
     assert np.array_equal(twice.curvature, 2 * slopes.curvature)
 
 
+@pytest.mark.slow
 def test_the_curvature_is_that_of_the_error(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
     distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)

@@ -104,6 +104,7 @@ def test_a_jpeg_with_a_second_picture_is_its_first(city: Image.Image) -> None:
     assert from_image(image).width == city.width
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_mutated_pictures_raise_nothing_else(data: st.DataObject) -> None:

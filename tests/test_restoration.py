@@ -156,6 +156,7 @@ def test_the_filter_alone_saves_bits(restoring: Codec, quality: int) -> None:
     assert better.bits == pytest.approx(plain.bits + 8 * (1 + len(better.header.restoration)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effort", [1, 4])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
 def test_the_file_is_what_the_encoder_says(restoring: Codec, mode: str, effort: int) -> None:
@@ -186,6 +187,7 @@ def test_tiles_share_one_filter_and_leave_no_seam(restoring: Codec) -> None:
     assert restoring.encode(image, 60, tile_size=256).data == data
 
 
+@pytest.mark.slow
 def test_targets_are_met(restoring: Codec) -> None:
     image = flowers(200, 150)
     size = len(restoring.compress(image, 50))
@@ -207,6 +209,7 @@ class Blind(Plan):
         return super().search(())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile_size", [0, 256])
 def test_the_search_reckons_with_the_filter(restoring: Codec, tile_size: int) -> None:
     """Better than with the filter alone, and than a search that knows nothing of it."""
@@ -302,6 +305,7 @@ def test_kernels_that_overflow_show_something(weights: Weights) -> None:
     assert wild.compress(image, 50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(24, 24), (60, 60)])
 def test_little_that_is_visible(size: tuple[int, int], released_codec: Codec) -> None:
     image = flowers(300, 300)
@@ -314,6 +318,7 @@ def test_little_that_is_visible(size: tuple[int, int], released_codec: Codec) ->
         assert cost(released_codec, better, image) < 1.001 * cost(released_codec, plain, image)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_windows(restoring: Codec, weights: Weights) -> None:
     """An untiled picture that is shown in several windows, and other arithmetic."""
     image = flowers(100, 100).resize((2100, 1030))

@@ -39,6 +39,7 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_in_the_middle(large: Path, number: signal.Signals) -> None:
     target = large.with_suffix(".vqc")
@@ -65,6 +66,7 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     assert target.read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_interrupted_jobs_leave_nothing(tmp_path: Path) -> None:
     """One job is done, and one in the middle: its input is a pipe that does not end."""
     pipe, out = tmp_path / "pipe.png", tmp_path / "out"
@@ -98,6 +100,7 @@ def test_interrupted_jobs_leave_nothing(tmp_path: Path) -> None:
         ContainerFile(file).verify()
 
 
+@pytest.mark.slow
 def test_jobs_end_with_a_killed_parent(large: Path) -> None:
     """Also those that wait for work."""
     small, out = DATA / "city.png", large.parent / "out"
@@ -132,6 +135,7 @@ def test_jobs_end_even_if_a_signal_is_lost() -> None:
     assert killed.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_full_disk(tmp_path: Path) -> None:
     source, target = tmp_path / "flowers.png", tmp_path / "a.vqc"
     source.write_bytes((DATA / "flowers.png").read_bytes())
@@ -164,6 +168,7 @@ def test_full_disk(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.vqc", "flowers.png", "whole.vqc"]
 
 
+@pytest.mark.slow
 def test_eight_processes_on_one_target(tmp_path: Path) -> None:
     target = tmp_path / "target"
     code = (
@@ -239,6 +244,7 @@ def smallest() -> Weights:
     return with_self_check(Weights("smallest", text, tensors, {}))
 
 
+@pytest.mark.slow
 def test_every_byte_of_a_weights_file_matters(smallest: Weights, tmp_path: Path) -> None:
     data = smallest.to_bytes()
     path = tmp_path / "smallest.safetensors"

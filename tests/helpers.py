@@ -106,7 +106,7 @@ def crops_of_flowers(count: int, side: int) -> torch.Tensor:
 
 
 def difference(a: Image.Image, b: Image.Image) -> int:
-    """Largest difference of two samples at one place, of images of one size and mode."""
+    """Largest absolute difference between samples of two images of one size and mode."""
     assert (a.size, a.mode) == (b.size, b.mode)
     return int(np.abs(np.asarray(a).astype(int) - np.asarray(b)).max())
 

@@ -46,7 +46,7 @@ def test_folders_keep_their_sub_tree(tree: Path, run: Run) -> None:
     assert names(back) == ["a.webp", "b.webp", "sub/a.webp"]
 
 
-def test_folders_without_an_output_dir_are_written_beside(tree: Path, run: Run) -> None:
+def test_without_an_output_dir_files_are_written_next_to_their_inputs(tree: Path, run: Run) -> None:
     assert run("compress", "-r", tree, *MODEL)[0] == 0
     assert {"a.vqc", "b.vqc", "sub/a.vqc"} <= set(names(tree))
 

@@ -1,4 +1,4 @@
-"""What a user's folders, links, names and preferences can hold beside the ordinary."""
+"""What a user's folders, links, names and preferences can hold out of the ordinary."""
 
 from __future__ import annotations
 

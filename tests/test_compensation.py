@@ -1,4 +1,4 @@
-"""Latents that make up for rounding: what the step is, and that it pays."""
+"""Latents corrected for rounding errors: what the step is, and that it saves bits."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_strips_of_dissimilarity_are_of_one_picture(
 
 
 def dissimilarity_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
-    """bits + pixels lambda (1200 (1 - MS-SSIM) + 0.05 255^2 MSE), by what the decoder shows."""
+    """bits + pixels lambda (1200 (1 - MS-SSIM) + 0.05 255^2 MSE), measured on the decoded file."""
     similarity = ms_ssim(image, codec.decompress(encoded.data))
     assert similarity is not None
     pixels = image.width * image.height

@@ -168,7 +168,7 @@ def test_command_and_plugin(run: Run, tmp_path: Path) -> None:
     assert len(saved.getvalue()) == found[2]["bytes"]
 
 
-def test_curvature_is_drawn_towards_channel_and_place(rng: np.random.Generator) -> None:
+def test_curvature_is_drawn_towards_channel_and_position(rng: np.random.Generator) -> None:
     truth = np.outer([1.0, 100.0], [1, 1, 1, 3, 3, 3]).reshape(2, 2, 3).astype(np.float32)
     for half in (None, np.array([0.5, 50.0])):
         curvature, still = Curvature(truth.shape, half), np.zeros_like(truth)
@@ -193,7 +193,7 @@ def test_curvature_is_expected_of_photographs_and_of_slopes() -> None:
     assert estimate[0, 1, 2] > 3 * estimate[0, 0, 0]
 
 
-def test_one_place_spoils_no_means() -> None:
+def test_one_latent_position_spoils_no_means() -> None:
     sample, still = np.ones((2, 10, 10), np.float32), np.zeros((2, 10, 10), np.float32)
     calm, spoilt = (Curvature(sample.shape, np.array([0.5, 0.5])) for _ in range(2))
     calm.add(still, Slopes(still, sample.copy()))
@@ -306,7 +306,7 @@ def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generato
     assert set(np.unique(steep)) <= {-1, 0}
 
 
-def test_a_place_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
+def test_a_latent_position_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
     coder = LatentCoder(IntegerModel(tiny_weights))
     y = np.zeros((16, 6, 5), np.float32)
     rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), Level(20_000))

@@ -143,7 +143,7 @@ def _checkerboard() -> Image.Image:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", [_dithered, _checkerboard])
-def test_full_contrast_from_pixel_to_pixel_is_shown(
+def test_full_contrast_from_pixel_to_pixel_is_kept(
     released_codec: Codec, draw: Callable[[], Image.Image]
 ) -> None:
     picture = draw()

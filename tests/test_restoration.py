@@ -127,7 +127,7 @@ def test_only_what_is_visible_counts(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("side", [100, 1000])
 def test_noise_pays_for_nothing(rng: np.random.Generator, side: int) -> None:
-    """What is missing has nothing to do with what is shown: weights that fit it do harm."""
+    """The error has nothing to do with the reconstruction: weights that fit it do harm."""
     shown = (0.3 + 0.4 * rng.random((3, side, side))).astype(np.float32)
     noise = rng.normal(0, 6, (side, side, 1))  # the same in all colours
     original = np.rint(255 * shown.transpose(1, 2, 0) + noise).clip(0, 255).astype(np.uint8)
@@ -238,7 +238,7 @@ def altered(data: bytes, restoration: tuple[int, ...]) -> bytes:
     return write(header, [file.read_tile(0)])
 
 
-def test_strangers_files(restoring: Codec, weights: Weights) -> None:
+def test_untrusted_files(restoring: Codec, weights: Weights) -> None:
     data = restoring.compress(flowers(200, 150), 50)
     extreme = np.asarray(restoring.decompress(altered(data, (127, -128) * 3)))
     assert extreme.shape == (150, 200, 3)
@@ -320,7 +320,7 @@ def test_little_that_is_visible(size: tuple[int, int], released_codec: Codec) ->
 
 @pytest.mark.slow
 def test_bfloat16_and_windows(restoring: Codec, weights: Weights) -> None:
-    """An untiled picture that is shown in several windows, and other arithmetic."""
+    """An untiled picture that is reconstructed in several windows, and other arithmetic."""
     image = flowers(100, 100).resize((2100, 1030))
     coded = restoring.encode(image, 60, reconstruct=True)
     assert coded.data == restoring.compress(image, 60)

@@ -52,7 +52,7 @@ def test_killed_in_the_middle(large: Path, number: signal.Signals) -> None:
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
-    """Even the last moment leaves the old file: the new one is beside it until it is whole."""
+    """Even the last moment leaves the old file: the new one has another name until it is whole."""
     target = tmp_path / "target"
     target.write_bytes(b"old")
     code = (

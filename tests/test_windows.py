@@ -57,7 +57,7 @@ def test_latents_of_tiles_are_those_of_the_whole(model: EncoderModel, large: Pic
 
 
 @pytest.mark.slow
-def test_windows_show_what_the_whole_shows(model: EncoderModel, large: Picture) -> None:
+def test_windows_reconstruct_what_the_whole_does(model: EncoderModel, large: Picture) -> None:
     """The same latents, synthesised in one piece and in windows: at most one grey level."""
     grid = Grid(large.height, large.width)
     ((_, latents),) = latents_of(model, large, grid)

@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PICTURE ?= tests/data/flowers.png
 KODAK ?=
 MODEL ?= photo
@@ -10,7 +11,7 @@ SIZES ?= 0.4,4
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic clean
+.PHONY: help demo test quick lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,7 +29,10 @@ demo: $(READY) ## compress and decompress a photograph, print bytes, bpp and PSN
 	$(BIN)/python scripts/demo.py $(PICTURE)
 
 test: lint ## lint, types, layer contract, tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(PYTEST)
+
+quick: lint ## the same without the tests marked slow
+	$(PYTEST) -m "not slow"
 
 lint: $(READY) ## style, types and the layer contract alone
 	$(BIN)/ruff check .

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +42,38 @@ def fails(result: tuple[int, str, str], status: int, *words: str) -> None:
         assert word in result[2]
 
 
+def heed_interrupts() -> None:
+    """For a new process: tests that run in the background may have been started to ignore these."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def signalled_at_work(number: signal.Signals, *arguments: str | Path) -> tuple[int, str]:
+    """Run a command line on a terminal and signal it once its progress bar appears.
+
+    Returns:
+        Exit status, and all that the terminal showed.
+    """
+    screen, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codec", *arguments],
+        stderr=terminal,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=heed_interrupts,
+    )
+    os.close(terminal)
+    shown, signalled = b"", False
+    with suppress(OSError):  # EIO: the last that had the terminal is gone
+        while part := os.read(screen, 4096):
+            shown += part
+            if b"/" in shown and not signalled:
+                process.send_signal(number)
+                signalled = True
+    os.close(screen)
+    assert signalled, shown
+    return process.wait(timeout=60), shown.decode()
+
+
 def run_in_two_processes(arguments: str) -> None:
     """Run `python ARGUMENTS` under torchrun; it must succeed."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -72,7 +106,7 @@ def crops_of_flowers(count: int, side: int) -> torch.Tensor:
 
 
 def difference(a: Image.Image, b: Image.Image) -> int:
-    """Largest difference of two samples at one place, of images of one size and mode."""
+    """Largest absolute difference between samples of two images of one size and mode."""
     assert (a.size, a.mode) == (b.size, b.mode)
     return int(np.abs(np.asarray(a).astype(int) - np.asarray(b)).max())
 

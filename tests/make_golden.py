@@ -1,4 +1,4 @@
-"""Make the frozen models and files of tests/data anew, which a change of the format asks for.
+"""Regenerate the frozen models and files of tests/data after a change of the format.
 
     python -m tests.make_golden model RUN/model.safetensors
     python -m tests.make_golden files
@@ -168,7 +168,7 @@ def kernels() -> dict[str, NDArray[np.float32]]:
 
 @click.group()
 def main() -> None:
-    """Make frozen models and files anew."""
+    """Regenerate frozen models and files."""
 
 
 @main.command()

@@ -46,7 +46,7 @@ def test_folders_keep_their_sub_tree(tree: Path, run: Run) -> None:
     assert names(back) == ["a.webp", "b.webp", "sub/a.webp"]
 
 
-def test_folders_without_an_output_dir_are_written_beside(tree: Path, run: Run) -> None:
+def test_without_an_output_dir_files_are_written_next_to_their_inputs(tree: Path, run: Run) -> None:
     assert run("compress", "-r", tree, *MODEL)[0] == 0
     assert {"a.vqc", "b.vqc", "sub/a.vqc"} <= set(names(tree))
 
@@ -109,6 +109,7 @@ def test_preserve_keeps_the_times(tree: Path, run: Run) -> None:
     assert coded.stat().st_mtime == back.stat().st_mtime == 1_100_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [2])
 def test_jobs_give_the_same_files(tree: Path, run: Run, jobs: int) -> None:
     (tree / "aa.png").write_text("broken")
@@ -266,6 +267,7 @@ def test_folders_without_pictures(tmp_path: Path, run: Run) -> None:
     fails(run("compress", tmp_path / "empty", "-d", tmp_path / "out"), 1, "-r")
 
 
+@pytest.mark.slow
 def test_targets_and_metadata_on_the_command_line(run: Run, tmp_path: Path) -> None:
     source, coded = DATA / "city.png", tmp_path / "a.vqc"
     assert run("compress", source, coded, "--target-size", "0.9k", *MODEL)[0] == 0
@@ -343,6 +345,7 @@ def test_shell_completion(shell: str) -> None:
     assert "vqcodec" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_bomb_costs_nothing(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A header that claims a huge picture: no model is loaded, no array made."""
     coded = tmp_path / "bomb.vqc"

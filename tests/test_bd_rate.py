@@ -11,6 +11,7 @@ def scaled(factor: float) -> list[tuple[float, float]]:
     return [(factor * rate, quality) for rate, quality in OURS]
 
 
+@pytest.mark.slow
 def test_the_rate_of_a_scaled_curve_is_the_scale() -> None:
     found = bd_rate(OURS, scaled(0.9))
     assert found.rate == pytest.approx(-10.0, abs=1e-6)

@@ -108,6 +108,7 @@ def test_stages_of_threads_are_their_mean() -> None:
     assert times["rest"] >= 0
 
 
+@pytest.mark.slow
 def test_stages_are_those_of_the_pipeline() -> None:
     module = [sys.executable, "-m", "scripts.bench.stages", str(DATA / "city.png"), str(TINY)]
     samples = json.loads(measured([*module, "--repeat", "2"], 1).output)[str(TINY)]
@@ -234,6 +235,7 @@ def test_command_line_values() -> None:
     assert [rounds_of(size) for size in (0.4, 4, 25, 100)] == [5, 4, 1, 1]
 
 
+@pytest.mark.slow
 def test_benchmark_from_end_to_end(tmp_path: Path) -> None:
     size = ["--sizes", "0.01", "--threads", "1", "--repeat", "1"]
     out = ["--model", str(TINY), "--no-classic", "--out", str(tmp_path / "b.json")]

@@ -47,6 +47,7 @@ def counts_of(sharpness: float) -> torch.Tensor:
     return 1e6 * mass / mass.sum(1, keepdim=True)
 
 
+@pytest.mark.slow
 def test_gaussian_symbols_keep_the_gaussian() -> None:
     sigma = sigma_of_level(torch.arange(SIGMA_LEVELS, dtype=torch.float64))
     counts = torch.stack([1e6 * gaussian_cell_probability(SYMBOLS, s) for s in sigma])
@@ -59,6 +60,7 @@ def test_gaussian_symbols_keep_the_gaussian() -> None:
         assert 0 <= float(divergence) < 1e-4
 
 
+@pytest.mark.slow
 def test_sharper_symbols_cost_less_with_the_fitted_tables() -> None:
     counts = counts_of(1.0)
     plain, fitted = gaussian_tables(), gaussian_tables(fit_mixtures(counts))
@@ -72,11 +74,13 @@ def test_sharper_symbols_cost_less_with_the_fitted_tables() -> None:
         assert costs[1] - entropy < 0.3 * (costs[0] - entropy)
 
 
+@pytest.mark.slow
 def test_tables_without_symbols_stay_as_they_were() -> None:
     weights = fit_mixtures(torch.zeros(SIGMA_LEVELS, 2 * LIMIT + 1, dtype=torch.float64))
     assert weights[20:, RATIOS.index(1.0)].min() > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curvature", [None, 0.05])
 def test_symbols_are_those_of_files(
     model: RoundingAutoencoder, pictures: torch.Tensor, curvature: float | None
@@ -103,6 +107,7 @@ def test_symbols_are_those_of_files(
     assert float((exact - counts).abs().sum() / counts.sum()) < 0.01
 
 
+@pytest.mark.slow
 def test_fitted_tables_make_files_shorter(
     model: RoundingAutoencoder, pictures: torch.Tensor
 ) -> None:
@@ -122,6 +127,7 @@ def test_fitted_tables_make_files_shorter(
     assert sizes[1] < sizes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distortion", ["mse", "ms-ssim"])
 def test_curvature_is_that_of_the_distortion(
     model: RoundingAutoencoder, distortion: Distortion
@@ -180,6 +186,7 @@ class Broken(RoundingAutoencoder):
         return super().synthesise(y_hat, level) * (torch.nan if fails else 1.0)
 
 
+@pytest.mark.slow
 def test_pictures_without_derivatives_are_left_out(
     model: RoundingAutoencoder, pictures: torch.Tensor
 ) -> None:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -22,7 +21,7 @@ from codec.cli.options import FLAGS, message_of
 from codec.errors import InputError
 from codec.format.container import Header, Tile, write
 from codec.level import Level
-from tests.helpers import DATA, MODEL, TINY, Run, fails
+from tests.helpers import DATA, MODEL, TINY, Run, fails, signalled_at_work
 
 
 @pytest.fixture
@@ -124,6 +123,7 @@ def closing(*descriptors: int) -> Callable[[], None]:
     return close
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
 def test_closed_streams_keep_nothing_from_being_done(folder: Path, closed: tuple[int]) -> None:
     """The last is what a daemon may have. Files must not get the descriptors of the streams."""
@@ -138,6 +138,7 @@ def test_closed_streams_keep_nothing_from_being_done(folder: Path, closed: tuple
     assert first == (folder / "out" / "second.vqc").read_bytes()
 
 
+@pytest.mark.slow
 def test_streams_that_cannot_be_written_to_do_not_stop_the_work(folder: Path) -> None:
     second = folder / "second.png"
     second.write_bytes((folder / "city.png").read_bytes())
@@ -194,6 +195,7 @@ def test_output_format_follows_the_suffix(coded: Path, run: Run, suffix: str) ->
         assert image.format == suffix.upper()
 
 
+@pytest.mark.slow
 def test_standard_input_and_output(folder: Path) -> None:
     vqcodec = [sys.executable, "-m", "codec"]
     picture = (folder / "city.png").read_bytes()
@@ -210,6 +212,7 @@ def test_standard_input_and_output(folder: Path) -> None:
     assert shown.stdout.startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_full_standard_output(coded: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -416,28 +419,13 @@ def test_help_lists_the_exit_codes(run: Run) -> None:
         assert run(command, "--help")[0] == 0
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_interruption_leaves_nothing(folder: Path, number: int, status: int) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interruption_leaves_nothing(folder: Path, number: signal.Signals) -> None:
     large = folder / "large.png"
     Image.fromarray(np.zeros((3000, 3000, 3), np.uint8)).save(large)
     target = folder / "large.vqc"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "codec", "compress", str(large), str(target)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        # Whoever runs the tests in the background may ignore the signal, and so would the program.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
-    )
-    while process.poll() is None:  # wait until it has the large picture in memory
-        resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * 4096
-        if resident > 400e6:
-            break
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == status
-    assert "Traceback" not in err
+    status, shown = signalled_at_work(number, "compress", large, target)
+    assert status == 128 + number
+    assert "Traceback" not in shown
     assert sorted(p.name for p in folder.iterdir()) == ["city.png", "large.png"]

@@ -1,4 +1,4 @@
-"""What a user's folders, links, names and preferences can hold beside the ordinary."""
+"""What a user's folders, links, names and preferences can hold out of the ordinary."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def coded(picture: Path, run: Run) -> Path:
     return picture.with_suffix(".vqc")
 
 
+@pytest.mark.slow
 def test_standard_streams_with_many_jobs(picture: Path) -> None:
     """A process of its own would have no standard input."""
     command = [sys.executable, "-m", "codec", "compress", "-", "-", "-j", "2", *MODEL]
@@ -282,6 +283,7 @@ def test_reports_that_could_not_be_written(picture: Path, run: Run, tmp_path: Pa
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_a_command_of_any_bytes_is_reported(
     picture: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

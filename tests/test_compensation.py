@@ -1,4 +1,4 @@
-"""Latents that make up for rounding: what the step is, and that it pays."""
+"""Latents corrected for rounding errors: what the step is, and that it saves bits."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def encoded_with(
     return PictureEncoder(plan, picture, grid, map).encode(codec.level_of(quality))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("quality", "saved"), [(0, 0.004), (50, 0.01), (100, 0.03)])
 def test_it_saves_bits(released_codec: Codec, quality: int, saved: float) -> None:
     """Measured: 0.7, 1.8 and 4.9 % less than with the restoration filter alone."""
@@ -58,6 +59,7 @@ def test_it_saves_bits(released_codec: Codec, quality: int, saved: float) -> Non
     assert costs[1] < (1 - saved) * costs[0]
 
 
+@pytest.mark.slow
 def test_tiles_too(released_codec: Codec) -> None:
     """A tile takes those around it as they are before rounding: nearly as good as the whole."""
     image = flowers(230, 200).resize((460, 400))
@@ -83,6 +85,7 @@ def test_strips_make_no_difference(released_codec: Codec) -> None:
     assert by_strips.compress(image, 60) == whole.data
 
 
+@pytest.mark.slow
 def test_grey_and_hidden_pixels(released_codec: Codec) -> None:
     """What is hidden makes no difference: a mask of 64 pixels hides whole latents."""
     grey = flowers(192, 128).convert("L")

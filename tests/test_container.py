@@ -210,6 +210,7 @@ def test_metadata_is_deflated() -> None:
     assert read(data)[3] == Metadata(b"profile", b"II*\0", padded)
 
 
+@pytest.mark.slow
 def test_metadata_of_noise_fits_up_to_the_limit() -> None:
     noise = random.Random(0).randbytes(MAX_BYTES)
     assert read(write(HEADER, [TILE], 0, Metadata(exif=noise)))[3].exif == noise
@@ -232,6 +233,7 @@ def test_metadata_that_is_no_zlib_stream_is_damage() -> None:
             read(with_chunk(stored[:length]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [MAX_BYTES + 1, 1 << 28])
 def test_metadata_cannot_be_a_bomb(length: int) -> None:
     deflate = zlib.compressobj(9)

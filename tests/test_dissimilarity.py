@@ -134,7 +134,7 @@ def test_strips_of_dissimilarity_are_of_one_picture(
 
 
 def dissimilarity_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
-    """bits + pixels lambda (1200 (1 - MS-SSIM) + 0.05 255^2 MSE), by what the decoder shows."""
+    """bits + pixels lambda (1200 (1 - MS-SSIM) + 0.05 255^2 MSE), measured on the decoded file."""
     similarity = ms_ssim(image, codec.decompress(encoded.data))
     assert similarity is not None
     pixels = image.width * image.height
@@ -143,6 +143,7 @@ def dissimilarity_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> fl
     return encoded.bits + codec.weights.config.lambda_of(encoded.header.level.position) * distortion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quality", [10, 70])
 def test_models_for_ms_ssim_search_for_that(quality: int) -> None:
     codec, image = Codec("photo-ms-ssim"), flowers(256, 192)
@@ -156,6 +157,7 @@ def test_models_for_ms_ssim_search_for_that(quality: int) -> None:
     assert better.psnr == pytest.approx(10 * math.log10(255**2 / mse), abs=0.01)
 
 
+@pytest.mark.slow
 def test_targets_grey_and_alpha_of_models_for_ms_ssim() -> None:
     codec, image = Codec("photo-ms-ssim"), flowers(176, 176)
     reached = codec.encode(image, target_psnr=30, effort=2, measure=True)
@@ -173,6 +175,7 @@ def test_targets_grey_and_alpha_of_models_for_ms_ssim() -> None:
     assert np.array_equal(np.asarray(shown.getchannel("A")), np.asarray(mask))
 
 
+@pytest.mark.slow
 def test_tiles_too_small_for_ms_ssim_are_rounded() -> None:
     codec, small = Codec("photo-ms-ssim"), flowers(300, 160)
     assert codec.compress(small, 50, effort=9) == codec.compress(small, 50, effort=0)

@@ -19,7 +19,9 @@ def samples() -> np.ndarray:
     return (crop[:90, :70] * 255).round().astype(np.uint8)
 
 
-def test_error_is_that_of_what_is_shown(engine: TorchEngine, samples: np.ndarray) -> None:
+def test_error_is_that_of_the_8_bit_reconstruction(
+    engine: TorchEngine, samples: np.ndarray
+) -> None:
     y = latents_of(engine, samples)
     distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
     expected = np.square(reconstruction(engine, y, samples) - samples).sum()
@@ -55,7 +57,9 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
     assert gradient[:, 4].any()
 
 
-def test_grey_is_shown_as_the_mean_of_colours(engine: TorchEngine, samples: np.ndarray) -> None:
+def test_grey_is_reconstructed_as_the_mean_of_colours(
+    engine: TorchEngine, samples: np.ndarray
+) -> None:
     grey = np.repeat(samples[:, :, 1:2], 3, axis=2)
     y = latents_of(engine, grey)
     distortion = SquaredError(engine, scene_of(Original(grey, None, True), y, whole(y)), LEVEL)
@@ -88,6 +92,7 @@ def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.n
     assert np.array_equal(twice.curvature, 2 * slopes.curvature)
 
 
+@pytest.mark.slow
 def test_the_curvature_is_that_of_the_error(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
     distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)

@@ -54,6 +54,7 @@ def test_json(run: Run, pictures: Path, options: list[object]) -> None:
     assert {rate["against"] for rate in found["bd_rates"]} == {"webp", "jpeg"}
 
 
+@pytest.mark.slow
 def test_every_format_and_the_smallest_size(
     run: Run, tmp_path: Path, options: list[object], city: Image.Image
 ) -> None:
@@ -77,6 +78,7 @@ def test_every_format_and_the_smallest_size(
     assert {m["codec"] for m in found["measurements"]} >= {"vqcodec tiny", "webp", "avif"}
 
 
+@pytest.mark.slow
 def test_several_models(run: Run, pictures: Path, options: list[object]) -> None:
     models = [*options, "--model", TINY_VQ]
     status, out, _ = run("evaluate", pictures, "--against", "none", *models)
@@ -89,6 +91,7 @@ def test_several_models(run: Run, pictures: Path, options: list[object]) -> None
     assert again.count("| vqcodec tiny | 20 |") == 2  # one row of rates, one of theory
 
 
+@pytest.mark.slow
 def test_several_efforts(run: Run, pictures: Path, options: list[object]) -> None:
     efforts = ["--effort", 0, "--effort", 4]
     # Above quality 60 the tiny model shows the second picture worse, not better.
@@ -194,6 +197,7 @@ def test_a_folder_that_keeps_nothing_stops_nothing(
     assert "vqcodec: measurements are not kept: " in err
 
 
+@pytest.mark.slow
 def test_report(run: Run, pictures: Path, options: list[object], tmp_path: Path) -> None:
     with Image.open(DATA / "flowers.png") as image:
         image.convert("RGB").save(pictures / "c.png")
@@ -214,6 +218,7 @@ def test_report(run: Run, pictures: Path, options: list[object], tmp_path: Path)
     assert run(*report, "-f", "-Q")[0] == 0
 
 
+@pytest.mark.slow
 def test_pages_are_written_though_nobody_takes_the_tables(
     pictures: Path, options: list[object], tmp_path: Path
 ) -> None:
@@ -232,6 +237,7 @@ def test_pages_are_written_though_nobody_takes_the_tables(
     assert (tmp_path / "f.svg").is_file()
 
 
+@pytest.mark.slow
 def test_figure(run: Run, pictures: Path, options: list[object], tmp_path: Path) -> None:
     figure = tmp_path / "curves.svg"
     command = ["evaluate", pictures, "-q", 20, "-q", 80, "--against", "jpeg", *options]
@@ -248,6 +254,7 @@ def test_figure(run: Run, pictures: Path, options: list[object], tmp_path: Path)
     assert {path.name for path in folder.iterdir()} == {"index.html", "curves.svg"}
 
 
+@pytest.mark.slow
 def test_the_gallery_shows_the_middle_of_large_pictures(
     run: Run, options: list[object], tmp_path: Path
 ) -> None:
@@ -269,6 +276,7 @@ def test_missing_libraries_are_named(
     assert err == "vqcodec: platformdirs not installed; pip install 'vqcodec[evaluate]'\n"
 
 
+@pytest.mark.slow
 def test_json_has_no_infinity(run: Run, options: list[object], tmp_path: Path) -> None:
     Image.new("RGB", (200, 200), "white").save(tmp_path / "flat.png")
     command = ["evaluate", tmp_path / "flat.png", "-q", 50, "--against", "webp", *options]
@@ -282,6 +290,7 @@ def test_json_has_no_infinity(run: Run, options: list[object], tmp_path: Path) -
     assert None in {m["psnr"] for m in found["measurements"]}
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8(
     run: Run, options: list[object], tmp_path: Path, city: Image.Image
 ) -> None:

@@ -105,7 +105,7 @@ def test_odd_tags_are_no_reason_to_drop_the_others(city: Image.Image, file_forma
 
 
 def test_exif_of_a_turned_avif_is_as_stored(city: Image.Image) -> None:
-    """Pillow writes the orientation as a property, and tells of it in EXIF that it makes anew."""
+    """Pillow writes the orientation as a property, and again in EXIF of its own making."""
     turned = Image.Exif()
     turned.load(PREFIX + photograph(6))
     data = file_of(city, "AVIF", exif=turned)
@@ -230,7 +230,7 @@ def test_exif_after_the_pixels(city: Image.Image) -> None:
     assert from_image(image).metadata.exif == with_upright(exif)
 
 
-def test_exif_of_tiff_is_kept_beside_odd_tags(city: Image.Image) -> None:
+def test_exif_of_tiff_is_kept_with_odd_tags(city: Image.Image) -> None:
     tags = Image.Exif()
     tags[0x10F], tags[0x13B], tags[0x112] = "Cam", "Joe", 6
     tags.get_ifd(0x8825)[1] = "N"

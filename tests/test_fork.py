@@ -80,6 +80,7 @@ for worker in workers:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize(
     "code", [FORK, PROCESS, POOL, SERVER], ids=["fork", "process", "pool", "server"]

@@ -239,6 +239,7 @@ def read_plain(data: bytes) -> tuple[bytes, int, int, int, int, bool]:
     return data[start:-8], checksum, level, -(-height // 16), -(-width // 16), bool(flags & 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "quality"), [("photo", 37.0), ("photo", 0.0), ("vq", 20.0)])
 def test_a_reader_written_from_the_page_gets_the_symbols(model: str, quality: float) -> None:
     image: Image.Image = flowers(140, 80)

@@ -131,7 +131,7 @@ def test_nonsense_latents_are_coded_all_the_same(made: Made) -> None:
     assert np.array_equal(coder.read(coded.stream, *sides(y), Level(0))[0], coded.y_hat)
 
 
-def test_damage_shows(made: Made) -> None:
+def test_damage_is_detected(made: Made) -> None:
     """Every flipped bit gives an error, another checksum, or the same indices."""
     weights, y = made
     coder = IndexCoder(CentreModel(weights))

@@ -52,6 +52,7 @@ def as_filters(kernels: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     return flat.transpose(1, 2).double()
 
 
+@pytest.mark.slow
 def test_kernels_span_what_pictures_want() -> None:
     wanted = torch.randn(3, AROUND, 3, dtype=torch.float64)
     found = made_up(60, wanted, 0.1)
@@ -63,6 +64,7 @@ def test_kernels_span_what_pictures_want() -> None:
     assert 0.05 < part_taken(kernels[:2], found) < 0.097
 
 
+@pytest.mark.slow
 def test_weights_are_whole_numbers_of_a_good_size() -> None:
     found = made_up(60, torch.randn(3, AROUND, 3, dtype=torch.float64), 0.1)
     fitted = fit_kernels(found, 3, PASSES)
@@ -77,6 +79,7 @@ def test_weights_are_whole_numbers_of_a_good_size() -> None:
     assert float((2 * (rounded * vector).sum(1) - quadratic).mean()) > 0.098
 
 
+@pytest.mark.slow
 def test_pictures_unlike_photographs_do_not_count() -> None:
     photographs = made_up(40, torch.randn(2, AROUND, 3, dtype=torch.float64), 0.1)
     others = made_up(40, torch.randn(2, AROUND, 3, dtype=torch.float64), 0.6)

@@ -23,6 +23,7 @@ def peer(request: pytest.FixtureRequest) -> Coder:
     return found[0]
 
 
+@pytest.mark.slow
 def test_settings_rise_in_rate_and_quality(peer: Coder, city: Image.Image) -> None:
     few = peer.settings[1], peer.settings[4], peer.settings[-1]
     files = [peer.encode(city, setting) for setting in few]
@@ -85,6 +86,7 @@ def test_programs_that_fail_say_why(
         peer.encode(city, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PILLOW)
 def test_match_of_a_size(name: str, city: Image.Image) -> None:
     (peer,), _ = find_peers((name,))

@@ -62,6 +62,7 @@ def test_crops(photos: Path) -> None:
     assert torch.equal(crops, again)
 
 
+@pytest.mark.slow
 def test_a_small_pool_rotates_through_every_tile(tmp_path: Path) -> None:
     photos = [tmp_path / f"{i}.png" for i in range(12)]
     for i, path in enumerate(photos):
@@ -110,6 +111,7 @@ def test_damaged_photographs_give_way_to_the_next(damaged: Path) -> None:
     assert centre_crops(found[:1], 64, 3) is None
 
 
+@pytest.mark.slow
 def test_damaged_photographs_in_a_rotating_pool(damaged: Path) -> None:
     for number in range(30):
         Image.new("RGB", (512, 512), (number, 0, 0)).save(damaged / f"more{number}.png")

@@ -48,6 +48,7 @@ def test_iterators_and_buffers_will_do(tiny_codec: Codec, city: Image.Image) -> 
         assert tiny_codec.decompress(buffer).info["xmp"] == b"<x/>"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     width=st.integers(1, 130),
@@ -131,6 +132,7 @@ def test_one_codec_serves_several_threads(tiny_codec: Codec, city: Image.Image) 
         assert difference(decoded, tiny_codec.decompress(expected)) <= 1
 
 
+@pytest.mark.slow
 def test_threads_that_code_tiles_at_once_leave_the_number_of_threads_alone(
     tiny_weights: Weights, city: Image.Image
 ) -> None:
@@ -201,6 +203,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_symbols_are_the_same_everywhere() -> None:
     """The same files, other processes, threads, BLAS kernels and instruction sets."""
     sources = [

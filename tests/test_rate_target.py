@@ -83,6 +83,7 @@ def photo() -> Image.Image:
         return image.convert("RGB").crop((0, 0, 128, 96))
 
 
+@pytest.mark.slow
 def test_sizes(released_codec: Codec, photo: Image.Image) -> None:
     least = len(released_codec.compress(photo, 0))
     most = len(released_codec.compress(photo, 100))
@@ -105,6 +106,7 @@ def test_sizes_include_everything(released_codec: Codec, photo: Image.Image) -> 
     assert 0.99 * 6_500 <= len(data) <= 6_500
 
 
+@pytest.mark.slow
 def test_psnrs(released_codec: Codec, photo: Image.Image) -> None:
     for target in (30.0, 34.0):
         coded = released_codec.encode(photo, target_psnr=target)
@@ -124,6 +126,7 @@ def test_psnr_of_what_nobody_can_see(released_codec: Codec) -> None:
     assert released_codec.encode(hidden, target_psnr=40).psnr == math.inf
 
 
+@pytest.mark.slow
 def test_psnr_of_a_flat_picture_is_not_most_at_the_end(released_codec: Codec) -> None:
     flat = Image.new("RGB", (24, 24), (200, 200, 200))
     anchors = [100 * anchor / 7 for anchor in range(8)]
@@ -134,6 +137,7 @@ def test_psnr_of_a_flat_picture_is_not_most_at_the_end(released_codec: Codec) ->
     assert coded.psnr >= most - 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

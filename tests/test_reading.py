@@ -60,7 +60,7 @@ def test_transparent_colours_of_any_depth(depth: int, kind: int, row: bytes, hid
         (12, 1, b"\x00\x00\x10\x7f\x7f\xff", [0, 1, 127, 255]),
     ],
 )
-def test_deep_tiff_is_as_bright_as_shown(
+def test_deep_tiff_is_as_bright_as_viewers_display_it(
     depth: int, photometric: int, row: bytes, grey: list[int]
 ) -> None:
     data = tiff(4, depth, photometric, row)
@@ -104,6 +104,7 @@ def test_a_jpeg_with_a_second_picture_is_its_first(city: Image.Image) -> None:
     assert from_image(image).width == city.width
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_mutated_pictures_raise_nothing_else(data: st.DataObject) -> None:

@@ -26,6 +26,7 @@ def test_the_readme_starts_with_two_commands() -> None:
     assert re.findall(r"^ +make ([a-z-]+)", README, re.MULTILINE) == ["demo", "test"]
 
 
+@pytest.mark.slow
 def test_python_example_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert str(DATA.relative_to(ROOT)) in example

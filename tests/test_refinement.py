@@ -27,6 +27,7 @@ from codec.weights.file import Weights, load_weights
 from tests.helpers import TINY, TINY_VQ, Run, cost, flowers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quality", [0, 40, 100])
 def test_never_worse_and_clearly_better_with_patience(tiny_codec: Codec, quality: int) -> None:
     image = flowers()
@@ -39,12 +40,14 @@ def test_never_worse_and_clearly_better_with_patience(tiny_codec: Codec, quality
     assert costs[3] <= costs[2] + 1
 
 
+@pytest.mark.slow
 def test_the_released_model_gains_too(released_codec: Codec) -> None:
     image = flowers(256, 192)
     plain, better = (released_codec.encode(image, 50, effort=effort) for effort in (0, 6))
     assert cost(released_codec, better, image) < 0.99 * cost(released_codec, plain, image)
 
 
+@pytest.mark.slow
 def test_the_file_is_what_the_encoder_says(tiny_codec: Codec) -> None:
     image = flowers()
     encoded = tiny_codec.encode(image, 60, effort=5, measure=True)
@@ -62,6 +65,7 @@ def test_the_same_picture_gives_the_same_file(tiny_codec: Codec) -> None:
     assert len(files) == 1
 
 
+@pytest.mark.slow
 def test_tiles_are_refined_too(tiny_codec: Codec) -> None:
     image = flowers(400, 300)
     plain, better = (
@@ -70,6 +74,7 @@ def test_tiles_are_refined_too(tiny_codec: Codec) -> None:
     assert cost(tiny_codec, better, image) < 0.995 * cost(tiny_codec, plain, image)
 
 
+@pytest.mark.slow
 def test_grey_and_hidden_pixels(tiny_codec: Codec) -> None:
     grey = flowers().convert("L")
     plain, better = (tiny_codec.encode(grey, 60, effort=effort) for effort in (0, 5))
@@ -87,6 +92,7 @@ def test_grey_and_hidden_pixels(tiny_codec: Codec) -> None:
     assert costs[1] < costs[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effort", [2, 4])
 def test_targets_are_met(tiny_codec: Codec, effort: int) -> None:
     image = flowers()
@@ -131,6 +137,7 @@ def test_memory_of_the_search_is_charged(tiny_weights: Weights) -> None:
         codec.compress(image, 0, effort=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiles", [1, 4])
 def test_progress_counts_rounds(tiles: int) -> None:
     seen: list[tuple[int, int]] = []
@@ -143,6 +150,7 @@ def test_progress_counts_rounds(tiles: int) -> None:
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
+@pytest.mark.slow
 def test_command_and_plugin(run: Run, tmp_path: Path) -> None:
     flowers().save(tmp_path / "a.png")
     command = ["compress", tmp_path / "a.png", tmp_path / "a.vqc", "--model", TINY, "-f", "--json"]
@@ -160,7 +168,7 @@ def test_command_and_plugin(run: Run, tmp_path: Path) -> None:
     assert len(saved.getvalue()) == found[2]["bytes"]
 
 
-def test_curvature_is_drawn_towards_channel_and_place(rng: np.random.Generator) -> None:
+def test_curvature_is_drawn_towards_channel_and_position(rng: np.random.Generator) -> None:
     truth = np.outer([1.0, 100.0], [1, 1, 1, 3, 3, 3]).reshape(2, 2, 3).astype(np.float32)
     for half in (None, np.array([0.5, 50.0])):
         curvature, still = Curvature(truth.shape, half), np.zeros_like(truth)
@@ -185,7 +193,7 @@ def test_curvature_is_expected_of_photographs_and_of_slopes() -> None:
     assert estimate[0, 1, 2] > 3 * estimate[0, 0, 0]
 
 
-def test_one_place_spoils_no_means() -> None:
+def test_one_latent_position_spoils_no_means() -> None:
     sample, still = np.ones((2, 10, 10), np.float32), np.zeros((2, 10, 10), np.float32)
     calm, spoilt = (Curvature(sample.shape, np.array([0.5, 0.5])) for _ in range(2))
     calm.add(still, Slopes(still, sample.copy()))
@@ -298,7 +306,7 @@ def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generato
     assert set(np.unique(steep)) <= {-1, 0}
 
 
-def test_a_place_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
+def test_a_latent_position_takes_its_best_steps_alone(tiny_weights: Weights) -> None:
     coder = LatentCoder(IntegerModel(tiny_weights))
     y = np.zeros((16, 6, 5), np.float32)
     rounded = coder.round(y, np.zeros((8, 2, 2), np.float32), Level(20_000))
@@ -337,6 +345,7 @@ def with_dead_zone(weights: Weights, curvature: float) -> Weights:
     return dataclasses.replace(weights, tensors=tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quality", [0, 60])
 def test_the_search_starts_from_the_dead_zone(tiny_weights: Weights, quality: int) -> None:
     codec = Codec(with_dead_zone(tiny_weights, 0.05))

@@ -28,6 +28,7 @@ def text_of(page: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", "", body).split())
 
 
+@pytest.mark.slow
 def test_the_page_says_what_was_measured(page: str) -> None:
     text = text_of(page)
     assert "vqcodec measured on 2 pictures" in text
@@ -70,6 +71,7 @@ def check_ids(page: str) -> None:
     assert set(wanted) <= set(ids)
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_gives_the_same_page(page: str) -> None:
     again = render(
         evaluation_of({HOSTILE: (200, 180), "b.png": (200, 180)}),
@@ -89,6 +91,7 @@ def test_a_codec_without_peers_and_without_ms_ssim() -> None:
     assert page.count("<h3>PSNR</h3>") == 1
 
 
+@pytest.mark.slow
 def test_two_models_of_ours_and_what_was_left_out() -> None:
     evaluation = evaluation_of({"a.png": (80, 60)})
     second = [
@@ -121,6 +124,7 @@ def test_nothing_measured_is_said() -> None:
     assert "cjxl is not installed" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "height", "mode"),
     [(1, 1, "RGB"), (17, 33, "L"), (800, 90, "RGB"), (40, 50, "RGBA"), (40, 50, "LA")],
@@ -131,11 +135,13 @@ def test_pictures_of_any_size_and_mode(width: int, height: int, mode: str) -> No
     assert ("shown is the middle" in text) == (width > 768)
 
 
+@pytest.mark.slow
 def test_a_gallery_may_lack_a_bit_map() -> None:
     comparison = dataclasses.replace(comparison_of("a.png", 40, 40), bit_map=None)
     assert 'class="heat"' not in render(evaluation_of({"a.png": (40, 40)}), [comparison])
 
 
+@pytest.mark.slow
 def test_lossless_files_are_infinitely_good_and_not_plotted() -> None:
     evaluation = evaluation_of({"a.png": (80, 60)})
     equal = dataclasses.replace(
@@ -147,6 +153,7 @@ def test_lossless_files_are_infinitely_good_and_not_plotted() -> None:
     assert not re.search(r"\b(inf|nan)\b", text_of(page))
 
 
+@pytest.mark.slow
 def test_an_existing_page_stays(tmp_path: Path) -> None:
     evaluation = evaluation_of({"a.png": (80, 60)})
     folder = tmp_path / "new" / "folder"

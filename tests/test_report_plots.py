@@ -38,7 +38,7 @@ def test_labels_stay_between_their_bounds() -> None:
     assert spread([5.0] * 5, 10.0, 0.0, 20.0) == [0.0, 5.0, 10.0, 15.0, 20.0]
 
 
-def test_what_is_shown_holds_ours_and_a_point_of_every_other_curve() -> None:
+def test_plotted_range_holds_ours_and_a_point_of_every_other_curve() -> None:
     others = [[(3.0, 50.0), (4.0, 60.0)], [(0.01, 5.0)], [(0.3, 33.0), (9.0, 90.0)]]
     curves = [
         PlottedCurve(str(number), points, False, number)

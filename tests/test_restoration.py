@@ -127,7 +127,7 @@ def test_only_what_is_visible_counts(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("side", [100, 1000])
 def test_noise_pays_for_nothing(rng: np.random.Generator, side: int) -> None:
-    """What is missing has nothing to do with what is shown: weights that fit it do harm."""
+    """The error has nothing to do with the reconstruction: weights that fit it do harm."""
     shown = (0.3 + 0.4 * rng.random((3, side, side))).astype(np.float32)
     noise = rng.normal(0, 6, (side, side, 1))  # the same in all colours
     original = np.rint(255 * shown.transpose(1, 2, 0) + noise).clip(0, 255).astype(np.uint8)
@@ -156,6 +156,7 @@ def test_the_filter_alone_saves_bits(restoring: Codec, quality: int) -> None:
     assert better.bits == pytest.approx(plain.bits + 8 * (1 + len(better.header.restoration)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effort", [1, 4])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
 def test_the_file_is_what_the_encoder_says(restoring: Codec, mode: str, effort: int) -> None:
@@ -186,6 +187,7 @@ def test_tiles_share_one_filter_and_leave_no_seam(restoring: Codec) -> None:
     assert restoring.encode(image, 60, tile_size=256).data == data
 
 
+@pytest.mark.slow
 def test_targets_are_met(restoring: Codec) -> None:
     image = flowers(200, 150)
     size = len(restoring.compress(image, 50))
@@ -207,6 +209,7 @@ class Blind(Plan):
         return super().search(())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile_size", [0, 256])
 def test_the_search_reckons_with_the_filter(restoring: Codec, tile_size: int) -> None:
     """Better than with the filter alone, and than a search that knows nothing of it."""
@@ -235,7 +238,7 @@ def altered(data: bytes, restoration: tuple[int, ...]) -> bytes:
     return write(header, [file.read_tile(0)])
 
 
-def test_strangers_files(restoring: Codec, weights: Weights) -> None:
+def test_untrusted_files(restoring: Codec, weights: Weights) -> None:
     data = restoring.compress(flowers(200, 150), 50)
     extreme = np.asarray(restoring.decompress(altered(data, (127, -128) * 3)))
     assert extreme.shape == (150, 200, 3)
@@ -302,6 +305,7 @@ def test_kernels_that_overflow_show_something(weights: Weights) -> None:
     assert wild.compress(image, 50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(24, 24), (60, 60)])
 def test_little_that_is_visible(size: tuple[int, int], released_codec: Codec) -> None:
     image = flowers(300, 300)
@@ -314,8 +318,9 @@ def test_little_that_is_visible(size: tuple[int, int], released_codec: Codec) ->
         assert cost(released_codec, better, image) < 1.001 * cost(released_codec, plain, image)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_windows(restoring: Codec, weights: Weights) -> None:
-    """An untiled picture that is shown in several windows, and other arithmetic."""
+    """An untiled picture that is reconstructed in several windows, and other arithmetic."""
     image = flowers(100, 100).resize((2100, 1030))
     coded = restoring.encode(image, 60, reconstruct=True)
     assert coded.data == restoring.compress(image, 60)

@@ -1,4 +1,4 @@
-"""What files have beside their pixels and is not kept, format by format."""
+"""What files hold besides their pixels and is not kept, format by format."""
 
 from __future__ import annotations
 

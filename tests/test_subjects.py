@@ -45,7 +45,9 @@ def test_no_pictures_is_an_error(tmp_path: Path) -> None:
         find_pictures([tmp_path / "x"])
 
 
-def test_all_codecs_get_what_is_shown(tmp_path: Path, city: Image.Image) -> None:
+def test_all_codecs_get_the_oriented_picture_without_metadata(
+    tmp_path: Path, city: Image.Image
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save(tmp_path / "a.png", city, exif=exif)

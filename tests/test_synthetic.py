@@ -25,6 +25,7 @@ from scripts.synthetic import (
 from tests.helpers import DATA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", dict.fromkeys(KINDS), ids=lambda kind: kind.__name__)
 def test_every_kind_is_a_tile_and_repeats(kind: object, city: Image.Image) -> None:
     assert callable(kind)
@@ -71,6 +72,7 @@ def test_text_is_of_the_colours_of_its_cell(photo: Image.Image, seed: int) -> No
         assert (share == 0).mean() > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_captions_leave_some_of_the_photograph(photo: Image.Image, seed: int) -> None:
     original = np.asarray(photo)
@@ -102,6 +104,7 @@ def test_stripes_of_all_widths_in_all_pairs_of_saturated_colours(photo: Image.Im
     assert 10 < sum(upright) < 46
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "most"), [(dithered, 2), (four_bits, 16)])
 def test_dithers_have_few_colours_and_keep_the_mean(
     photo: Image.Image, kind: Callable[[Image.Image, np.random.Generator], np.ndarray], most: int
@@ -138,6 +141,7 @@ def test_gradients_are_smooth_and_go_everywhere(photo: Image.Image) -> None:
     assert min(angles) < 30
 
 
+@pytest.mark.slow
 def test_a_folder_of_all_kinds(tmp_path: Path) -> None:
     arguments = [str(DATA / "city.png"), str(tmp_path / "out"), "--count", str(len(KINDS))]
     assert CliRunner().invoke(main, arguments).exit_code == 0

@@ -18,7 +18,7 @@ class Screen(io.StringIO):
 
 
 def on_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    """Standard error of the present test, which is captured anew after fixtures have been made."""
+    """Standard error of the present test, which is captured again after fixtures have been made."""
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     return screen

@@ -84,6 +84,7 @@ def test_density_stands_for_the_cell_where_it_is_linear_only() -> None:
     assert errors[-1] < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["end-to-end", "published", "joint"])
 def test_centres_are_class_means_under_the_published_rule_only(rule: Rule) -> None:
     found = stationary_centres(rule)
@@ -94,6 +95,7 @@ def test_centres_are_class_means_under_the_published_rule_only(rule: Rule) -> No
         assert found.distance > 0.1  # clusters lie 6 apart and are 0.5 wide
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["photo", "vq"])
 def test_files_are_as_long_as_the_model_says(model: str, photographs: list[Path]) -> None:
     coder = ModelCoder(Codec(model))

@@ -35,6 +35,7 @@ def tiled(tiny_codec: Codec, photo: Image.Image) -> bytes:
     return tiny_codec.compress(photo, 60, tile_size=256)
 
 
+@pytest.mark.slow
 def test_tiles_are_as_good_as_the_whole(released_codec: Codec, photo: Image.Image) -> None:
     """Tiles predict from less, so symbols differ and cost a little; no seam, no loss."""
     whole = released_codec.encode(photo, 50, reconstruct=True)
@@ -53,6 +54,7 @@ def test_tiles_are_as_good_as_the_whole(released_codec: Codec, photo: Image.Imag
     assert with_tiles < 1.1 * without
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(
     width=st.integers(1, 600),
@@ -77,6 +79,7 @@ def test_every_size_and_mode_survives(
         assert np.array_equal(np.asarray(decoded)[..., -1], np.asarray(picture)[..., -1])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_regions_are_parts_of_the_whole(
@@ -144,6 +147,7 @@ def test_arrays_in_and_out(tiny_codec: Codec, city: Image.Image) -> None:
     assert tiny_codec.decompress_array(data, (5, 6, 7, 8)).shape == (8, 7, 3)
 
 
+@pytest.mark.slow
 def test_threads_change_nothing(tiny_weights: Weights, photo: Image.Image) -> None:
     one, three = (Codec(tiny_weights, threads=threads) for threads in (1, 3))
     data = one.compress(photo, 50, tile_size=256)
@@ -162,6 +166,7 @@ def small_files(tiny_codec: Codec) -> list[bytes]:
     return [tiny_codec.compress(picture, 0, tile_size=256), tiny_codec.compress(plain, 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1])
 def test_damage_is_never_a_picture(tiny_codec: Codec, small_files: list[bytes], which: int) -> None:
     check_damage_is_found(tiny_codec, small_files[which])
@@ -185,6 +190,7 @@ def test_mutations_raise_nothing_else(
             tiny_codec.decompress(bytes(mutated))
 
 
+@pytest.mark.slow
 def test_pictures_with_alpha_are_never_converted_whole(
     tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +210,7 @@ def test_pictures_with_alpha_are_never_converted_whole(
     assert tiny_codec.decompress(data).mode == "RGBA"
 
 
+@pytest.mark.slow
 def test_memory_is_checked_before_the_model_is(tiny_codec: Codec) -> None:
     limited = Codec(tiny_codec.weights, limits=Limits(max_memory=460 << 20))
     small = tiny_codec.compress(Image.new("L", (100, 100)))
@@ -215,6 +222,7 @@ def test_memory_is_checked_before_the_model_is(tiny_codec: Codec) -> None:
         limited.compress(Image.new("L", (1500, 1000)))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_picture() -> None:
     """Peak memory of decoding a picture of 8 megapixels is little above that of 2."""
     code = (

@@ -81,6 +81,7 @@ def test_ms_ssim_needs_large_crops(photos: Path, tmp_path: Path, tiny_config: Mo
     assert (run / LAST).read_bytes() == b"hours of work"
 
 
+@pytest.mark.slow
 def test_the_distortion_is_the_models(
     photos: Path, tmp_path: Path, tiny_config: ModelConfig
 ) -> None:
@@ -98,6 +99,7 @@ def test_the_distortion_is_the_models(
     assert all(one > 1.2 * other for one, other in zip(*objectives, strict=True))
 
 
+@pytest.mark.slow
 def test_checkpoints_of_before_keep_their_settings(
     photos: Path, tmp_path: Path, tiny_config: ModelConfig
 ) -> None:
@@ -143,6 +145,7 @@ def test_convolutions_run_in_the_precision_chosen(
         assert seen == [torch.bfloat16 if mixed else torch.float32]
 
 
+@pytest.mark.slow
 def test_resume_is_exact(photos: Path, tmp_path: Path, tiny_config: ModelConfig) -> None:
     config = settings()
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -161,6 +164,7 @@ def test_resume_is_exact(photos: Path, tmp_path: Path, tiny_config: ModelConfig)
         assert torch.equal(tensor, other.tensors[name]), name
 
 
+@pytest.mark.slow
 def test_training_learns_and_exports(photos: Path, tmp_path: Path) -> None:
     shape = ModelConfig(
         channels8=48, channels16=48, blocks8=1, blocks16=1, latent=48, hyper=8, prior=16
@@ -241,6 +245,7 @@ def test_every_step_spreads_its_pictures_over_the_rates(tiny_config: ModelConfig
     assert (levels.mean(0) / top - 0.5).abs().max() < 4 * 12**-0.5 / 200**0.5
 
 
+@pytest.mark.slow
 def test_divergence_stops_the_run(photos: Path, tmp_path: Path, tiny_config: ModelConfig) -> None:
     trainer = Trainer(tmp_path, [photos], tiny_config, settings(steps=200))
     assert isinstance(trainer.model, RoundingAutoencoder)
@@ -251,6 +256,7 @@ def test_divergence_stops_the_run(photos: Path, tmp_path: Path, tiny_config: Mod
     assert trainer.skipped == 50
 
 
+@pytest.mark.slow
 def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = f"train {photos} --lambda 0.013 --out {run} --steps 4 --transform gdn --width 8"
@@ -293,6 +299,7 @@ def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: 
     assert (larger.crop, larger.batch_pixels) == (128, 3 * 128**2)
 
 
+@pytest.mark.slow
 def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = f"train {photos} --init {TINY} --out {run} --steps 2 --batch 2 --crop 64"
@@ -352,6 +359,7 @@ def test_blocks_of_large_activations_learn_slowly(tiny_config: ModelConfig) -> N
     assert rates["prior.block16.w2.weight"] == rates["prior.first_split.block.w2.weight"] == slow
 
 
+@pytest.mark.slow
 def test_foreign_optimiser_state_is_refused(
     photos: Path, tmp_path: Path, tiny_config: ModelConfig
 ) -> None:
@@ -365,6 +373,7 @@ def test_foreign_optimiser_state_is_refused(
         Trainer(tmp_path, [photos], tiny_config, settings(steps=2), checkpoint)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_stops_at_a_step_and_resumes(
     photos: Path, tmp_path: Path, tiny_config: ModelConfig
 ) -> None:
@@ -379,6 +388,7 @@ def test_an_interrupted_run_stops_at_a_step_and_resumes(
     assert resumed.position.step in (3, 4)  # the signal is seen after the step it came in
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = f"-m codec train {photos} --out {run} --steps 4 --width 8 --latent 8 --hyper 4"
@@ -389,6 +399,7 @@ def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
     assert (run / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_training_imports_no_range_coder() -> None:
     code = "import sys, codec.training.loop, codec.training.export, codec.cli.train\n"
     code += "assert 'constriction' not in sys.modules"

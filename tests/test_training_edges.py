@@ -47,6 +47,7 @@ def train(*arguments: object) -> int:
     return int(str(exit_.value.code))
 
 
+@pytest.mark.slow
 def test_a_model_whose_checkpoints_are_gone_is_not_replaced(tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = [DATA / "city.png", "--out", run, "--steps", "1", *TINY_RUN]
@@ -81,6 +82,7 @@ def test_wrong_usage(wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFix
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_typed_goes_before_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_photograph_keeps_its_side(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sides[0] == sides[1] == sides[2]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert train(DATA / "city.png", "--out", run, "--steps", "1", *TINY_RUN) == 0

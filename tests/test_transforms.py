@@ -73,6 +73,7 @@ def test_bounded_gates_keep_a_block_from_exploding() -> None:
     assert growth(0.0) == pytest.approx(1e6, rel=0.05)
 
 
+@pytest.mark.slow
 def test_photographs_do_not_notice_the_bound(released_codec: Codec) -> None:
     state = state_of(released_codec.weights)
     pictures = crops_of_flowers(4, 256)

@@ -25,7 +25,7 @@ from codec.files import write_file
 from codec.format.container import ContainerFile
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
-from tests.helpers import DATA, MODEL
+from tests.helpers import DATA, MODEL, heed_interrupts, signalled_at_work
 
 VQCODEC = [sys.executable, "-m", "codec"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -39,35 +39,20 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-def resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_in_the_middle(large: Path, number: int) -> None:
+def test_killed_in_the_middle(large: Path, number: signal.Signals) -> None:
     target = large.with_suffix(".vqc")
     target.write_bytes(b"precious")
-    process = subprocess.Popen(
-        [*VQCODEC, "compress", "-f", large, target, *MODEL],
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        text=True,
-    )
-    while process.poll() is None and resident(process.pid) < 250e6:
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    # Python leaves by SIGINT itself if the interruption passed through an exec() of an import,
-    # as in dataclasses, though it was caught; shells show both as 130.
-    expected = {2: (130, -2), 15: (143,)}.get(number, (-number,))
-    assert process.returncode in expected
-    assert "Traceback" not in err
+    status, shown = signalled_at_work(number, "compress", "-f", large, target, *MODEL)
+    assert status == (-number if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in shown
     assert target.read_bytes() == b"precious"
     assert sorted(p.name for p in large.parent.iterdir()) == ["large.png", "large.vqc"]
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
-    """Even the last moment leaves the old file: the new one is beside it until it is whole."""
+    """Even the last moment leaves the old file: the new one has another name until it is whole."""
     target = tmp_path / "target"
     target.write_bytes(b"old")
     code = (
@@ -81,6 +66,7 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     assert target.read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_interrupted_jobs_leave_nothing(tmp_path: Path) -> None:
     """One job is done, and one in the middle: its input is a pipe that does not end."""
     pipe, out = tmp_path / "pipe.png", tmp_path / "out"
@@ -91,6 +77,7 @@ def test_interrupted_jobs_leave_nothing(tmp_path: Path) -> None:
         env=ENVIRONMENT,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     writer = None
     while writer is None:
@@ -113,6 +100,7 @@ def test_interrupted_jobs_leave_nothing(tmp_path: Path) -> None:
         ContainerFile(file).verify()
 
 
+@pytest.mark.slow
 def test_jobs_end_with_a_killed_parent(large: Path) -> None:
     """Also those that wait for work."""
     small, out = DATA / "city.png", large.parent / "out"
@@ -131,7 +119,8 @@ def test_jobs_end_with_a_killed_parent(large: Path) -> None:
 def test_jobs_end_even_if_a_signal_is_lost() -> None:
     """As one is that arrives just before a wait begins; here the job drops the first itself."""
     job = (
-        "import os, signal, time\n"
+        "import os, signal, time\nfrom codec.cli.main import terminate\n"
+        "signal.signal(signal.SIGTERM, terminate)\n"
         "try:\n    os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)\n"
         "except SystemExit:\n    time.sleep(60)"
     )
@@ -146,6 +135,7 @@ def test_jobs_end_even_if_a_signal_is_lost() -> None:
     assert killed.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_full_disk(tmp_path: Path) -> None:
     source, target = tmp_path / "flowers.png", tmp_path / "a.vqc"
     source.write_bytes((DATA / "flowers.png").read_bytes())
@@ -178,6 +168,7 @@ def test_full_disk(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.vqc", "flowers.png", "whole.vqc"]
 
 
+@pytest.mark.slow
 def test_eight_processes_on_one_target(tmp_path: Path) -> None:
     target = tmp_path / "target"
     code = (
@@ -253,6 +244,7 @@ def smallest() -> Weights:
     return with_self_check(Weights("smallest", text, tensors, {}))
 
 
+@pytest.mark.slow
 def test_every_byte_of_a_weights_file_matters(smallest: Weights, tmp_path: Path) -> None:
     data = smallest.to_bytes()
     path = tmp_path / "smallest.safetensors"

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import rgb_to_grayscale
@@ -138,6 +139,7 @@ def test_a_share_of_the_crops_is_varied(photos: Path) -> None:
     pool.close()
 
 
+@pytest.mark.slow
 def test_torchvision_is_for_training_alone(tmp_path: Path) -> None:
     """Commands do without it, and training says how to get it before it leaves anything behind."""
     code = "import sys; sys.modules['torchvision'] = None\nfrom codec.cli import main\nmain()"

@@ -132,6 +132,7 @@ def test_uniform_prior_costs_log2_k_each(tiny_vq_config: ModelConfig) -> None:
     assert result.y_bits.tolist() == pytest.approx([each, 3 * each])
 
 
+@pytest.mark.slow
 def test_training_lowers_the_objective(model: VectorAutoencoder) -> None:
     x = crops_of_flowers(8, 64)
     level = torch.arange(8.0) % model.config.anchors

@@ -40,6 +40,7 @@ def photos() -> list[Path]:
     return [FLOWERS, DATA / "path.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["end-to-end", "published", "joint"])
 def test_from_photographs_to_pictures(tmp_path: Path, run: Run, rule: str) -> None:
     out = tmp_path / "run"
@@ -54,6 +55,7 @@ def test_from_photographs_to_pictures(tmp_path: Path, run: Run, rule: str) -> No
         assert codec.decompress(codec.compress(image.convert("RGB"))).size == image.size
 
 
+@pytest.mark.slow
 def test_one_lambda_makes_one_level(tmp_path: Path, run: Run) -> None:
     out = tmp_path / "run"
     shape = SHAPE.replace(" --levels 3", "")
@@ -85,6 +87,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, run: Run, wrong: st
     assert "Traceback" not in text
 
 
+@pytest.mark.slow
 def test_resume_is_exact(photos: list[Path], tmp_path: Path, tiny_vq_config: ModelConfig) -> None:
     """Usage is counted on, so that centres start again at the same steps."""
     shape = dataclasses.replace(tiny_vq_config, centres=64, assignment="rate-weighted")
@@ -107,6 +110,7 @@ def test_resume_is_exact(photos: list[Path], tmp_path: Path, tiny_vq_config: Mod
         assert torch.equal(tensor, other.tensors[name]), name
 
 
+@pytest.mark.slow
 def test_training_learns(photos: list[Path], tmp_path: Path, tiny_vq_config: ModelConfig) -> None:
     # The start is a good codec already; 150 steps gain 2 to 4 % at each of the rates in the mean of
     # four seeds, any one of which may be off by as much.
@@ -133,6 +137,7 @@ def test_training_learns(photos: list[Path], tmp_path: Path, tiny_vq_config: Mod
     assert all(isinstance(share, float) and 0.5 < share <= 1 for share in usage)
 
 
+@pytest.mark.slow
 def test_transforms_of_an_integer_model(tmp_path: Path, run: Run, photos: list[Path]) -> None:
     """They keep their shape and what they compute; only the rounding is new."""
     shape = ModelConfig(
@@ -197,6 +202,7 @@ def test_exported_weights_can_be_trained_further() -> None:
         assert np.array_equal(again.tensors[name], array), name
 
 
+@pytest.mark.slow
 def test_two_processes_watch_the_same_codebooks(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = f"-m codec train {FLOWERS} --out {out} --steps 12 {SHAPE}"

@@ -45,6 +45,7 @@ def latents_of(model: EncoderModel, picture: Picture, grid: Grid) -> Iterator[tu
         yield box, tile.latents(LEVEL)
 
 
+@pytest.mark.slow
 def test_latents_of_tiles_are_those_of_the_whole(model: EncoderModel, large: Picture) -> None:
     whole = Grid(large.height, large.width)
     ((_, (y, z)),) = latents_of(model, large, whole)
@@ -55,7 +56,8 @@ def test_latents_of_tiles_are_those_of_the_whole(model: EncoderModel, large: Pic
         assert np.abs(tile_z - z[:, rows, columns]).max() < 1e-3 * np.abs(z).max()
 
 
-def test_windows_show_what_the_whole_shows(model: EncoderModel, large: Picture) -> None:
+@pytest.mark.slow
+def test_windows_reconstruct_what_the_whole_does(model: EncoderModel, large: Picture) -> None:
     """The same latents, synthesised in one piece and in windows: at most one grey level."""
     grid = Grid(large.height, large.width)
     ((_, latents),) = latents_of(model, large, grid)

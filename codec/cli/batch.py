@@ -188,18 +188,22 @@ def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outco
 
 
 def _attempt_elsewhere(task: Task, job: Job) -> Outcome:
+    from codec.cli.main import terminate
+
+    # Between jobs there is nothing to remove, and an exception would meet the next signal of the
+    # pool in some function that runs at exit.
+    signal.signal(signal.SIGTERM, terminate)
     try:
         return attempt(task, job)
     except SystemExit as error:  # of `terminate`; the pool would take it for a result
         os._exit(error.code if isinstance(error.code, int) else SOME_FAILED)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def start_worker() -> None:
-    """Make a process of the pool leave SIGINT to its parent, and end with that and by SIGTERM."""
-    from codec.cli.main import terminate
-
+    """Make a process of the pool leave SIGINT to its parent, and end with that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent acts
-    signal.signal(signal.SIGTERM, terminate)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

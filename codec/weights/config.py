@@ -71,7 +71,7 @@ class ModelConfig:
     two branches without a bound grows with the square of what it sees, block after block, and
     full contrast from pixel to pixel overflows."""
     rounding: Literal["integer", "vq"] = "integer"
-    """Rounding to the integer lattice (Balle et al. 2018) or to the nearest of K centres (VQ-VAE)."""
+    """Rounding to integers (Balle et al. 2018) or to the nearest of K centres (VQ-VAE)."""
     centres: int = 64
     """K, the centres of each codebook ("vq" only, like all fields below)."""
     groups: int = 8

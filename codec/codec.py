@@ -1,4 +1,4 @@
-"""What users call: a model kept loaded, pictures in, bytes out, and back."""
+"""The Python API: a model kept loaded, pictures to bytes and back."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Codec:
         progress: Progress | None = None,
         **options: Unpack[RateOptions],
     ) -> Encoded:
-        """As `compress`, with what is known about the file.
+        """Compress a picture and report on the file.
 
         Args:
             image: as for `compress`, like all that is not named here.

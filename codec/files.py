@@ -17,7 +17,7 @@ STANDARD = Path("-")
 """Stands for standard input or output."""
 MAX_BYTES = 1 << 32
 MAX_LINKS = 40
-"""That are followed, as Linux does."""
+"""Links that are followed, as many as Linux follows."""
 
 Times = tuple[int, int]
 """Access and modification time in nanoseconds."""
@@ -59,7 +59,7 @@ def _slurp(file: BinaryIO, path: Path, max_bytes: int) -> BytesIO:
 
 
 def not_read(error: OSError) -> str:
-    """What to say of a file or folder that could not be read."""
+    """Message for a file or folder that could not be read."""
     return f"cannot be read ({error.strerror})"
 
 
@@ -137,7 +137,8 @@ def check_target(path: Path, force: bool) -> None:
 
 
 def _is_descriptor(path: Path) -> bool:
-    """Whether it leads to what a process has open, whose name would be replaced instead."""
+    """Tell whether a path leads to an open file of a process, as /dev/stdout does: a file written
+    under another name and renamed would replace the link."""
     for _ in range(MAX_LINKS):
         if real(path.parent).is_relative_to("/proc"):
             return True

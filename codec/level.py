@@ -28,7 +28,7 @@ class Level(int):
 
     @property
     def position(self) -> float:
-        """In units of anchors."""
+        """Level in units of anchors."""
         return self / UNITS
 
     @property

@@ -1,4 +1,4 @@
-"""How much a picture may cost, decided from its header before anything is allocated.
+"""Limits on pixels and memory, checked from the header before anything is allocated.
 
 The constants were measured with the released model (`make bench` prints peak memory);
 they are upper bounds for models of its width, and are not exact for others.
@@ -30,7 +30,7 @@ STRIP_PIXELS = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """What a caller grants to one picture.
+    """Limits on the pixels and the memory of one picture.
 
     Args:
         max_pixels: width times height.

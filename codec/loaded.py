@@ -13,7 +13,7 @@ from codec.weights.file import Weights
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What reader and writer share; may be used from several threads.
+    """A model in memory, shared by reader and writer; may be used from several threads.
 
     Raises:
         InputError: the engine is of another model.

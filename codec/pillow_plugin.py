@@ -55,7 +55,7 @@ MODEL: str | None = None
 DEVICE = "cpu"
 """Where the transforms run."""
 LIMITS = Limits()
-"""On the pictures that are decoded and encoded."""
+"""Limits on the pictures that are decoded and encoded."""
 
 _RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
 _OPTIONS = (*_RATES, "effort", "tile_size", "to_8bit")
@@ -151,7 +151,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
 
 
 def _info_to_write(info: dict[Any, Any], given: dict[str, Any]) -> dict[Any, Any]:
-    """What goes with the pixels.
+    """Metadata to write with the pixels.
 
     That `info` has EXIF does not mean that it is to be published, nor that it still describes the
     pixels, which may have been turned or cropped since they were read.

@@ -59,7 +59,7 @@ class Box:
         return Box(left, top, max(left, right), max(top, bottom))
 
     def grown(self, margin: int, within: Box) -> Box:
-        """With a margin on every side that ends at the border of `within`."""
+        """This box with a margin on every side, cut at the border of `within`."""
         left, top = self.left - margin, self.top - margin
         return Box(left, top, self.right + margin, self.bottom + margin) & within
 

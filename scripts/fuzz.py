@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of everything that reads untrusted bytes, with tiny models.
 
-    pip install atheris
+    pip install '.[fuzz]'
     python scripts/fuzz.py [CORPUS_FOLDER] [-max_total_time=1800] [other options of libFuzzer]
 
 The first byte of an input chooses the target: files as they are, files whose checksums are put

@@ -28,10 +28,10 @@ SOME_FAILED = 1
 
 
 class Task(Protocol):
-    """What is done with each job; it travels to other processes."""
+    """The work of one job; it is pickled for other processes."""
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        """Do it; returns facts for the report, `skipped` among them if nothing was written."""
+        """Run a job; returns facts for the report, `skipped` among them if nothing was written."""
 
     def line(self, facts: dict[str, Any]) -> str:
         """The facts for people."""
@@ -39,7 +39,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a batch runs and what it prints."""
+    """Settings of a batch and of its report."""
 
     force: bool
     skip_existing: bool
@@ -53,7 +53,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job."""
+    """The outcome of a job."""
 
     job: Job
     status: str
@@ -116,7 +116,7 @@ def _outcomes(task: Task, jobs: Sequence[Job], settings: Settings) -> Iterator[O
 
 
 def _foresee(job: Job, settings: Settings) -> Outcome | None:
-    """What can be told without opening the input."""
+    """The outcome of a job if it is known before the input is opened."""
     source, target = job.source, job.target
     try:
         if job.problem:

@@ -16,7 +16,7 @@ from codec.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
 from codec.tiles import check_tile_size
 
 PATH = click.Path(readable=False, path_type=Path)
-"""What cannot be read fails by itself, not the whole command."""
+"""Type of paths. An unreadable file is an error of its own job, not of the command line."""
 SUFFIX = ".vqc"
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,7 +29,7 @@ FLAGS = {
     "model": "--model",
     "to_8bit": "--to-8bit",
 }
-"""What is typed, by the argument of the API that an error names in its `field`."""
+"""Flags by the argument of the API that an error names in its `field`."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 

@@ -1,4 +1,4 @@
-"""Which file becomes which: decided and checked for all of them before any work begins."""
+"""Inputs and outputs of a command line, decided and checked before any work begins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command line asks for."""
+    """Jobs of a command line."""
 
     jobs: list[Job]
     left_out: dict[Path, Counter[str]] = field(default_factory=dict)

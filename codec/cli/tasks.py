@@ -1,4 +1,4 @@
-"""What `compress` and `decompress` do with one file. Heavy imports wait until one is run."""
+"""The work of `compress` and `decompress` on one file. Heavy imports wait until one is run."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class CompressTask:
     machine: Machine
     writing: Writing
     options: dict[str, Any]
-    """Of the encoder, see `codec.encoder.options.EncoderOptions`."""
+    """Options of the encoder, see `codec.encoder.options.EncoderOptions`."""
     frame: int | None
     measure: bool
     """Whether to find the PSNR, which takes about as long again."""

@@ -1,5 +1,7 @@
-"""What is told on standard error. It may be closed, full, or a pipe that nobody reads any more: no
-work depends on it."""
+"""Messages and progress on standard error.
+
+It may be closed, full, or a pipe that nobody reads any more: no work depends on it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an effort does with one tile: the interface of its methods, and the simplest of them.
+"""The interface of the methods that choose the symbols of a tile, and the simplest of them.
 
 Round        to the nearest symbols                        `method`
 Compensate   and correct latents by the reconstruction     `compensation`

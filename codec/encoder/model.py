@@ -17,7 +17,7 @@ from codec.weights.file import COLOURS
 
 
 class EncoderModel:
-    """What all methods of the writer share; may be used from several threads."""
+    """A loaded model as the methods see it; may be used from several threads."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.engine = model.engine
@@ -66,7 +66,7 @@ class EncoderModel:
         level: Level,
         same_z: RoundedLatents | None = None,
     ) -> RoundedLatents:
-        """To integers, with the dead zone; arguments as of `LatentCoder.round`."""
+        """Round to integers, with the dead zone; arguments as of `LatentCoder.round`."""
         return self.integer_coder.round(y, z, level, self.rule(level), same_z)
 
     def least_squares(self, picture: Picture, visible: int) -> LeastSquares | None:

@@ -1,4 +1,4 @@
-"""What a caller may ask of the encoder."""
+"""Options of the encoder, checked."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class EncoderOptions:
 
     @classmethod
     def of(cls, **given: Any) -> EncoderOptions:
-        """Of keyword arguments.
+        """Options from keyword arguments.
 
         Raises:
             InputError: an option is unknown, or as for the class.

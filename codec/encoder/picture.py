@@ -50,7 +50,7 @@ class Encoded:
     """-log2 P of the symbols by the model, and 8 for each weight of the restoration filter and
     for their number."""
     psnr: float
-    """Of the reconstruction, in dB over all visible colours; nan if it was not asked for."""
+    """PSNR of the reconstruction in dB, over all visible colours; nan if it was not asked for."""
     reconstruction: Image.Image | None = None
     """Picture that the decoder gives, if it was asked for."""
 
@@ -61,7 +61,7 @@ class _Part(NamedTuple):
     tile: Tile
     bits: float
     y_hat: NDArray[np.float32] | None
-    """Its latents, if they are needed again."""
+    """Latents of the tile, if they are needed again."""
     fit: LeastSquares | None
 
 
@@ -83,12 +83,12 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a file would be, without coding it."""
+    """Size and PSNR of a file, estimated without coding it."""
 
     size: float
     """Bytes of the whole file, within a few for each tile and for the weights of a filter."""
     psnr: float
-    """Of the reconstruction in dB; nan if it was not asked for."""
+    """PSNR of the reconstruction in dB; nan if it was not asked for."""
 
 
 class PictureEncoder:
@@ -135,7 +135,7 @@ class PictureEncoder:
         return self._plan.does_more
 
     def estimate(self, level: Level, measure: bool = False) -> Estimate:
-        """What the file of a level would be by rounding alone.
+        """Estimate the file of a level by rounding alone.
 
         The symbols' costs are exact; the restoration filter counts with all weights that it may
         have, but not for what it does to the error.

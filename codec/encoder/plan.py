@@ -1,4 +1,4 @@
-"""What an effort does with the pictures of a model: its methods, and what they need."""
+"""The plan of an effort for one model: its methods, and the memory that they need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codec.tiles import Grid
 
 @dataclass(frozen=True)
 class Plan:
-    """What an effort does with the pictures of one model.
+    """Methods of an effort for the pictures of one model.
 
     Args:
         model: to code with.

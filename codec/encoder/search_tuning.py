@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SearchTuning:
-    """What the search assumes and how far it goes."""
+    """Assumptions and bounds of the search."""
 
     corrections: int = 2
     """Corrections before the descent, which saves more when it starts from corrected latents."""

@@ -21,12 +21,12 @@ from codec.level import UNITS, Level
 from codec.weights.config import ModelConfig
 
 SIZE_TOLERANCE = 0.005
-"""Of the logarithm of a file's size."""
+"""Tolerance of the logarithm of a file's size."""
 PSNR_TOLERANCE = 0.02
-"""dB."""
+"""Tolerance of a PSNR in dB."""
 DECADES_OF_BYTES = 1.0
 SPAN_OF_PSNR = 12.0
-"""What the whole ladder of the released model changes; first guesses of a search."""
+"""Span of size and PSNR over the whole ladder of the released model: first guesses of a search."""
 LARGEST_SIZE = 1 << 62
 """Bytes of a file that no rate per pixel asks for."""
 FLAWLESS = 140.0
@@ -45,11 +45,11 @@ class _Target:
     tolerance: float
     """Distance to the value that is close enough."""
     span: float
-    """What the whole ladder changes, about."""
+    """Change over the whole ladder, roughly."""
     expect: Callable[[Level], float]
     """The quantity at a level by exact costs alone."""
     measure: Callable[[Encoded], float]
-    """That of a file."""
+    """The quantity of a finished file."""
 
     def gap(self, encoded: Encoded) -> float:
         """Distance of a file to the value; negative on the wrong side."""

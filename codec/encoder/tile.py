@@ -72,7 +72,7 @@ class SourceTile:
         return self._model.least_squares(self._picture, self._visible)
 
     def _inside(self, latents: Latents) -> Latents:
-        """What belongs to the tile of the latents of its window."""
+        """Latents of the tile, cut from those of its window."""
         y, z = latents
         window = _window(self._model.engine, self._picture, self.box)
         rows, columns = _within(self.box, window, LATENT_STRIDE).slices

@@ -1,4 +1,4 @@
-"""What the codec asks of an engine: NumPy arrays in, NumPy arrays out.
+"""The interface of an engine: NumPy arrays in, NumPy arrays out.
 
 An engine runs the inexact part of one model: g_a, h_a, g_s and the restoration filter. Engines may
 differ by a grey level in the samples that they synthesise; symbols never depend on the engine
@@ -47,7 +47,7 @@ class Scene:
     """A tile and the latents that surround it, which are taken before rounding."""
 
     original: Original
-    """Of the tile."""
+    """Samples of the tile."""
     y: NDArray[np.float32]
     """Latents of the tile before rounding, [M, H, W]."""
     z: NDArray[np.float32]
@@ -100,7 +100,7 @@ class Engine(Protocol):
     model_id: bytes
     """First four bytes of the id of the model."""
     device: str
-    """Where it runs, such as "cpu" or "cuda"."""
+    """Device of the transforms, such as "cpu" or "cuda"."""
     precision: Precision
     differentiable: bool
     """Whether `distortion` is available, which efforts 2 to 9 need."""

@@ -55,7 +55,7 @@ class LatentGrid:
 
     @property
     def passes(self) -> int:
-        """As many as there are classes."""
+        """Number of passes, which is that of classes."""
         return 1 + max(map(max, self.pattern))
 
     @property
@@ -124,10 +124,10 @@ class LatentGrid:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the prior says of one packed pass, [M/P, H*W] each."""
+    """Prediction of one packed pass, [M/P, H*W] each."""
 
     mean: Exact
-    """In units of 2^-10, integer-valued."""
+    """Means in units of 2^-10, integer-valued."""
     table: NDArray[np.uint8]
     """Number of the frequency table, 0..63."""
 
@@ -187,7 +187,7 @@ class _Context:
 
 
 class _Step(NamedTuple):
-    """What predicts one pass."""
+    """Layers that predict one pass."""
 
     context: _Context | None
     """None in the first pass."""
@@ -242,7 +242,7 @@ class ExactPrior:
     def predict(
         self, features: Exact, known: Sequence[Exact], level: Level, grid: LatentGrid
     ) -> tuple[Exact, Prediction]:
-        """What the prior says of the next pass.
+        """Predict the next pass.
 
         Args:
             features: as the pass before left them, at first those of `features`; packed.

@@ -28,7 +28,7 @@ HEAD_UNIT = 8.0
 CONTEXT_UNIT = 1 / 16
 """The float context layers read y^ in units of 16."""
 ACTIVATION_UNIT = 2.0 ** (ACTIVATION_BITS - WEIGHT_BITS)
-"""What is added to activations as it is, is stored in their units."""
+"""Unit of parameters that are added to activations as they are."""
 SCALE_TABLES = 64
 """Frequency tables of y, one for each place on the ladder of scales."""
 
@@ -36,9 +36,9 @@ Pattern = tuple[tuple[int, int], tuple[int, int]]
 """Class of each position in squares of 2x2 latent positions. Pass k of P holds of class c the
 channels of part c xor k of P equal parts."""
 QUARTERS: Pattern = ((0, 2), (3, 1))
-"""Of latents: upper left, lower right, upper right, lower left."""
+"""Pattern of latents: upper left, lower right, upper right, lower left."""
 CHECKERBOARD: Pattern = ((0, 1), (1, 0))
-"""Of indices."""
+"""Pattern of indices."""
 
 
 class Step(NamedTuple):
@@ -59,7 +59,7 @@ class Parameter(NamedTuple):
 
 
 Parameters = dict[str, Parameter]
-"""By name."""
+"""Parameters by name."""
 
 UPSAMPLING = (("block64", "up64"), ("block32", "up32"))
 """Residual block, 1x1 convolution to four times the channels and pixel shuffle, from z to y."""

@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
 
 def parts_of_pass(grid: LatentGrid, groups: int, number: int) -> list[Part]:
-    """What pass 0 or 1 of a stage holds, in coding order.
+    """Parts of pass 0 or 1 of a stage, in coding order.
 
     Pass 0 holds the first half of the groups on even squares and the second on odd ones.
     """
@@ -133,7 +133,7 @@ class ExactIndexPrior:
         return np.broadcast_to(row, (count, centres))
 
     def embed(self, indices: NDArray[np.integer], stage: int, part: Part) -> Exact:
-        """What indices [squares] of a part add to the context: [width, squares]."""
+        """Contribution of the indices [squares] of a part to the context, [width, squares]."""
         return self._embedding[stage, indices + part.group * self.config.centres].T
 
 

@@ -56,15 +56,15 @@ class RoundedLatents:
     grid: LatentGrid
     z: Symbols
     outlook: tuple[Exact, Prediction]
-    """What z alone says: features for later passes, packed, and the prediction of the first."""
+    """Prediction from z alone: packed features for later passes, and the first pass."""
     passes: tuple[Symbols, ...]
-    """Of y."""
+    """Symbols of y by pass."""
     y_hat: NDArray[np.float32]
-    """What the decoder will see, [M, H, W]."""
+    """Latents of the decoder, [M, H, W]."""
 
     @property
     def groups(self) -> tuple[Symbols, ...]:
-        """In coding order; within z row by row, whatever the order of coding."""
+        """Groups of symbols in coding order; within z row by row, whatever the order of coding."""
         return self.z, *self.passes
 
     @cached_property

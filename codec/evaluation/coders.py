@@ -49,7 +49,7 @@ class Match:
     setting: float
     data: bytes
     fits: bool
-    """Whether it is within the size; if not, it is the codec's smallest file."""
+    """Whether the file is within the size; if not, it is the codec's smallest."""
 
 
 def match_size(coder: Coder, image: Image.Image, size: int) -> Match:

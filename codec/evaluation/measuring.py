@@ -118,7 +118,7 @@ def _read(record: Path) -> Measurement | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure.
+    """A measurement to be made.
 
     Args:
         pictures: files by name.

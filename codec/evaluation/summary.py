@@ -69,7 +69,7 @@ class Difference:
     """Description of the measured codec, or origin of published points."""
     measured: bool
     peer: bool
-    """Whether it was measured and is not ours."""
+    """Whether the curve was measured and is of another codec."""
     psnr: Gap
     ms_ssim: Gap | None
     """BD-rate by MS-SSIM; None if one of the two curves has none."""

@@ -39,7 +39,7 @@ KNOWN_FLAGS = GREY_FLAG | VQ_FLAG | DIRECTORY_FLAG | ALPHA_FLAG | RESTORATION_FL
 CHUNK_TYPES = {"icc": b"icc ", "exif": b"exif", "xmp": b"xmp "}
 """A first letter in lower case tells readers that the pixels do not depend on the chunk."""
 MAX_CHUNK_BYTES = MAX_BYTES + (1 << 16)
-"""Of a zlib stream of `MAX_BYTES`, which is longer than they are where nothing can be saved."""
+"""Largest length of a zlib stream of `MAX_BYTES`, which incompressible bytes lengthen."""
 
 _HEADER = struct.Struct("<6sBBHHH4s")
 _TRAILER = struct.Struct("<II")
@@ -70,7 +70,7 @@ class Header:
     restoration: tuple[int, ...] = ()
     """Weights of the restoration filter, at most 255 in -128..127; none without one."""
     version: int = VERSION
-    """Of the format."""
+    """Version of the format."""
 
     @property
     def levels(self) -> int | None:
@@ -94,7 +94,7 @@ class Header:
 
     @property
     def restoration_bytes(self) -> int:
-        """What the weights of the restoration filter, and their number, take."""
+        """Bytes of the weights of the restoration filter and of their number."""
         return len(self.restoration) + bool(self.restoration)
 
     @property

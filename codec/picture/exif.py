@@ -85,7 +85,7 @@ def with_upright(exif: bytes) -> bytes:
 
 
 def has_resolution(exif: bytes) -> bool:
-    """Whether it says how many pixels there are to an inch or a centimetre."""
+    """Tell whether EXIF gives pixels per inch or centimetre."""
     directory = _first_directory(exif)
     return directory is not None and _X_RESOLUTION in {tag for tag, *_ in directory.entries()}
 

@@ -27,7 +27,7 @@ INPUT_SUFFIXES = frozenset(
         ".qoi",
     }
 )
-"""What counts as a picture when a folder is searched."""
+"""Suffixes of the files that a search of folders takes for pictures."""
 
 OUTPUT_SUFFIXES = {
     ".png": "PNG",
@@ -41,10 +41,10 @@ OUTPUT_SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
 }
-"""What `decompress` writes, by suffix; all but JPEG are lossless."""
+"""Pillow formats that `decompress` writes, by suffix; all but JPEG are lossless."""
 
 GREY_SUFFIX = ".pgm"
-"""Of `OUTPUT_SUFFIXES`, the one that says what kind of picture it holds."""
+"""The suffix of `OUTPUT_SUFFIXES` that holds grey pictures only."""
 
 OUTPUT_NAMES = {
     "png": ".png",

@@ -1,4 +1,4 @@
-"""What travels with the pixels: colour profile, EXIF, XMP. Opaque bytes here."""
+"""Metadata of a picture: colour profile, EXIF, XMP, as opaque bytes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 KINDS = ("icc", "exif", "xmp")
 EXIF_PREFIX = b"Exif\0\0"
-"""What EXIF begins with in a JPEG file, and in what Pillow gives and takes."""
+"""First bytes of EXIF in a JPEG file and in the `info` of a Pillow image."""
 MAX_BYTES = 16 << 20
-"""Of each kind; more is refused when written and damage when read."""
+"""Largest size of each kind; more is refused in writing and counts as damage in reading."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Metadata:
     """XML in UTF-8."""
 
     def only(self, kinds: Iterable[str]) -> Metadata:
-        """Without the kinds that are not named."""
+        """The same metadata without the kinds that are not named."""
         dropped = {kind: b"" for kind in KINDS if kind not in set(kinds)}
         return dataclasses.replace(self, **dropped)
 

@@ -76,7 +76,7 @@ class Picture:
 
     @property
     def samples(self) -> Samples:
-        """Of the whole picture."""
+        """Samples of the whole picture, [height, width, 3]."""
         return self.crop(self.whole)[0]
 
 

@@ -17,16 +17,16 @@ from codec.errors import InputError
 Point = tuple[float, float]
 """Chromaticity x, y."""
 Curve = tuple[float, ...]
-"""From samples in 0..1 to light: an exponent, or the exponent and the coefficients a, b, c, d of
+"""Transfer function from samples in 0..1 to light: an exponent, or exponent and a, b, c, d of
 (a s + b)^exponent where s >= d, and else c s."""
 
 SRGB_CURVE: Curve = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _LIKE_SRGB = (2.2 / 1.05, 2.2 * 1.05)
 """Exponents that stand for sRGB; viewers let such files be, and so do we."""
 _EXPONENTS = (0.1, 10.0)
-"""Those that make sense."""
+"""Range of exponents that are taken for sound."""
 _TOLERANCE = 0.002
-"""Of chromaticities; what is as near is the same."""
+"""Largest difference of chromaticities that count as equal."""
 
 
 class Primaries(NamedTuple):
@@ -53,10 +53,10 @@ _PRIMARIES = {
     12: Primaries(_D65, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
     22: Primaries(_D65, (0.630, 0.340), (0.295, 0.605), (0.155, 0.077)),
 }
-"""By the code point of colour primaries."""
+"""Primaries by their code point."""
 _CURVES: dict[int, Curve] = {4: (2.2,), 5: (2.8,), 8: (1.0,), 17: (2.6,)}
-"""By the code point of transfer characteristics. Others of video are shown as sRGB, which viewers
-do, since what a screen makes of their samples is close to it."""
+"""Transfer functions by their code point. Others of video are shown as sRGB, which viewers do,
+since what a screen makes of their samples is close to it."""
 _HIGH_DYNAMIC_RANGE = {9: "logarithmic", 10: "logarithmic", 16: "PQ", 18: "HLG"}
 
 _D50 = (0.9642, 1.0, 0.8249)

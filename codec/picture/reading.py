@@ -42,9 +42,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture of an EXIF orientation upright."""
+"""Transposition that turns a picture upright, by its EXIF orientation."""
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
-"""What a step of a shallow sample is in 8 bits, by Pillow's name for what a file holds."""
+"""Step of a sample of 2 or 4 bits on the scale of 8 bits, by Pillow's raw mode."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import struct
 from codec.errors import InputError
 
 _CUT = ("truncat", "not identified", "no marker found", "broken png", "decoder object")
-"""In messages of decoders that did not get what they need."""
+"""Words in messages of decoders that a truncated file leads to."""
 
 
 def check_depth(bits: int, to_8bit: bool) -> None:
@@ -25,7 +25,7 @@ def check_depth(bits: int, to_8bit: bool) -> None:
 
 
 def decoding_error(error: Exception, name: str) -> InputError:
-    """What to tell of an exception that a decoder raised.
+    """The error that stands for an exception of a decoder.
 
     Args:
         error: of whatever type a broken file leads to.

@@ -40,7 +40,7 @@ def tells_of_gain_map(xmp: bytes) -> bool:
 
 
 def tells_of_video(xmp: bytes) -> bool:
-    """Whether it says that the picture is a frame of a video in the same file."""
+    """Tell whether XMP declares the picture a frame of a video in the same file."""
     return bool(_VIDEO.search(xmp))
 
 

@@ -48,9 +48,9 @@ Y_MARGIN = 512
 """Symbols that a table covers beyond that, at 24 bits each: what the prior did not see coming, as
 in line art, must not be cut to what it did. Each of the others costs 1e-4 bits more for it."""
 TABLE_PICTURES = 96
-"""Of 256x256, whose symbols are counted."""
+"""Crops of 256x256 whose symbols are counted."""
 CURVATURE_PICTURES = 16
-"""Of 256x256, over whose 4,096 places a channel's curvature is averaged."""
+"""Crops of 256x256 over whose 4,096 positions a channel's curvature is averaged."""
 
 
 def gaussian_tables(mixtures: Tensor | None = None) -> FrequencyTables:

@@ -27,7 +27,7 @@ PASSES = 4
 """Passes in which the prior codes y, each a part of the channels; rounding to centres has two per
 residual level."""
 BEFORE: Mapping[str, Any] = {"gate_bound": 0.0, "gates16": True, "filter4": 0}
-"""What the stored configuration of `vq` means by what it leaves out."""
+"""Values of fields that the stored configuration of `vq` leaves out."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ModelConfig:
     prior: int = 192
     """Width of the exact prior networks."""
     distortion: Distortion = "mse"
-    """What lambda weighs, see `codec.model.objective`."""
+    """Distortion of the objective, see `codec.model.objective`."""
     lambda_min: float = 0.0018
     lambda_max: float = 0.18
     anchors: int = 8
@@ -71,13 +71,13 @@ class ModelConfig:
     two branches without a bound grows with the square of what it sees, block after block, and
     full contrast from pixel to pixel overflows."""
     rounding: Literal["integer", "vq"] = "integer"
-    """To the integer lattice (Balle et al. 2018) or to the nearest of K centres (VQ-VAE)."""
+    """Rounding to integers (Balle et al. 2018) or to the nearest of K centres (VQ-VAE)."""
     centres: int = 64
     """K, the centres of each codebook ("vq" only, like all fields below)."""
     groups: int = 8
     """G, the parts of a latent vector that have a codebook each (product quantisation)."""
     index_prior: Literal["learned", "uniform"] = "learned"
-    """Of the indices: a network's, or log2 K bits for each."""
+    """Entropy model of the indices: a network, or log2 K bits for each."""
     assignment: Literal["nearest", "rate-weighted"] = "nearest"
     """How indices are chosen: argmin |L - C|^2, or that minus ln P / lambda'."""
 

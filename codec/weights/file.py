@@ -49,7 +49,7 @@ KERNEL_RADIUS = 2
 """Pixels that the restoration filter sees around its own."""
 KERNEL_SIDE = 2 * KERNEL_RADIUS + 1
 MAX_KERNELS = 255
-"""Of the restoration filter: a file has the number of their weights in a byte."""
+"""Largest number of kernels of the restoration filter, whose weights a file counts in a byte."""
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -76,7 +76,7 @@ class Weights:
     """The configuration as stored, JSON with sorted keys."""
     tensors: Tensors
     training: Mapping[str, Any]
-    """What the card says: steps, hours, settings."""
+    """Facts about the training: steps, hours, settings."""
     self_check: str | None = None
     """SHA-256 in hex of what the exporter's entropy model computed, see `codec.entropy.model`;
     None of weights that were never exported."""
@@ -91,7 +91,7 @@ class Weights:
 
     @property
     def short_id(self) -> bytes:
-        """What a compressed file carries."""
+        """First bytes of the id, by which a compressed file names its model."""
         return bytes.fromhex(self.id)[:ID_BYTES]
 
     def part(self, prefix: str) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""What picture files hold beside their pixels.
+"""Readers of the metadata of picture files.
 
 Pillow tells of most of it, which `pillow` collects; a module for each format finds the rest, and
 names what the coded file will not have.

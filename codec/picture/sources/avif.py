@@ -19,14 +19,14 @@ from codec.picture.xmp import tells_of_gain_map
 Box = tuple[bytes, bytes]
 """Type and content."""
 _TRACK = (b"mdia", b"minf", b"stbl", b"stsd")
-"""The boxes, one in the other, that lead from a track to its samples."""
+"""Nested boxes that lead from a track to its samples."""
 _SAMPLE_ENTRY = 78
 """Bytes of a visual sample entry before its boxes."""
 
 
 @dataclass
 class _Meta:
-    """What the meta box says of the items in a file."""
+    """Items of a file by its meta box."""
 
     primary: int = 0
     kinds: dict[int, bytes] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class _Meta:
     extents: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
     """Construction method, offset and length."""
     data: bytes = b""
-    """Of the box idat."""
+    """Content of the box idat."""
 
     def shown(self) -> list[Box]:
         """Properties of the primary item and of the tiles that it is put together from."""
@@ -87,7 +87,7 @@ def _code_points(properties: list[Box]) -> tuple[int, int] | None:
 
 
 def _parsed(file: BinaryIO) -> tuple[_Meta, list[Box]]:
-    """What the file says of its items, and the properties of the picture that is shown first."""
+    """The items of a file, and the properties of its primary picture."""
     file.seek(0)
     content = file.read()
     meta, properties = _Meta(), []

@@ -1,4 +1,4 @@
-"""What is found beside the pixels of a picture, and what of it is lost."""
+"""Metadata of a picture file, and the names of what is not kept."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from codec.picture.metadata import Metadata
 
 @dataclass
 class Extras:
-    """What a picture holds beside its pixels."""
+    """Metadata of a picture file, kept and dropped."""
 
     icc: bytes = b""
     """A profile that fits the samples: the source's, or one made from what else it says."""
     exif: bytes = b""
-    """Without prefix, as it was stored."""
+    """EXIF as it was stored, without prefix."""
     xmp: bytes = b""
     orientation: int = 1
     """How the samples are to be turned, as EXIF counts."""

@@ -10,7 +10,8 @@ from codec.picture.sources.extras import Extras
 
 _XMP = b"!\xff\x0bXMP DataXMP"
 _XMP_END = b"\x01\xff\xfe\xfd"
-"""Of the bytes that lead readers of blocks, which XMP is not made of, to its end."""
+"""First of the bytes after XMP, which is not cut into blocks: they lead readers of blocks to its
+end."""
 _ICC = b"!\xff\x0bICCRGBG1012"
 
 

@@ -12,7 +12,7 @@ from codec.picture.xmp import tells_of_gain_map, tells_of_video
 _IPTC, _PATHS = 0x0404, range(2000, 2998)
 """Numbers of Photoshop's image resources."""
 _PREVIEW = "Large Thumbnail"
-"""How Pillow's names begin for pictures of a multi-picture file that repeat the first one."""
+"""First word of Pillow's names for pictures of a multi-picture file that repeat the first one."""
 _INDEX_HEADER, _ENTRIES_TAG = b"MPF\0", 0xB002
 _HEADER_BYTES = 1 << 20
 _GAIN_MAP_XMP = (b"hdrgm:Version", b"HDRGainMap:HDRGainMapVersion")

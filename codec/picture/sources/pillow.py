@@ -1,4 +1,4 @@
-"""What Pillow tells of an image, whether it comes from a file or from a caller."""
+"""Metadata in the `info` of a Pillow image, from a file or from a caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNKNOWN_RESOLUTIONS = (0, 1, 72, 96)
 
 
 def extras_of(image: Image.Image) -> Extras:
-    """What Pillow tells of an image, which is decoded if it was not."""
+    """Metadata that Pillow finds in an image; decodes the image if needed."""
     extras = Extras()
     raw, info = b"", image.info
     if isinstance(image, TiffImageFile) and "exif" not in info:

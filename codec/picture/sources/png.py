@@ -32,7 +32,7 @@ _COLOURS = ("icc", _COLOUR_CHUNKS)
 _CODE_POINTS = b"cICP"
 _UNSPECIFIED = b"\2\2"
 _FULL_RANGE_RGB = b"\0\1"
-"""What the chunk must say of matrix and range: samples are taken for RGB from 0 to the highest."""
+"""Matrix and range that the chunk must name: RGB samples over the full range."""
 _FIRST_CHUNK = 8
 _CONTENT_CREDENTIALS = b"caBX"
 

@@ -30,7 +30,7 @@ _KEPT = {
     _Tag.YResolution,
     _Tag.ResolutionUnit,
 }
-"""What describes the photograph: TIFF has it among the tags that lay out the pixels."""
+"""Tags that describe the photograph, which TIFF mixes with those that lay out the pixels."""
 _DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _BITS, _COMPRESSION = 254, 255, 256, 258, 259
@@ -124,7 +124,7 @@ def pages(file: BinaryIO, every: bool = False) -> list[int]:
 
 
 def kind_of(file: BinaryIO) -> str:
-    """What a file that Pillow cannot open holds, in words; empty where no directory can be read."""
+    """Description of a file that Pillow cannot open; empty where no directory can be read."""
     tags = next(_directories(file), {})
     if _WIDTH not in tags:
         return ""

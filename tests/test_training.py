@@ -303,7 +303,7 @@ def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: 
 def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = f"train {photos} --init {TINY} --out {run} --steps 2 --batch 2 --crop 64"
-    arguments += f" --validation {DATA / 'city.png'} --export-crops 24"
+    arguments += f" --validation {DATA / 'city.png'} --export-crops 8"
     with pytest.raises(SystemExit) as exit_:
         main([*arguments.split(), "--learning-rate", "1e-9"])
     assert exit_.value.code == 0

@@ -110,6 +110,7 @@ def test_jobs_end_with_a_killed_parent(large: Path) -> None:
         env=ENVIRONMENT,
     )
     while not (out / "city.vqc").exists():
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.communicate(timeout=20)  # until the last that could write there is gone

@@ -11,7 +11,7 @@ SIZES ?= 0.4,4
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test quick lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic clean
+.PHONY: help demo test quick lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic cards given clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -353,18 +353,16 @@ def test_a_bomb_costs_nothing(tmp_path: Path, run: Run, monkeypatch: pytest.Monk
     data[8:12] = b"\xff\xff\xff\xff"
     coded.write_bytes(data[:-4] + struct.pack("<I", zlib.crc32(data[:-4])))
     code = (
-        "import sys, resource, time\nfrom codec.cli.main import main\n"
+        "import sys, resource\nfrom codec.cli.main import main\n"
         "import codec.cli.coding, codec.cli.batch\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "began = time.perf_counter()\n"
         "try:\n    main(sys.argv[1:])\n"
         "except SystemExit as exit_:\n"
-        "    seconds = time.perf_counter() - began\n"
         "    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
         "    heavy = {'torch', 'numpy', 'PIL'} & set(sys.modules)\n"
-        "    print(exit_.code, seconds < 0.05, grown < 20_000, sorted(heavy))"
+        "    print(exit_.code, grown < 20_000, sorted(heavy))"
     )
     for options in ([], ["--max-pixels", str(1 << 33)]):
         command = [sys.executable, "-c", code, "decompress", str(coded), *options, *MODEL]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout == "1 True True []\n", done.stderr
+        assert done.stdout == "1 True []\n", done.stderr

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 import struct
-import time
 import tracemalloc
 import zlib
 from io import BytesIO
@@ -286,19 +285,16 @@ def test_a_part_is_read_without_the_others() -> None:
 
 
 def test_a_huge_header_costs_nothing() -> None:
-    """Not even what its own directory would take, and no time."""
+    """Not even what its own directory would take."""
     huge = Header(65535, 65535, grey=False, level=Level(0), model_id=b"abcd")
     bomb = directory_file(struct.pack("<HB", 4, 255) + bytes(1000), huge)
     tracemalloc.start()
-    began = time.perf_counter()
     with pytest.raises(DamagedFileError, match="truncated"):
         ContainerFile(BytesIO(bomb))
     with pytest.raises(LimitError, match="65535x65535"):
         ContainerFile(BytesIO(bomb), Limits())
-    seconds = time.perf_counter() - began
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 0.05
     assert peak < 1e6
 
 

@@ -41,10 +41,12 @@ def load(
     precision: Precision = "float32",
 ) -> LoadedModel:
     """Load and verify a model; arguments and errors as of `Codec`."""
-    from codec.engine.torch import TorchEngine  # not before it is needed
+    from codec.engine.differentiable import DifferentiableEngine  # not before it is needed
 
     weights = model if isinstance(model, Weights) else load_weights(find_weights(str(model)))
-    return LoadedModel(weights, TorchEngine(weights, device, precision), symbol_coder(weights))
+    return LoadedModel(
+        weights, DifferentiableEngine(weights, device, precision), symbol_coder(weights)
+    )
 
 
 class Codec:

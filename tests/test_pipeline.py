@@ -252,16 +252,10 @@ def test_threads_that_meet_torch_while_tiles_are_coded(tiny_weights: Weights) ->
         torch.set_num_threads(before)
 
 
-class Plain(TorchEngine):
-    """An engine without derivatives."""
-
-    differentiable = False
-
-
 def test_engines_that_do_not_fit(tiny_weights: Weights, city: Image.Image) -> None:
     with pytest.raises(InputError, match="the engine is of model"):
         LoadedModel(load_weights(TINY_VQ), TorchEngine(tiny_weights), symbol_coder(tiny_weights))
-    plain = Codec(LoadedModel(tiny_weights, Plain(tiny_weights), symbol_coder(tiny_weights)))
+    plain = Codec(LoadedModel(tiny_weights, TorchEngine(tiny_weights), symbol_coder(tiny_weights)))
     assert plain.decompress(plain.compress(city, effort=1)).size == city.size
     with pytest.raises(InputError, match="derivatives"):
         plain.compress(city, effort=2)

@@ -157,4 +157,7 @@ class Engine(Protocol):
 
         It is the sum of squared errors of 8-bit samples over three colours, or what
         `codec.model.objective` has for MS-SSIM, times the pixels.
+
+        Raises:
+            InputError: the engine is not differentiable.
         """

@@ -31,7 +31,7 @@ MISFIT = "the transforms' tensors do not fit the configuration"
 
 
 class TorchEngine:
-    """An `Engine` on torch; of a model that rounds to centres it has no h_a.
+    """An `Engine` on torch without derivatives; of a model that rounds to centres it has no h_a.
 
     Args:
         weights: a verified model.
@@ -45,7 +45,7 @@ class TorchEngine:
         WeightsError: tensors do not fit the configuration.
     """
 
-    differentiable = True
+    differentiable = False
 
     def __init__(
         self,
@@ -59,7 +59,8 @@ class TorchEngine:
         self.strip_pixels = strip_pixels
         self.model_id = weights.short_id
         self.device, self.precision = device, precision
-        self._config = weights.config
+        self.by_error = weights.config.distortion == "mse"
+        """Whether the model was trained for squared error."""
         self.analysis_halo = analysis_halo(weights.config)
         self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
         self._device = _usable(device)
@@ -168,11 +169,7 @@ class TorchEngine:
         return self._restored(x_hat, restoration)
 
     def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
-        from codec.engine.gradients import SquaredError  # loaded by a search alone
-        from codec.engine.ms_ssim_gradients import Dissimilarity
-
-        kind = SquaredError if self._config.distortion == "mse" else Dissimilarity
-        return kind(self, scene, level, restoration)
+        raise InputError("this engine has no derivatives")
 
     def restore(
         self, samples: NDArray[np.float32], restoration: Sequence[int]

@@ -1,0 +1,21 @@
+"""The engine on torch with derivatives, which the search needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codec.engine.base import Distortion, Scene
+from codec.engine.gradients import SquaredError
+from codec.engine.ms_ssim_gradients import Dissimilarity
+from codec.engine.torch import TorchEngine
+from codec.level import Level
+
+
+class DifferentiableEngine(TorchEngine):
+    """`TorchEngine` with the distortion that the model was trained for, and its derivatives."""
+
+    differentiable = True
+
+    def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
+        kind = SquaredError if self.by_error else Dissimilarity
+        return kind(self, scene, level, restoration)

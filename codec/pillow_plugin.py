@@ -40,10 +40,11 @@ from typing import IO, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile
 
-from codec.errors import CodecError
+from codec.errors import CodecError, InputError
 from codec.format.container import MAGIC, ContainerFile
 from codec.limits import Limits
 from codec.picture.metadata import info_of
+from codec.picture.sources.pillow import extras_of
 from codec.weights.released import DEFAULT_MODEL, find_weights
 
 FORMAT = "VQC"
@@ -146,6 +147,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     described = image.copy()
     described.info = _info_to_write(image.info, given)
     with _as_os_error(f"cannot be written as {FORMAT}: "):
+        _check_given(described, given)
         codec = cached_codec(find_weights(model), DEVICE, limits=LIMITS)
         file.write(codec.compress(described, **options))
 
@@ -162,6 +164,22 @@ def _info_to_write(info: dict[Any, Any], given: dict[str, Any]) -> dict[Any, Any
     if isinstance(exif, Image.Exif):
         kept["exif"] = exif.tobytes()
     return {name: content for name, content in kept.items() if content not in (None, b"", "")}
+
+
+def _check_given(image: Image.Image, given: dict[str, Any]) -> None:
+    """Refuse metadata that were given and cannot be kept, rather than lose them silently.
+
+    Raises:
+        InputError: they are of a wrong type, or no such metadata.
+    """
+    kinds = {"icc_profile": "icc", "exif": "exif", "xmp": "xmp"}
+    for name in kinds.keys() & given.keys() & image.info.keys():
+        if not isinstance(image.info[name], bytes | bytearray | memoryview | str):
+            raise InputError(f"{name} must be bytes, not {type(image.info[name]).__name__}")
+    unusable = extras_of(image.copy()).dropped
+    for name, kind in kinds.items():
+        if name in given and kind in unusable:
+            raise InputError(f"{name} is damaged, or not for a picture of mode {image.mode}")
 
 
 def register() -> None:

@@ -207,6 +207,8 @@ def test_files_left_out_are_counted(tree: Path, run: Run) -> None:
         "suffixes": {".heic": 3, ".txt": 1, "": 1},
     }
     assert run("compress", "-r", tree, "-f", "-Q", *MODEL) == (0, "", "")
+    status, _, err = run("compress", "-r", tree / "sub", tree, "-f", "-n", *MODEL)
+    assert (status, err.endswith(told)) == (0, True)  # once, though one folder holds the other
     (tree / "sub" / "README").unlink()
     status, _, err = run("compress", "-r", tree / "sub", "-f", *MODEL)
     assert err.endswith("1 other file left out, by suffix: 1 .heic\n")

@@ -158,6 +158,22 @@ def test_pixels_are_saved_as_they_are(city: Image.Image) -> None:
         assert again.getexif()[0x112] == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"exif": b"junk"}, "exif is damaged"),
+        ({"exif": 5}, "exif must be bytes, not int"),
+        ({"xmp": 5}, "xmp must be bytes, not int"),
+        ({"icc_profile": b"junk"}, "icc_profile is damaged"),
+    ],
+)
+def test_unusable_metadata_are_refused(
+    city: Image.Image, options: dict[str, object], word: str
+) -> None:
+    with pytest.raises(OSError, match=word):
+        saved(city, **options)
+
+
 def test_bombs_are_noticed_before_decoding(
     city: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:

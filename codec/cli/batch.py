@@ -251,7 +251,8 @@ class _Report:
             self._print(names | {"suffixes": dict(some.most_common())})
             suffixes += some
         if suffixes:
-            of = ", ".join(f"{n} {suffix or 'without one'}" for suffix, n in suffixes.most_common())
+            ordered = sorted(suffixes.items(), key=lambda item: (-item[1], item[0] or "~"))
+            of = ", ".join(f"{n} {suffix or 'without one'}" for suffix, n in ordered)
             count = suffixes.total()
             self.sum_up(f"{count} other file{'s' * (count > 1)} left out, by suffix: {of}")
 

@@ -81,12 +81,15 @@ def plan(
     _check_collisions(possible, apart)
     if output_dir is not None:
         _check_inside(possible, output_dir)
-    targets = {job.target for job in jobs}
-    left_out = {
-        folder: Counter(path.suffix.lower() for path in sorted(set(paths) - targets))
-        for folder, paths in others.items()
-    }
-    return Plan(jobs, {folder: counts for folder, counts in left_out.items() if counts})
+    counted = {job.target.resolve() for job in jobs}
+    left_out: dict[Path, Counter[str]] = {}
+    for folder, paths in others.items():  # which may lie inside one another
+        found = {path.resolve(): path for path in sorted(paths)}
+        new = [path for real, path in found.items() if real not in counted]
+        counted |= found.keys()
+        if new:
+            left_out[folder] = Counter(path.suffix.lower() for path in new)
+    return Plan(jobs, left_out)
 
 
 def _jobs(

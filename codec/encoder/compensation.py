@@ -76,7 +76,7 @@ class Correction:
     Args:
         engine: that reconstructs the tile.
         scene: the tile.
-        level: in units of 2^-12.
+        level: of the file.
         share: part of the way to the minimum of the squared error, to first order, that latents
             move.
     """

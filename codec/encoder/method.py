@@ -42,7 +42,7 @@ class Method(Protocol):
 
         Args:
             tile: of the picture.
-            level: position on the ladder of lambdas in units of 2^-12.
+            level: of the file.
         """
 
     def memory(self, grid: Grid) -> int:

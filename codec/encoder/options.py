@@ -121,7 +121,7 @@ class EncoderOptions:
         return any(target is not None for target in targets)
 
     def level(self, config: ModelConfig) -> Level:
-        """Level in units of 2^-12 for quality or lambda, the nearest that the model has.
+        """Level of a quality or lambda, the nearest that the model has.
 
         Raises:
             InputError: a value is outside what the model was trained for.

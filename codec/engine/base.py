@@ -3,8 +3,6 @@
 An engine runs the inexact part of one model: g_a, h_a, g_s and the restoration filter. Engines may
 differ by a grey level in the samples that they synthesise; symbols never depend on the engine
 that decodes, since an encoder writes what it has rounded.
-
-Levels are positions on the model's ladder of lambdas in units of 2^-12.
 """
 
 from __future__ import annotations

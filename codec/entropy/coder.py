@@ -35,7 +35,7 @@ class SymbolCoder(Protocol):
         Args:
             y: latents, [M, H, W].
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)]; unused with rounding to centres.
-            level: position on the model's ladder in units of 2^-12.
+            level: of the file.
             rule: choice of the integers, None for the nearest; unused with rounding to centres.
             same_z: what was rounded before with the same `z` and `level`, which saves time.
         """

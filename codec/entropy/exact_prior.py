@@ -228,7 +228,7 @@ class ExactPrior:
 
         Args:
             z: rounded hyper-latents, |z| < 2048.
-            level: position on the ladder of lambdas in units of 2^-12.
+            level: of the file.
         """
         h = self._stem((z.reshape(len(z), -1) * UNIT).astype(np.float64))
         h += np.floor(bias_in_units(interpolate(self._level_bias, level)))[:, None]

@@ -64,7 +64,7 @@ class IndexCoder:
         Args:
             y: latents before rounding, [M, H, W].
             z: unused, like `rule` and `same_z`; there are no hyper-latents.
-            level: position on the ladder in units of 2^-12, at a whole number.
+            level: of the last residual level.
         """
         grid = LatentGrid(y.shape[1], y.shape[2], CHECKERBOARD)
         flat = grid.to_packed(np.nan_to_num(y).reshape(len(y), -1))

@@ -130,7 +130,7 @@ class LatentCoder:
         Args:
             y: latents after the gain, [M, H, W].
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)].
-            level: position on the ladder of lambdas in units of 2^-12.
+            level: of the file.
             rule: choice of the integers; None for the nearest.
             same_z: what was rounded before with this `z` at this level, which saves time.
         """

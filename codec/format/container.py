@@ -61,7 +61,7 @@ class Header:
     height: int
     grey: bool
     level: Level
-    """Position on the model's ladder of lambdas in units of 2^-12."""
+    """Position on the model's ladder of lambdas."""
     model_id: bytes
     """First four bytes of the model's SHA-256."""
     alpha: bool = False

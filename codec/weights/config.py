@@ -20,7 +20,7 @@ MAX_DEPTH = 64
 MAX_CENTRES = 4096
 MAX_CODEBOOK_VALUES = 1 << 26
 MAX_ANCHORS = 16
-"""Levels go into 16 bits of a file, in units of 2^-12."""
+"""Levels go into 16 bits of a file, see `codec.level`."""
 MIDDLE_GREY = 0.5
 """Sample that the transforms take for zero."""
 PASSES = 4
@@ -141,12 +141,12 @@ class ModelConfig:
 
     @property
     def level_step(self) -> int:
-        """Distance of the levels a file may have, in units of 2^-12: whole levels with "vq"."""
+        """Distance of the levels that a file may have; with "vq" they are those of the anchors."""
         return UNITS if self.rounding == "vq" else 1
 
     @property
     def levels(self) -> range:
-        """The levels that a file may have, in units of 2^-12."""
+        """The levels that a file may have, as integers."""
         return range(0, Level.of_anchor(self.anchors - 1) + 1, self.level_step)
 
     def level_of(self, lmbda: float) -> float:

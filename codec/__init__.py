@@ -10,6 +10,7 @@
     entropy        symbols <-> bytes, exactly        engine      transforms, NumPy in and out
     weights        models: shape, files, names       model       the autoencoder in PyTorch
     training       photographs -> weights            evaluation  codecs measured and compared
+    loaded         a model in memory                 level       the rate level
     limits         pixels and memory of a picture    files       outputs whole or not at all
     errors         every error and its exit code
 

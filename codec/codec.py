@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from io import BytesIO
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, Unpack
 
@@ -82,8 +83,8 @@ class Codec:
         limits: Limits | None = None,
         threads: int | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise InputError("at least one thread is needed")
+        if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
+            raise InputError("threads must be a whole number of at least 1")
         self.limits = limits or Limits()
         self.model = model if isinstance(model, LoadedModel) else load(model, device, precision)
         self._threads = threads or self.model.engine.threads

@@ -142,7 +142,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     from codec.codec import cached_codec
 
     given = image.encoderinfo
-    model = str(given.get("model", DEFAULT_MODEL))
+    model = str(given.get("model") or DEFAULT_MODEL)
     options: dict[str, Any] = {name: given[name] for name in _OPTIONS if name in given}
     described = image.copy()
     described.info = _info_to_write(image.info, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 
 from codec.errors import InputError
 
@@ -147,7 +148,10 @@ def region_box(whole: Box, region: tuple[int, int, int, int] | None) -> Box:
     """
     if region is None:
         return whole
-    left, top, width, height = region
+    try:
+        left, top, width, height = (index(number) for number in region)
+    except (TypeError, ValueError):
+        raise InputError("a region is (x, y, width, height) in whole pixels") from None
     box = Box(left, top, left + width, top + height)
     if width < 1 or height < 1 or box & whole != box:
         raise InputError(

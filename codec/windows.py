@@ -23,8 +23,6 @@ Fetch = Callable[[int], NDArray[np.float32]]
 """y^ of a tile by its number."""
 Synthesise = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """y^ [M, h, w] to samples [3, 16h, 16w]."""
-
-
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 

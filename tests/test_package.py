@@ -1,9 +1,10 @@
-"""The wheel holds all that a user needs."""
+"""The wheel holds all that a user needs, the source archive all that `make` needs."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -24,3 +25,15 @@ def test_wheel_holds_modules_format_and_weights(tmp_path: Path) -> None:
     assert data <= names
     assert {"codec/weights/photo.safetensors", "codec/weights/photo.md"} <= names
     assert not [name for name in names if name.startswith(("tests", "scripts"))]
+
+
+@pytest.mark.slow
+def test_source_archive_holds_what_make_needs(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    needed = {"Makefile", "constraints.txt", "pyproject.toml", "README.md", "scripts/demo.py"}
+    assert needed | {"weights/photo.safetensors", "tests/data/flowers.png"} <= names
+    assert not [name for name in names if name.startswith("runs")]

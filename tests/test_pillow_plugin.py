@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 import codec.pillow_plugin as plugin
+from codec.encoder.options import RATES
 from codec.limits import Limits
 from tests.helpers import TINY
 from tests.pictures import METADATA
@@ -172,6 +173,11 @@ def test_unusable_metadata_are_refused(
 ) -> None:
     with pytest.raises(OSError, match=word):
         saved(city, **options)
+
+
+def test_options_are_those_of_the_encoder(city: Image.Image) -> None:
+    assert plugin._RATES == RATES
+    assert Image.open(BytesIO(saved(city, model=None))).size == city.size
 
 
 def test_bombs_are_noticed_before_decoding(

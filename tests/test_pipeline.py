@@ -97,7 +97,7 @@ def test_damage_is_never_a_picture(tiny_codec: Codec) -> None:
 
 def test_forged_headers_are_found(tiny_codec: Codec) -> None:
     with pytest.raises(DamagedFileError, match="level"):
-        tiny_codec.decompress(resealed("city-q20", level=(Level.of_anchor(7)) + 1))
+        tiny_codec.decompress(resealed("city-q20", level=Level.of_anchor(7) + 1))
     with pytest.raises(CodecError):
         tiny_codec.decompress(resealed("city-q20", level=5))
     with pytest.raises(CodecError):
@@ -261,13 +261,27 @@ def test_engines_that_do_not_fit(tiny_weights: Weights, city: Image.Image) -> No
         plain.compress(city, effort=2)
     with pytest.raises(InputError, match="unknown precision 'float16'"):
         Codec(tiny_weights, precision="float16")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="thread"):
-        Codec(tiny_weights, threads=0)
+    for threads in (0, 1.5, "2"):
+        with pytest.raises(InputError, match="threads must be a whole number"):
+            Codec(tiny_weights, threads=threads)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="device None"):
+        Codec(tiny_weights, device=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"effort": 1.0}, {"target_size": "3"}, {"quality": "50"}, {"keep": "icc"}, {"effort": None}],
+    [
+        {"effort": 1.0},
+        {"effort": None},
+        {"target_size": "3"},
+        {"quality": "50"},
+        {"keep": "icc"},
+        {"keep": None},
+        {"keep": [1, "a"]},
+        {"keep": [[]]},
+        {"target_bpp": 10**400},
+        {"target_psnr": 10**400},
+    ],
 )
 def test_options_of_wrong_types(
     tiny_codec: Codec, city: Image.Image, options: dict[str, object]
@@ -279,6 +293,12 @@ def test_options_of_wrong_types(
 def test_what_is_no_file(tiny_codec: Codec) -> None:
     with pytest.raises(InputError, match="type str; give its bytes"):
         tiny_codec.decompress("photo.vqc")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("region", [(0, 0, 1), (0.5, 0, 10, 10), "abcd", 5])
+def test_what_is_no_region(tiny_codec: Codec, city: Image.Image, region: object) -> None:
+    with pytest.raises(InputError, match="in whole pixels"):
+        tiny_codec.decompress(tiny_codec.compress(city), region)  # type: ignore[arg-type]
 
 
 def test_files_are_let_go_once_decoded(tiny_codec: Codec, city: Image.Image) -> None:

@@ -16,7 +16,7 @@ from codec.errors import DamagedFileError, InputError, WeightsError
 from codec.format import container
 from codec.level import Level
 from codec.weights.file import Weights, load_weights
-from tests.helpers import DATA, TINY_VQ, Run, check_damage_is_found
+from tests.helpers import DATA, TINY_VQ, Run, check_damage_is_found, difference
 
 GOLDEN = DATA / "golden_vq"
 
@@ -24,11 +24,6 @@ GOLDEN = DATA / "golden_vq"
 @pytest.fixture(scope="module")
 def codec_vq() -> Codec:
     return Codec(TINY_VQ)
-
-
-def difference(a: Image.Image, b: Image.Image) -> int:
-    assert (a.size, a.mode) == (b.size, b.mode)
-    return int(np.abs(np.asarray(a).astype(int) - np.asarray(b)).max())
 
 
 @pytest.mark.parametrize("quality", [0, 50, 100])
@@ -76,7 +71,7 @@ def test_forged_files_are_found(codec_vq: Codec, tiny_codec: Codec) -> None:
         return container.write(header, [dataclasses.replace(tile, stream=stream)])
 
     assert codec_vq.decompress(forged()).size == (file.header.width, file.header.height)
-    for level in (Level.of_anchor(3), (Level.of_anchor(2)) - 1, 1):
+    for level in (Level.of_anchor(3), Level.of_anchor(2) - 1, 1):
         with pytest.raises(DamagedFileError, match="level"):
             codec_vq.decompress(forged(level=level))
     with pytest.raises(DamagedFileError, match="round"):

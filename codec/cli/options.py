@@ -21,6 +21,7 @@ SUFFIX = ".vqc"
 F = TypeVar("F", bound=Callable[..., Any])
 
 FLAGS = {
+    "effort": "--effort",
     "force": "-f",
     "frame": "--frame",
     "keep": "--keep",

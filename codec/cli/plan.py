@@ -81,10 +81,10 @@ def plan(
     _check_collisions(possible, apart)
     if output_dir is not None:
         _check_inside(possible, output_dir)
-    counted = {job.target.resolve() for job in jobs}
+    counted = {real(job.target) for job in jobs}
     left_out: dict[Path, Counter[str]] = {}
     for folder, paths in others.items():  # which may lie inside one another
-        found = {path.resolve(): path for path in sorted(paths)}
+        found = {real(path): path for path in sorted(paths)}
         new = [path for real, path in found.items() if real not in counted]
         counted |= found.keys()
         if new:

@@ -49,8 +49,7 @@ class DeadZone:
         self._log_curvature = np.log(curvature.astype(np.float64))
 
     def curvature(self, level: Level) -> NDArray[np.float64]:
-        """c at a level, [M]: half the mean second derivative of the weighted
-        distortion along each channel of y, in bits."""
+        """c of each channel of y at a level, [M], in bits."""
         low, share = level.anchor, level.fraction / UNITS
         ends = self._log_curvature[[low, min(low + 1, len(self._log_curvature) - 1)]]
         found: NDArray[np.float64] = np.exp((1 - share) * ends[0] + share * ends[1])

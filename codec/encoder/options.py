@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -18,8 +19,6 @@ DEFAULT_QUALITY = 50.0
 ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 32, 48)
 """Rounds of the search for better symbols, by effort."""
 DEFAULT_EFFORT = 1
-
-
 RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
 """Options of which at most one is given."""
 
@@ -67,21 +66,20 @@ class EncoderOptions:
     Models for MS-SSIM only search; models that round to centres ignore the effort."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.keep, str):
-            raise InputError('keep is a collection of names, such as ["icc"]', field="keep")
+        object.__setattr__(self, "keep", _names(self.keep))
         for name in (*RATES, "tile_size", "effort"):
             given = getattr(self, name)
             if given is not None and not isinstance(given, Real):
                 raise InputError(f"{name} must be a number, not {type(given).__name__}")
-        object.__setattr__(self, "keep", tuple(self.keep))  # an iterator can be read only once
         rates = [name for name in RATES if getattr(self, name) is not None]
         if len(rates) > 1:
             raise InputError(f"give one of {' and '.join(rates)}, not both")
         for name in rates:
-            if not isinstance(getattr(self, name), Real):
-                raise InputError(f"{name} must be a number")
-            if name.startswith("target") and not 0 < getattr(self, name) < math.inf:
+            largest = math.inf if name == "target_size" else sys.float_info.max
+            if name.startswith("target") and not 0 < getattr(self, name) <= largest:
                 raise InputError(f"{name} must be a positive number")
+            if getattr(self, name) == math.inf:
+                raise InputError(f"{name} must be a finite number")
         unknown = set(self.keep) - set(KINDS)
         if unknown:
             raise InputError(f"unknown metadata {sorted(unknown)}; known: {', '.join(KINDS)}")
@@ -145,3 +143,12 @@ class EncoderOptions:
         if side is None:
             side = 0 if height * width <= UNTILED_PIXELS else WINDOW
         return Grid(height, width, side if side < max(height, width) else 0)
+
+
+def _names(keep: Iterable[str]) -> tuple[str, ...]:
+    """Names of metadata as a tuple, since an iterator can be read only once."""
+    if isinstance(keep, Iterable) and not isinstance(keep, str):
+        names = tuple(keep)
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise InputError('keep is a collection of names, such as ["icc"]', field="keep")

@@ -1,4 +1,4 @@
-"""The engine on torch: any device, float32 or bfloat16, with derivatives."""
+"""The engine on torch: any device, float32 or bfloat16; `differentiable` adds derivatives."""
 
 from __future__ import annotations
 
@@ -246,6 +246,6 @@ def _usable(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()  # devices without values, as meta, are none
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise InputError(f"device {name!r} cannot be used here; try cpu") from error
     return device

@@ -142,8 +142,7 @@ class Codec:
             image: as for `compress`, like all that is not named here.
             quality: likewise.
             lmbda: likewise.
-            measure: find the PSNR, which takes the synthesis of the whole picture unless a search
-                or a target has found it.
+            measure: find the PSNR, which takes the synthesis of the whole picture.
             reconstruct: give the reconstruction, which takes that synthesis too.
             progress: called with (steps done, steps in all) of the present trial, a step being a
                 tile or a round of its search; by one thread at a time, but by any.

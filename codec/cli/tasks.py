@@ -19,7 +19,7 @@ from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.tiles import region_box
-from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
+from codec.weights.released import DEFAULT_MODEL, find_weights
 
 if TYPE_CHECKING:
     from codec.codec import Codec
@@ -133,13 +133,21 @@ class DecompressTask:
             file_format = self._format(job, file.header)
             # What is too large for any model is refused before one is loaded.
             machine.limits.workers(file.grid, region_box(file.grid.whole, self.region), halo=0)
-            model = machine.model or str(find_by_id(file.header.model_id))
+            from codec.codec import decompress
             from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture
 
             with progress("decompressing", self.bar) as show:
-                codec = machine.load(model)
-                image = codec.decompress(file, self.region, levels=self.levels, progress=show)
+                image = decompress(
+                    file,
+                    machine.model,
+                    self.region,
+                    levels=self.levels,
+                    limits=machine.limits,
+                    device=machine.device,
+                    precision=machine.precision,
+                    progress=show,
+                )
         metadata = metadata_of(image.info)
 
         def save(target: BinaryIO) -> None:

@@ -26,7 +26,7 @@ class ChosenSymbols:
     rounded: Rounded
     """y^ and the exact bits of the symbols."""
     error: float = math.nan
-    """Squared error of the tile's reconstruction, if the method knows it."""
+    """Distortion of the tile's reconstruction, if the method knows it."""
     fit: LeastSquares | None = None
     """The tile's part of what weights of the restoration filter are solved for from."""
 

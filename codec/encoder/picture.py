@@ -9,7 +9,7 @@ so that nothing that was written is decoded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
@@ -123,7 +123,7 @@ class PictureEncoder:
         self._mapper = mapper
         self._measure = measure
         self._reconstruct = reconstruct
-        again = trials or plan.compares(grid) or (plan.rounds > 0 and plan.restores)
+        again = trials or plan.starts_apart(grid)
         self._keeps_features = again and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
         self._features: dict[int, Features] = {}
@@ -170,7 +170,7 @@ class PictureEncoder:
         """Code by the search, for the restoration filter of its start."""
         plan, count = self._plan, len(self.grid)
         compares = plan.compares(self.grid)
-        starts = count if plan.restores or compares else 0
+        starts = count if plan.starts_apart(self.grid) else 0
         steps = _Steps(self._progress, starts + count * (plan.rounds + 1))
         restoration: tuple[int, ...] = ()
         if starts:
@@ -229,7 +229,9 @@ class PictureEncoder:
         bits = sum(part.bits for part in parts)
         done = _Candidate(level, tuple(part.tile for part in parts), bits, latents)
         fits = [part.fit for part in parts if part.fit]
-        return self._filtered(done, fits) if fits else done
+        for fit in fits[1:]:
+            fits[0].merge(fit)
+        return self._filtered(done, fits[0]) if fits else done
 
     def _with_filter(self, done: _Candidate) -> _Candidate:
         """Fit the restoration filter to the reconstruction of a candidate without one."""
@@ -237,15 +239,11 @@ class PictureEncoder:
         assert fit is not None
         for _, samples, original, alpha in self._windows(done):
             fit.add(samples, original, alpha)
-        return self._filtered(done, [fit])
+        return self._filtered(done, fit)
 
-    def _filtered(self, done: _Candidate, fits: Iterable[LeastSquares]) -> _Candidate:
-        """Give a candidate the restoration filter that its fits ask for."""
-        whole = self._model.least_squares(self._picture, self._visible)
-        assert whole is not None
-        for fit in fits:
-            whole.merge(fit)
-        done = replace(done, restoration=whole.solve(self._model.error_weight(done.level)))
+    def _filtered(self, done: _Candidate, fit: LeastSquares) -> _Candidate:
+        """Give a candidate the restoration filter that its fit asks for."""
+        done = replace(done, restoration=fit.solve(self._model.error_weight(done.level)))
         return replace(done, bits=done.bits + 8 * self._header(done).restoration_bytes)
 
     def _measured(self, done: _Candidate, reconstruct: bool = False) -> _Candidate:

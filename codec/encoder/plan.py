@@ -55,6 +55,11 @@ class Plan:
         """
         return self.rounds > 0 and len(grid) > 1 and self.model.config.distortion == "mse"
 
+    def starts_apart(self, grid: Grid) -> bool:
+        """Whether all tiles are coded by `base` before the search: for its restoration filter, or
+        to compare."""
+        return self.rounds > 0 and (self.restores or self.compares(grid))
+
     def kept(self, grid: Grid, measure: bool, reconstruct: bool) -> int:
         """Bytes of latents that are kept of all tiles until the picture is done.
 

@@ -95,8 +95,7 @@ class Search:
         scene = tile.scene(level)
         distortion = self._model.engine.distortion(scene, level)
         weight = self._model.lambda_of(level)
-        found = self._descend(scene.y, scene.z, level, distortion, weight, tile.progress)
-        return ChosenSymbols(found.rounded)
+        return self._descend(scene.y, scene.z, level, distortion, weight, tile.progress)
 
     def _code_by_error(self, tile: SourceTile, level: Level) -> ChosenSymbols:
         model, scene, restoration = self._model, tile.scene(level), self._restoration

@@ -109,8 +109,8 @@ class CentreModel:
         for level in range(self.config.anchors):
             for part, frequencies in walk.parts(level):
                 digest.update(frequencies.astype("<i4").tobytes())
-                places = np.arange(len(frequencies))
-                walk.tell(level, part, (places * 7 + part.group) % self.config.centres)
+                positions = np.arange(len(frequencies))
+                walk.tell(level, part, (positions * 7 + part.group) % self.config.centres)
         return digest.hexdigest()
 
 

@@ -1,9 +1,18 @@
 import pytest
 import torch
+from frame_analytics import ssimulacra2
 
 from codec.model.autoencoder import Forward, RoundingAutoencoder
 from codec.model.initialisation import start_as_transform_codec
-from codec.model.objective import LEAST, MOST, balance, evenness, rate_distortion
+from codec.model.metrics import ssimulacra2_error
+from codec.model.objective import (
+    LEAST,
+    MOST,
+    balance,
+    distortion_bits,
+    evenness,
+    rate_distortion,
+)
 from codec.weights.config import ModelConfig
 
 
@@ -70,6 +79,28 @@ def test_ms_ssim_is_better_for_a_better_picture() -> None:
     values = [loss.value.item() for loss in losses]
     assert values[0] == pytest.approx(0.0, abs=1e-4)
     assert values == sorted(values)
+
+
+def test_looks_are_a_mix_of_three_terms() -> None:
+    x = torch.rand(2, 3, 192, 192)
+    x_hat = (x + torch.tensor([0.02, 0.2])[:, None, None, None] * torch.randn_like(x)).clamp(0, 1)
+    mixed = distortion_bits(x, x_hat, 1.0, "looks") / 192**2
+    squared_error = distortion_bits(x, x_hat, 1.0, "mse") / 192**2
+    similar = distortion_bits(x, x_hat, 1.0, "ms-ssim") / 192**2
+    expected = similar + 0.3 * squared_error + 1.2 * ssimulacra2_error(x_hat, x)
+    assert mixed.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+    assert mixed[0] < mixed[1]
+
+
+def test_the_error_of_ssimulacra2_is_that_of_its_score() -> None:
+    x = torch.rand(2, 3, 128, 128)
+    x_hat = (x + 0.1 * torch.randn_like(x)).clamp(0, 1).requires_grad_()
+    error = ssimulacra2_error(x_hat, x)
+    score = ssimulacra2(x_hat, x, reduction="none")
+    assert (100 - 10 * error**0.6276336467831387).tolist() == pytest.approx(score.tolist())
+    (gradient,) = torch.autograd.grad(error.sum(), x_hat)
+    assert bool(gradient.isfinite().all())
+    assert bool((gradient != 0).any())
 
 
 def test_inverted_structure_has_a_way_back() -> None:

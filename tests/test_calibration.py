@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ def test_fitted_tables_make_files_shorter(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("distortion", ["mse", "ms-ssim"])
+@pytest.mark.parametrize("distortion", get_args(Distortion))
 def test_curvature_is_that_of_the_distortion(
     model: RoundingAutoencoder, distortion: Distortion
 ) -> None:

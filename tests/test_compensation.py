@@ -109,4 +109,5 @@ def test_only_models_of_squared_error_with_a_skip_path() -> None:
     assert ModelConfig().compensable
     assert not ModelConfig(transform="gdn").compensable
     assert not ModelConfig(distortion="ms-ssim").compensable
+    assert ModelConfig(distortion="looks").compensable
     assert not ModelConfig(rounding="vq").compensable

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from codec.training.loop import Trainer, draw_levels, train
 from codec.training.optimiser import SLOW_RATE, build_optimisers, set_learning_rate
 from codec.training.run_folder import LAST, TRUNK, resume_run
 from codec.training.schedule import TrainingConfig
-from codec.weights.config import ModelConfig
+from codec.weights.config import Distortion, ModelConfig
 from codec.weights.file import load_weights
 from tests.helpers import DATA, TINY, run_in_two_processes
 
@@ -69,15 +70,18 @@ def test_impossible_schedules(values: dict[str, object]) -> None:
         TrainingConfig(**values)  # type: ignore[arg-type]
 
 
-def test_ms_ssim_needs_large_crops(photos: Path, tmp_path: Path, tiny_config: ModelConfig) -> None:
-    similar = dataclasses.replace(tiny_config, distortion="ms-ssim")
+@pytest.mark.parametrize("distortion", ["ms-ssim", "looks"])
+def test_several_scales_need_large_crops(
+    photos: Path, tmp_path: Path, tiny_config: ModelConfig, distortion: Distortion
+) -> None:
+    similar = dataclasses.replace(tiny_config, distortion=distortion)
     with pytest.raises(TrainingError, match="192"):
         Trainer(tmp_path, [photos], similar, settings())
     run = tmp_path / "run"
     run.mkdir()
     (run / LAST).write_bytes(b"hours of work")
     with pytest.raises(SystemExit):
-        main(f"train {photos} --distortion ms-ssim --steps 1 --out {run} -f".split())
+        main(f"train {photos} --distortion {distortion} --steps 1 --out {run} -f".split())
     assert (run / LAST).read_bytes() == b"hours of work"
 
 
@@ -87,7 +91,7 @@ def test_the_distortion_is_the_models(
 ) -> None:
     large = settings(crop=192, batch_pixels=2 * 192**2, holdout=0.3)
     losses, objectives = [], []
-    for distortion in ("mse", "ms-ssim"):
+    for distortion in get_args(Distortion):
         config = dataclasses.replace(tiny_config, distortion=distortion)
         trainer = Trainer(tmp_path, [photos], config, large)
         objectives.append([point["objective"] for point in trainer.validate()])
@@ -96,7 +100,10 @@ def test_the_distortion_is_the_models(
         losses.append(terms["loss"])
     # Of the same crops by the same model, 255^2 MSE is well above 1200 (1 - MS-SSIM).
     assert losses[0] > 1.2 * losses[1]
-    assert all(one > 1.2 * other for one, other in zip(*objectives, strict=True))
+    assert all(one > 1.2 * other for one, other in zip(*objectives[:2], strict=True))
+    # The mix has all of MS-SSIM's objective in it.
+    assert losses[2] > losses[1]
+    assert all(one > other for one, other in zip(objectives[2], objectives[1], strict=True))
 
 
 @pytest.mark.slow

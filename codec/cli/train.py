@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.core import ParameterSource
@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from codec.cli.options import POSITIVE, FiniteRange, only_one
 from codec.cli.train_progress import TrainingProgress
 from codec.errors import OutputError, OutputExistsError, TrainingError, WeightsError
+from codec.weights.config import Distortion
 
 if TYPE_CHECKING:
     from codec.training.initial import Parameters
@@ -142,10 +143,11 @@ class SectionedCommand(click.Command):
 )
 @click.option(
     "--distortion",
-    type=click.Choice(["mse", "ms-ssim"]),
+    type=click.Choice(get_args(Distortion)),
     default="mse",
     show_default=True,
-    help="D = 255^2 MSE, or 1200 (1 - MS-SSIM) + 0.05 * 255^2 MSE, which needs --crop 192 or 256.",
+    help="D = 255^2 MSE; 1200 (1 - MS-SSIM) + 0.05 * 255^2 MSE; or a mix of both and SSIMULACRA 2. "
+    "All but mse need --crop 192 or 256.",
 )
 @click.option(
     "--surrogate",

@@ -48,7 +48,7 @@ class EncoderModel:
         """Whether there is a search for better symbols than those of rounding."""
         if self.config.rounding == "vq":
             return False
-        return self.config.distortion == "mse" or self._dead_zone is not None
+        return self.config.weighs_error or self._dead_zone is not None
 
     def rule(self, level: Level) -> Rule | None:
         """Rounding with the model's dead zone, if it has one."""

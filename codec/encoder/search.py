@@ -88,7 +88,7 @@ class Search:
         self._restoration = restoration
 
     def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
-        if self._model.config.distortion == "mse":
+        if self._model.config.weighs_error:
             return self._code_by_error(tile, level)
         if min(tile.box.width, tile.box.height) < MS_SSIM_SIDE:
             return Round(self._model).code(tile, level)
@@ -134,7 +134,7 @@ class Search:
         across = min(tile.height, tile.width) + 2 * halo
         strip = min(tile.area, self._model.engine.strip_pixels) + 2 * halo * across
         derivatives = min(grid.whole.area, strip) * DERIVATIVE_BYTES
-        if self._model.config.distortion == "mse":
+        if self._model.config.weighs_error:
             return max(derivatives, tile.area * TILE_BYTES)
         return max(derivatives, tile.area * SIMILARITY_BYTES)
 

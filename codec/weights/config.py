@@ -6,12 +6,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from codec.errors import WeightsError
 from codec.level import UNITS, Level
 
-Distortion = Literal["mse", "ms-ssim"]
+Distortion = Literal["mse", "ms-ssim", "looks"]
 MS_SSIM_SIDE = 161
 """Pixels that MS-SSIM needs a side: five scales, each half of the last, and a window of 11."""
 
@@ -101,8 +101,9 @@ class ModelConfig:
             raise WeightsError(f"the number of anchors must lie in 1..{MAX_ANCHORS}")
         if (self.anchors == 1) != (self.lambda_min == self.lambda_max):
             raise WeightsError("one anchor goes with one lambda, several anchors with a range")
-        if self.distortion not in ("mse", "ms-ssim"):
-            raise WeightsError(f"unknown distortion {self.distortion!r}; known: mse, ms-ssim")
+        if self.distortion not in get_args(Distortion):
+            known = ", ".join(get_args(Distortion))
+            raise WeightsError(f"unknown distortion {self.distortion!r}; known: {known}")
         if self.rounding not in ("integer", "vq"):
             raise WeightsError(f"unknown rounding {self.rounding!r}; known: integer, vq")
         self._check_codebooks()
@@ -129,9 +130,14 @@ class ModelConfig:
         return self.latent // self.groups
 
     @property
+    def weighs_error(self) -> bool:
+        """Whether the encoder decides by squared error, which is the objective or much of it."""
+        return self.distortion != "ms-ssim"
+
+    @property
     def restorable(self) -> bool:
         """Whether the model may have a restoration filter, which is solved for by squared error."""
-        return self.rounding == "integer" and self.distortion == "mse"
+        return self.rounding == "integer" and self.weighs_error
 
     @property
     def compensable(self) -> bool:

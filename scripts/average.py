@@ -4,8 +4,9 @@
 
 Fine-tuning on pictures of another kind costs a little of what a model was good at; the mean of its
 weights before and after keeps most of both (Wortsman et al. 2022, WiSE-FT). So does the mean of
-several runs from one start, which differ in their noise (Wortsman et al. 2022, model soups). Tables
-and curvatures are fitted to the mean, on crops of PHOTOS without the 5 % held out in training.
+several runs from one start, which differ in their noise (Wortsman et al. 2022, model soups). The
+mean of models for two distortions lies between them; it counts as a model for the first. Tables and
+curvatures are fitted to the mean, on crops of PHOTOS without the 5 % held out in training.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ CROPS = TrainingConfig.export_crops
 def average(before: str, after: Sequence[str], share: float, name: str) -> Checkpoint:
     """A checkpoint whose averaged weights are (1 - share) `before` + share the mean of `after`.
 
-    Its training settings are those of the first of `after`.
+    Its distortion is that of `before`, its training settings are those of the first of `after`.
 
     Raises:
         WeightsError: a model is missing or unsound, or their shapes differ.
@@ -42,7 +43,7 @@ def average(before: str, after: Sequence[str], share: float, name: str) -> Check
     config, start = initial_state(before)
     ends = []
     for model in after:
-        other, end = initial_state(model)
+        other, end = initial_state(model, {"distortion": config.distortion})
         if config != other:
             raise WeightsError("models of different shapes have no mean")
         ends.append(end)

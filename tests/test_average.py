@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,19 @@ PHOTOS = [str(DATA / name) for name in ("city.png", "flowers.png", "path.png")]
 
 @pytest.fixture
 def after(tiny_weights: Weights, tmp_path: Path) -> Path:
-    """The tiny model with larger steps in the last layer of its synthesis."""
+    """The tiny model with larger steps in the last layer of its synthesis, for looks."""
     tensors = dict(tiny_weights.tensors)
     tensors["g_s.stem.weight"] = tensors["g_s.stem.weight"] * np.float16(1.5)
+    config = {**tiny_weights.config.to_dict(), "distortion": "looks"}
     path = tmp_path / "after.safetensors"
     training = {**tiny_weights.training, "minutes": 0.5}
     path.write_bytes(
-        dataclasses.replace(tiny_weights, tensors=tensors, training=training).to_bytes()
+        dataclasses.replace(
+            tiny_weights,
+            config_text=json.dumps(config, sort_keys=True),
+            tensors=tensors,
+            training=training,
+        ).to_bytes()
     )
     return path
 
@@ -40,6 +47,7 @@ def test_the_mean_of_models(
     assert done.exit_code == 0, done.output
     mean = load_weights(out)
     assert mean.name == "mean"
+    assert mean.config == tiny_weights.config
     assert mean.short_id.hex() in done.output
     before, both = tiny_weights.tensors["g_s.stem.weight"], mean.tensors["g_s.stem.weight"]
     assert both.astype(float) == pytest.approx(before.astype(float) * (1 + share / 2), rel=2e-3)

@@ -62,7 +62,7 @@ def test_the_number_of_passes_that_files_state_is_four() -> None:
         ModelConfig.from_dict(values | {"passes": 2})
 
 
-@pytest.mark.parametrize("name", ["photo", "photo-ms-ssim", "vq"])
+@pytest.mark.parametrize("name", ["photo", "photo-ms-ssim", "photo-mse", "vq"])
 def test_what_released_configurations_mean(name: str) -> None:
     config = read_config(read_metadata(find_weights(name)))
     gates = (config.gate_bound, config.gates16, config.filter4)

@@ -134,25 +134,25 @@ class Plot:
 
 
 def _plots(evaluation: Evaluation) -> list[Plot]:
-    """Plots of PSNR and MS-SSIM, where there are values."""
+    """Plots of all metrics of which there are values, PSNR first."""
     published = {id(curve) for curve in evaluation.published}
     curves = list(enumerate(summary.all_curves(evaluation)))
     found = []
-    for quality, unit, points_of in (
-        ("PSNR", "PSNR in dB", summary.psnr_points),
-        ("MS-SSIM", f"dB: {MINUS}10 log10(1 {MINUS} MS-SSIM)", summary.ms_ssim_points),
-    ):
+    for metric in evaluation.metrics:
         plotted = [
-            PlottedCurve(curve.name, points_of(curve), id(curve) in published, number)
+            PlottedCurve(curve.name, points, id(curve) in published, number)
             for number, curve in curves
-            if points_of(curve)
+            if (points := curve.points(metric))
         ]
         if any(not curve.published for curve in plotted):
             linear, logarithmic = (
-                [draw(plotted, quality, unit, scale, layout) for layout in (WIDE, NARROW)]
+                [
+                    draw(plotted, metric.title, metric.axis, scale, layout)
+                    for layout in (WIDE, NARROW)
+                ]
                 for scale in (False, True)
             )
-            found.append(Plot(quality, linear, logarithmic))
+            found.append(Plot(metric.title, linear, logarithmic))
     return found
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from codec.errors import CodecError, OutputError
 from codec.evaluation.coders import Coder
 from codec.evaluation.instruments import DEFAULT, INSTRUMENTS, Instrument, Values
@@ -50,11 +52,7 @@ def measure(
     model = None
     if isinstance(coder, ModelCoder):
         model = coder.model_bits(subject.image, setting, data)
-    values: Values = {}
-    for instrument in instruments:
-        values |= instrument.measure(subject.image, decoded)
-    psnr, ms_ssim = values.pop("psnr"), values.pop("ms_ssim", None)
-    assert psnr is not None
+    psnr, ms_ssim, values = compared(subject.image, decoded, instruments)
     return Measurement(
         picture=subject.name,
         codec=coder.name,
@@ -69,6 +67,18 @@ def measure(
         values=values,
         worst_block=worst_block(subject.image, decoded),
     )
+
+
+def compared(
+    original: Image.Image, decoded: Image.Image, instruments: Sequence[Instrument]
+) -> tuple[float, float | None, Values]:
+    """PSNR, MS-SSIM (None if it is not asked for) and all other results of instruments."""
+    values: Values = {}
+    for instrument in instruments:
+        values |= instrument.measure(original, decoded)
+    psnr, ms_ssim = values.pop("psnr"), values.pop("ms_ssim", None)
+    assert psnr is not None
+    return psnr, ms_ssim, values
 
 
 class Measurer:

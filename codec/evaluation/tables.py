@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ class Table:
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    numbers: frozenset[str] = frozenset()
+    """Columns of numbers, which the page aligns to the right."""
 
     @property
     def markdown(self) -> str:
@@ -116,7 +119,7 @@ def spread_table(evaluation: Evaluation) -> Table:
         for spread in spreads(evaluation)
     ]
     columns = ("codec", "against", "metric", "median", "worst", "its picture", "pictures")
-    return Table(columns, rows)
+    return Table(columns, rows, frozenset({"median", "worst"}))
 
 
 def worst_table(evaluation: Evaluation) -> Table:
@@ -126,16 +129,21 @@ def worst_table(evaluation: Evaluation) -> Table:
     for worst in worst_pictures(evaluation):
         values = [worst.values.get(metric.name) for metric in evaluation.metrics]
         shown = [
-            f"{value[0]:.{metric.digits}f} {value[1]}" if value else ""
+            f"{_fixed(value[0], metric.digits)} {value[1]}" if value else ""
             for metric, value in zip(evaluation.metrics, values, strict=True)
         ]
         block = _block(*worst.block) if worst.block else ""
         rows.append((worst.codec, f"{worst.setting:.4g}", block, *shown))
-    return Table(("codec", "setting", "64x64 block, PSNR", *titles), rows)
+    columns = ("codec", "setting", "64x64 block, PSNR", *titles)
+    return Table(columns, rows, frozenset({"setting"}))
 
 
 def _block(block: Block, picture: str) -> str:
-    return f"{block.psnr:.2f} {picture} at {block.left},{block.top}"
+    return f"{_fixed(block.psnr, 2)} {picture} at {block.left},{block.top}"
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "\N{INFINITY}"
 
 
 def guards_table(evaluation: Evaluation) -> Table:
@@ -152,7 +160,9 @@ def guards_table(evaluation: Evaluation) -> Table:
         for row in guarded(evaluation)
     ]
     peaks = ("1/2 dB", "1/4 dB", "1/8 dB")
-    return Table(("codec", "setting", "red", "green", "blue", "most", *peaks), rows)
+    numbers = ("setting", "red", "green", "blue", *peaks)
+    columns = ("codec", "setting", "red", "green", "blue", "most", *peaks)
+    return Table(columns, rows, frozenset(numbers))
 
 
 def theory_table(evaluation: Evaluation) -> str:

@@ -106,29 +106,31 @@ def _blocks(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 def spectral_peaks(
     error: NDArray[np.float64], decoded: NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """Power at 1/2, 1/4 and 1/8 cycles per pixel over that of the error nearby, in dB.
+    """Power at 1/2, 1/4 and 1/8 cycles per pixel over that of the frequencies nearby, in dB.
 
-    What counts is in the error and in the reconstruction, so the lesser power of both: a pattern of
-    the original that was smoothed away is in the error alone. Of vertical, horizontal and both
-    diagonal patterns the highest counts. The power nearby is the median of the 16 frequencies two
-    steps away. The power of rounding is added to both, so that the result is 0 dB where there is no
-    error.
+    A mesh stands out of the error's spectrum and out of the reconstruction's, so the lesser of both
+    counts: a pattern of the original that was kept is in the reconstruction alone, one that was
+    smoothed away in the error alone. Of vertical, horizontal and both diagonal patterns the highest
+    counts. The power nearby is the median of the 16 frequencies two steps away. The power of
+    rounding is added throughout, so that the result is at most 0 dB where there is no error.
 
     Args:
         error: mean power [BLOCK, BLOCK] over the three colours, from `flat_spectra`.
         decoded: mean power of the reconstruction, likewise.
     """
-    common, floor = np.minimum(error, decoded), 3 * ROUNDING
-    ring = np.ones((5, 5), bool)
-    ring[1:4, 1:4] = False
 
     def peak(row: int, column: int) -> float:
-        nearby = np.roll(error, (2 - row, 2 - column), (0, 1))[:5, :5][ring]
-        ratio = (common[row % BLOCK, column % BLOCK] + floor) / (np.median(nearby) + floor)
-        return float(10 * np.log10(ratio))
+        return min(_prominence(spectrum, row, column) for spectrum in (error, decoded))
 
     half, quarter, eighth = (
         max(peak(n, 0), peak(0, n), peak(n, n), peak(n, -n))
         for n in (BLOCK // period for period in PERIODS)
     )
     return half, quarter, eighth
+
+
+def _prominence(power: NDArray[np.float64], row: int, column: int) -> float:
+    around = np.roll(power, (2 - row, 2 - column), (0, 1))[:5, :5] + 3 * ROUNDING
+    ring = np.ones((5, 5), bool)
+    ring[1:4, 1:4] = False
+    return float(10 * np.log10(around[2, 2] / np.median(around[ring])))

@@ -22,6 +22,7 @@ from codec.evaluation.instruments import (
     find_instruments,
     metrics_of,
 )
+from codec.model import perceptual
 from tests.helpers import DATA
 
 PERCEPTUAL = ("ssimulacra2", "butteraugli", "lpips", "cvvdp")
@@ -121,7 +122,7 @@ def test_windows_are_joined_by_their_norms(
     norms = iter([(1.0, 2.0), (2.0, 9.0), (1.0, 2.0), (1.0, 2.0), (3.0, 4.0), (3.0, 4.0)])
     scores = iter([10.0, 20.0, 10.0, 10.0, 30.0, 30.0])
     monkeypatch.setattr(metrics, "_butteraugli_of", lambda original, decoded: next(norms))
-    monkeypatch.setattr(metrics.perceptual, "ssimulacra2", lambda original, decoded: next(scores))
+    monkeypatch.setattr(perceptual, "ssimulacra2", lambda original, decoded: next(scores))
     large = Image.new("L", (2048 + 31, 2048 + 64))  # 31 columns are too few for a window
     area = 4 * 1024 + 2 * 64
     norm, most = metrics.butteraugli(large, large) or (None, None)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import stat
+import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,27 @@ def test_programs_that_fail_say_why(
     (peer,), _ = find_peers(("cjxl",))
     with pytest.raises(InputError, match="cjxl failed with status 3: no memory"):
         peer.encode(city, 1.0)
+
+
+def test_packages_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("pillow_jxl", "pyjpegli"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    found, missing = find_peers(("jxl", "jpegli"))
+    assert not found
+    assert missing == {
+        "jxl": "pillow-jxl-plugin not installed; pip install 'vqcodec[evaluate]'",
+        "jpegli": "pyjpegli not installed; pip install 'vqcodec[evaluate]'",
+    }
+
+
+def test_the_tuning_for_image_quality_is_pillow_s_own(city: Image.Image) -> None:
+    tuned, default = BytesIO(), BytesIO()
+    city.save(tuned, "AVIF", quality=50, advanced={"tune": "iq"})
+    city.save(default, "AVIF", quality=50)
+    assert tuned.getvalue() == default.getvalue()
+    (iq, psnr_tuned), _ = find_peers(("avif-iq", "avif"))
+    assert iq.encode(city, 50) != psnr_tuned.encode(city, 50)
+    assert "tuned for image quality" in iq.description
 
 
 @pytest.mark.slow

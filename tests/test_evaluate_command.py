@@ -102,6 +102,49 @@ def test_several_efforts(run: Run, pictures: Path, options: list[object]) -> Non
     assert rates["vqcodec tiny effort 4"] < 0 < rates["vqcodec tiny effort 0"]
 
 
+def test_metrics_are_chosen(run: Run, pictures: Path, options: list[object]) -> None:
+    command = ["evaluate", pictures, "-q", 20, "-q", 60, "--against", "none", *options]
+    command += ["--effort", 0, "--effort", 1]
+    _, out, _ = run(*command, "--metrics", "guards")
+    assert "| codec | setting | bpp | PSNR | encode s | decode s |" in out
+    assert "| codec | setting | red | green | blue | most | 1/2 dB | 1/4 dB | 1/8 dB |" in out
+    assert "\n| vqcodec tiny effort 0 | vqcodec tiny | PSNR | " in out
+    assert "no MS-SSIM" not in out
+    found = json.loads(run(*command, "--metrics", "psnr,guards", "--json")[1])
+    assert found["instruments"] == {"psnr": "", "guards": ""}
+    assert {len(m["values"]) for m in found["measurements"]} == {6}
+    assert set(found["measurements"][0]["worst_block"]) == {"left", "top", "psnr"}
+    assert {rate["metric"] for rate in found["bd_rates_by_picture"]} == {"psnr"}
+    assert set(found["bd_rates"][0]) == {"codec", "against", "psnr"}
+
+    status, _, err = run(*command, "--metrics", "vmaf")
+    assert status == 1
+    assert err.startswith("vqcodec: unknown metric 'vmaf'; known: psnr, ms-ssim, ")
+
+
+def test_metrics_that_are_not_installed(
+    run: Run, pictures: Path, options: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("pycvvdp", "frame_analytics"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if they were not installed
+    monkeypatch.setenv("PATH", "")
+    command = ["evaluate", pictures, "-q", 20, "--against", "none", *options, "--metrics"]
+    status, out, err = run(*command, "all")
+    assert status == 0
+    assert err.splitlines() == [
+        "vqcodec: ssimulacra2 is not measured: frame-analytics not installed; "
+        "pip install 'vqcodec[evaluate]'",
+        "vqcodec: butteraugli is not measured: butteraugli_main not installed; it comes with "
+        "libjxl (Debian: apt-get install libjxl-devtools)",
+        "vqcodec: lpips is not measured: frame-analytics not installed; "
+        "pip install 'vqcodec[evaluate]'",
+        "vqcodec: cvvdp is not measured: cvvdp not installed; pip install 'vqcodec[evaluate]'",
+    ]
+    status, out, err = run(*command, "psnr,lpips")
+    assert (status, out) == (1, "")
+    assert err.startswith("vqcodec: lpips cannot be measured: frame-analytics not installed; pip")
+
+
 def test_what_fails_is_told_and_the_rest_measured(
     run: Run, pictures: Path, options: list[object], city: Image.Image
 ) -> None:

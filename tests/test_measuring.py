@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -12,7 +13,9 @@ from PIL import Image
 from codec.codec import Codec
 from codec.errors import InputError
 from codec.evaluation.coders import Coder
+from codec.evaluation.instruments import INSTRUMENTS
 from codec.evaluation.measuring import Measurer, Plan, evaluate, measure
+from codec.evaluation.metrics import Block
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.provenance import describe_machine, source_digest
 from codec.evaluation.results import Evaluation
@@ -121,6 +124,19 @@ def test_what_was_measured_is_looked_up_by_content(pictures: Path, tmp_path: Pat
     Image.new("RGB", (64, 64)).save(pictures / "renamed.png")
     run(plan(pictures, [], [peer]), cache)
     assert peer.calls == 16
+
+
+def test_other_metrics_are_measured_and_cached_apart(pictures: Path, tmp_path: Path) -> None:
+    peer = Lossless()
+    for names, calls in ((("psnr",), 5), (("psnr", "guards"), 10), (("psnr", "guards"), 10)):
+        instruments = [INSTRUMENTS[name] for name in names]
+        measurer = Measurer(tmp_path / "cache", instruments=instruments)
+        found = run(plan(pictures, [], [peer]), measurer)
+        assert peer.calls == calls  # each measurer warms up once
+        assert tuple(found.instruments) == names
+        assert {m.ms_ssim for m in found.measurements} == {None}
+        assert {len(m.values) for m in found.measurements} == {6 * ("guards" in names)}
+        assert {m.worst_block for m in found.measurements} == {Block(0, 0, math.inf)}
 
 
 def test_a_run_that_was_cut_off_goes_on(pictures: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import stat
+import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,7 @@ def test_grey_stays_grey(peer: Coder, city: Image.Image) -> None:
 def test_transparency_is_kept_or_refused(peer: Coder, city: Image.Image) -> None:
     clear = city.copy()
     clear.putalpha(Image.linear_gradient("L").resize(city.size))
-    if peer.name == "jpeg":
+    if peer.name in ("jpeg", "jpegli"):
         with pytest.raises(InputError, match="transparency"):
             peer.encode(clear, 50)
         return
@@ -65,10 +67,10 @@ def test_what_an_encoder_refuses_is_one_error() -> None:
 
 def test_peers_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    found, missing = find_peers(("jxl", "jpeg", "avifenc"))
+    found, missing = find_peers(("cjxl", "jpeg", "avifenc"))
     assert [peer.name for peer in found] == ["jpeg"]
-    assert missing["jxl"] == "cjxl and djxl not installed"
-    assert set(missing) == {"jxl", "avifenc"}
+    assert missing["cjxl"] == "cjxl and djxl not installed"
+    assert set(missing) == {"cjxl", "avifenc"}
     with pytest.raises(InputError, match=r"unknown codec 'bpg'.*jpeg2000"):
         find_peers(("bpg",))
 
@@ -81,9 +83,30 @@ def test_programs_that_fail_say_why(
         program.write_text("#!/bin/sh\necho loading >&2\necho no memory >&2\nexit 3\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    (peer,), _ = find_peers(("jxl",))
+    (peer,), _ = find_peers(("cjxl",))
     with pytest.raises(InputError, match="cjxl failed with status 3: no memory"):
         peer.encode(city, 1.0)
+
+
+def test_packages_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("pillow_jxl", "pyjpegli"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    found, missing = find_peers(("jxl", "jpegli"))
+    assert not found
+    assert missing == {
+        "jxl": "pillow-jxl-plugin not installed; pip install 'vqcodec[evaluate]'",
+        "jpegli": "pyjpegli not installed; pip install 'vqcodec[evaluate]'",
+    }
+
+
+def test_the_tuning_for_image_quality_is_pillow_s_own(city: Image.Image) -> None:
+    tuned, default = BytesIO(), BytesIO()
+    city.save(tuned, "AVIF", quality=50, advanced={"tune": "iq"})
+    city.save(default, "AVIF", quality=50)
+    assert tuned.getvalue() == default.getvalue()
+    (iq, psnr_tuned), _ = find_peers(("avif-iq", "avif"))
+    assert iq.encode(city, 50) != psnr_tuned.encode(city, 50)
+    assert "tuned for image quality" in iq.description
 
 
 @pytest.mark.slow

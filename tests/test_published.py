@@ -7,13 +7,13 @@ import pytest
 
 from codec.errors import InputError
 from codec.evaluation.bd_rate import bd_rate
+from codec.evaluation.instruments import PSNR
 from codec.evaluation.published import KODAK, curves_beside, published_curves
 from codec.evaluation.results import Curve, Evaluation, Measurement
-from codec.evaluation.summary import psnr_points
 
 
 def rate(anchor: Curve, test: Curve) -> float:
-    found = bd_rate(psnr_points(anchor), psnr_points(test)).rate
+    found = bd_rate(anchor.points(PSNR), test.points(PSNR)).rate
     assert found is not None
     return found
 

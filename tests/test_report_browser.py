@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import pairwise
@@ -119,6 +120,47 @@ def test_rate_axis_can_be_logarithmic(page: Page) -> None:
     assert (visible("linear"), visible("logarithmic")) == (2, 0)
     page.get_by_label("Logarithmic rate axis").check()
     assert (visible("linear"), visible("logarithmic")) == (0, 2)
+
+
+def test_a_blind_comparison_by_keyboard(page: Page) -> None:
+    section = page.locator("#blind-section")
+    status, captions = section.get_by_role("status"), section.locator("figcaption")
+    section.get_by_role("button", name="Start").focus()
+    page.keyboard.press("Enter")
+    chosen = []
+    for number, key in enumerate(("ArrowLeft", "ArrowDown"), 1):
+        assert status.inner_text().startswith(f"Picture {number} of 2: ")
+        assert captions.all_inner_texts() == ["A", "original", "B"]
+        assert not re.search(
+            "vqcodec|avif", section.locator("img").first.get_attribute("alt") or ""
+        )
+        page.keyboard.press(key)
+        first, _, second = captions.all_inner_texts()
+        assert {first.split(",")[0], second.split(",")[0]} in (
+            {"A: vqcodec", "B: avif"},
+            {"A: avif", "B: vqcodec"},
+        )
+        assert status.inner_text().startswith("Your choice in ")
+        chosen.append(first.split(",")[0][3:] if key == "ArrowLeft" else "no difference")
+        page.keyboard.press("ArrowRight")  # is no second choice
+        page.keyboard.press("Enter")
+    counts = {name: chosen.count(name) for name in ("vqcodec", "avif", "no difference")}
+    expected = ", ".join(f"{name}: {count}" for name, count in counts.items())
+    assert sorted(status.inner_text().split(", ")) == sorted(expected.split(", "))
+    listed = section.locator("li").all_inner_texts()
+    assert [text.rsplit(": ", 1)[1] for text in listed] == chosen
+    page.keyboard.press("Enter")
+    assert status.inner_text().startswith("Picture 1 of 2: ")
+
+
+@pytest.mark.parametrize(("draw", "first"), [(0.9, "A: vqcodec,"), (0.1, "A: avif,")])
+def test_the_order_of_a_blind_comparison_is_drawn(page: Page, draw: float, first: str) -> None:
+    page.evaluate(f"Math.random = () => {draw}")
+    section = page.locator("#blind-section")
+    section.get_by_role("button", name="Start").click()
+    for button in ("No difference", "Next", "No difference"):
+        section.get_by_role("button", name=button).click()
+    assert section.locator("figcaption").first.inner_text().startswith(first)
 
 
 def test_names_of_pictures_are_shown_as_they_are(page: Page) -> None:

@@ -5,13 +5,12 @@ import math
 
 import pytest
 
+from codec.evaluation.instruments import MS_SSIM, PSNR
 from codec.evaluation.results import Curve
 from codec.evaluation.summary import (
     all_curves,
     differences,
-    ms_ssim_points,
     our_codecs,
-    psnr_points,
     remarks,
     theory,
     times,
@@ -23,10 +22,9 @@ def test_differences_to_measured_and_published_curves() -> None:
     jpeg, avif, paper = differences(evaluation_of({"a": (1600, 1200)}), "vqcodec")
     assert jpeg.psnr.rate == pytest.approx(-20.0, abs=0.01)
     assert avif.psnr.rate == pytest.approx(100 * (1 / 1.5 - 1), abs=0.01)
-    assert jpeg.ms_ssim is not None
-    assert jpeg.ms_ssim.rate == pytest.approx(-20.0, abs=0.01)
+    assert jpeg.rate(MS_SSIM) == pytest.approx(-20.0, abs=0.01)
     assert [d.peer for d in (jpeg, avif, paper)] == [True, True, False]
-    assert paper.ms_ssim is None
+    assert paper.rate(MS_SSIM) is None
     assert (jpeg.source, avif.source) == ("libjpeg-turbo <3.1>", "measured")
 
 
@@ -74,8 +72,8 @@ def test_theory_adds_up() -> None:
 
 def test_lossless_points_are_no_points_of_a_curve() -> None:
     curve = Curve("", "", (1.0, 2.0), (40.0, math.inf), (0.99, 1.0))
-    assert psnr_points(curve) == [(1.0, 40.0)]
-    assert [round(quality, 6) for _, quality in ms_ssim_points(curve)] == [20]
+    assert curve.points(PSNR) == [(1.0, 40.0)]
+    assert [round(quality, 6) for _, quality in curve.points(MS_SSIM)] == [20]
 
 
 def test_pictures_without_loss_are_left_out_of_the_means() -> None:

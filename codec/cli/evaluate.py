@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from codec.evaluation.measuring import Plan
     from codec.evaluation.results import Evaluation
 
-DEFAULT_PEERS = "jpeg,webp,avif,jpeg2000,jxl"
+DEFAULT_PEERS = "jpeg,webp,avif-iq,avif,jpeg2000,jxl"
+DEFAULT_METRICS = "psnr,ms-ssim"
 EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs", "pytorch_msssim")
 PAGE = "index.html"
 INCOMPLETE = 1
@@ -64,7 +65,17 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     show_default=True,
     callback=_names,
     metavar="NAMES",
-    help="Codecs to compare with, of jpeg, webp, avif, avif-ssim, jpeg2000, jxl, avifenc; or none.",
+    help="Codecs to compare with, of jpeg, jpegli, webp, avif-iq, avif-ssimulacra2, avif-ssim, "
+    "avif (tuned for PSNR), jpeg2000, jxl, cjxl, avifenc; or none.",
+)
+@click.option(
+    "--metrics",
+    default=DEFAULT_METRICS,
+    show_default=True,
+    callback=_names,
+    metavar="NAMES",
+    help="Metrics, of psnr, ms-ssim, ssimulacra2, butteraugli, lpips, cvvdp, guards; or all that "
+    "are installed. PSNR is always measured.",
 )
 @click.option(
     "--report",
@@ -109,11 +120,13 @@ def evaluate(**options: Any) -> int:
 
     Every picture is compressed to a whole file and decompressed from it, by ours and by the
     codecs it is compared with. Tables go to standard output: means over the pictures, BD-rates
-    (negative: ours needs fewer bits), and file sizes beside what the model says. A run that was
-    cut off goes on where it ended: measurements are kept and looked up by content.
+    (negative: ours needs fewer bits) of mean curves and by picture, worst pictures, and file sizes
+    beside what the model says. A run that was cut off goes on where it ended: measurements are kept
+    and looked up by content.
     """
     from PIL import Image
 
+    from codec.evaluation.instruments import find_instruments
     from codec.evaluation.measuring import Measurer
     from codec.evaluation.measuring import evaluate as run
     from codec.evaluation.published import curves_beside, published_curves
@@ -133,8 +146,11 @@ def evaluate(**options: Any) -> int:
         check_target(figure, options["force"])
     file: Path | None = options["published"]
     published = published_curves(file) if file else None
+    instruments, absent = find_instruments(options["metrics"])
     plan = _plan(options)
-    measurer = Measurer(options["cache"] or _user_cache(), options["fresh"])
+    measurer = Measurer(
+        options["cache"] or _user_cache(), options["fresh"], instruments=instruments
+    )
     command = printable(shlex.join(["vqcodec", *sys.argv[1:]]))
     with progress("measuring", not options["quiet"]) as show:
         evaluation = run(plan, measurer, command, show)
@@ -156,6 +172,8 @@ def evaluate(**options: Any) -> int:
         from codec.evaluation.report import write_figure
 
         write_figure(figure, evaluation, options["force"])
+    for name, reason in absent.items():
+        tell(f"vqcodec: {name} is not measured: {reason}")
     _print(evaluation, options["json"])  # last: it may be that nobody takes it
     return _warn(evaluation)
 
@@ -208,24 +226,45 @@ def _user_cache() -> Path:
 
 
 def _print(evaluation: Evaluation, as_json: bool) -> None:
+    from codec.evaluation.spread import spreads
     from codec.evaluation.summary import differences, our_codecs, remarks
-    from codec.evaluation.tables import bd_table, points_table, theory_table
+    from codec.evaluation.tables import (
+        bd_table,
+        guards_table,
+        points_table,
+        spread_table,
+        theory_table,
+        worst_table,
+    )
 
     if as_json:
         rates = [
-            {"codec": ours, "against": other.name, "psnr": other.psnr.rate}
-            | {"ms_ssim": other.ms_ssim.rate if other.ms_ssim else None}
+            {"codec": ours, "against": other.name}
+            | {metric.name: other.rate(metric) for metric in evaluation.metrics}
             for ours in our_codecs(evaluation)
             for other in differences(evaluation, ours)
         ]
-        extra = {"bd_rates": rates, "remarks": remarks(evaluation)}
+        by_picture = [
+            {"codec": spread.codec, "against": spread.against, "metric": spread.metric.name}
+            | {"median": spread.median, "rates": spread.rates}
+            for spread in spreads(evaluation)
+        ]
+        extra = {
+            "bd_rates": rates,
+            "bd_rates_by_picture": by_picture,
+            "remarks": remarks(evaluation),
+        }
         click.echo(json.dumps(_finite(evaluation.to_dict() | extra), allow_nan=False))
         return
     click.echo(f"{evaluation.command}\n\n{len(evaluation.pictures)} pictures; {evaluation.machine}")
     for remark in remarks(evaluation):
         click.echo(remark)
-    for make in (points_table, bd_table, theory_table):
-        click.echo(f"\n{make(evaluation)}")
+    tables = [points_table(evaluation), bd_table(evaluation)]
+    for more in (spread_table, worst_table, guards_table):
+        found = more(evaluation)
+        tables += [found.markdown] if found.rows else []
+    for text in (*tables, theory_table(evaluation)):
+        click.echo(f"\n{text}")
 
 
 def _finite(value: Any) -> Any:

@@ -11,9 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from codec.errors import CodecError, OutputError
 from codec.evaluation.coders import Coder
-from codec.evaluation.metrics import ms_ssim, psnr
+from codec.evaluation.instruments import DEFAULT, INSTRUMENTS, Instrument, Values
+from codec.evaluation.metrics import worst_block
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.provenance import describe_machine, source_digest
 from codec.evaluation.results import Evaluation, Measurement
@@ -24,8 +27,19 @@ CORNER = 64
 """Side in pixels of the crop on which a codec is warmed up."""
 
 
-def measure(coder: Coder, subject: Subject, setting: float) -> Measurement:
+STANDARD = tuple(INSTRUMENTS[name] for name in DEFAULT)
+
+
+def measure(
+    coder: Coder, subject: Subject, setting: float, instruments: Sequence[Instrument] = STANDARD
+) -> Measurement:
     """Encode a picture to a whole file, decode its bytes, and compare.
+
+    Args:
+        coder: codec.
+        subject: picture.
+        setting: value on the codec's own scale.
+        instruments: what compares, that of PSNR among them.
 
     Raises:
         CodecError: the codec cannot code the picture.
@@ -38,34 +52,56 @@ def measure(coder: Coder, subject: Subject, setting: float) -> Measurement:
     model = None
     if isinstance(coder, ModelCoder):
         model = coder.model_bits(subject.image, setting, data)
+    psnr, ms_ssim, values = compared(subject.image, decoded, instruments)
     return Measurement(
         picture=subject.name,
         codec=coder.name,
         setting=setting,
         pixels=subject.pixels,
         size=len(data),
-        psnr=psnr(subject.image, decoded),
-        ms_ssim=ms_ssim(subject.image, decoded),
+        psnr=psnr,
+        ms_ssim=ms_ssim,
         encode_seconds=encoded - began,
         decode_seconds=finished - encoded,
         model=model,
+        values=values,
+        worst_block=worst_block(subject.image, decoded),
     )
+
+
+def compared(
+    original: Image.Image, decoded: Image.Image, instruments: Sequence[Instrument]
+) -> tuple[float, float | None, Values]:
+    """PSNR, MS-SSIM (None if it is not asked for) and all other results of instruments."""
+    values: Values = {}
+    for instrument in instruments:
+        values |= instrument.measure(original, decoded)
+    psnr, ms_ssim = values.pop("psnr"), values.pop("ms_ssim", None)
+    assert psnr is not None
+    return psnr, ms_ssim, values
 
 
 class Measurer:
     """Measurement with a cache, whose key has everything that a result depends on.
 
-    This is the samples of the picture, the codec and its setting, the source code, and the machine.
+    This is the samples of the picture, the codec and its setting, the instruments, the source code,
+    and the machine.
 
     Args:
         folder: folder of the cache, created when needed; None for no cache.
         fresh: whether to ignore cached results.
         origin: digest of the source and description of the machine; None for the actual ones.
+        instruments: what compares, that of PSNR among them.
     """
 
     def __init__(
-        self, folder: Path | None, fresh: bool = False, origin: tuple[str, str] | None = None
+        self,
+        folder: Path | None,
+        fresh: bool = False,
+        origin: tuple[str, str] | None = None,
+        instruments: Sequence[Instrument] = STANDARD,
     ) -> None:
+        self.instruments = tuple(instruments)
         self._folder = folder
         self._fresh = fresh
         self._origin = origin or (source_digest(), describe_machine())
@@ -80,13 +116,14 @@ class Measurer:
             CodecError: the codec cannot code the picture.
         """
         subjects = [subject.digest, coder.name, coder.description, setting]
-        key = json.dumps([*subjects, *self._origin])
+        measured_by = {one.name: one.description for one in self.instruments}
+        key = json.dumps([*subjects, measured_by, *self._origin])
         name = f"{hashlib.sha256(key.encode()).hexdigest()}.json"
         record = self._folder / name if self._folder else None
         if found := None if self._fresh or not record else _read(record):
             return dataclasses.replace(found, picture=subject.name)
         self._warm_up(coder, subject, setting)
-        measured = measure(coder, subject, setting)
+        measured = measure(coder, subject, setting, self.instruments)
         if record and not self.problem:
             self._keep(record, measured)
         return measured
@@ -195,6 +232,7 @@ def evaluate(
         missing=missing,
         failed=failed,
         descriptions={coder.name: coder.description for coder in coders},
+        instruments={one.name: one.description for one in measurer.instruments},
     )
 
 

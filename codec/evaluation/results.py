@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from codec.evaluation.instruments import DEFAULT, MS_SSIM, PSNR, Metric, metrics_of
+from codec.evaluation.metrics import Block
+
 SIZE_TOLERANCE = 0.003
 STREAM_SLACK_BYTES = 16
 """Allowed excess of a stream over -log2 P, 0.3 % + 16 bytes: last words, precision of tables."""
@@ -59,13 +62,24 @@ class Measurement:
     psnr: float
     """PSNR in dB of 8-bit samples over all visible pixels and colours; inf if they are equal."""
     ms_ssim: float | None
-    """MS-SSIM, 0..1, mean over colours; None if a side is shorter than 161 pixels."""
+    """MS-SSIM, 0..1, mean over colours; None if a side is shorter than 161 pixels, or if it was not
+    asked for."""
     encode_seconds: float
     """Time from samples to bytes."""
     decode_seconds: float
     """Time from bytes to samples."""
     model: ModelBits | None = None
     """Bits by part, for models of this codec only."""
+    values: dict[str, float | None] = field(default_factory=dict)
+    """Results of other instruments by name; None where the picture is too small."""
+    worst_block: Block | None = None
+    """Block of 64x64 pixels with the lowest PSNR."""
+
+    def value(self, metric: Metric) -> float | None:
+        """Value of a metric; None if there is none."""
+        if metric in (PSNR, MS_SSIM):
+            return getattr(self, metric.name)
+        return self.values.get(metric.name)
 
     @property
     def bpp(self) -> float:
@@ -102,7 +116,9 @@ class Measurement:
         model = values.get("model")
         if model:
             model = ModelBits(**{**model, "passes": tuple(model["passes"])})
-        return cls(**{**values, "model": model})
+        block = values.get("worst_block")
+        worst = Block(**block) if block else None
+        return cls(**{**values, "model": model, "worst_block": worst})
 
 
 @dataclass(frozen=True)
@@ -117,6 +133,14 @@ class RatePoint:
     """Mean MS-SSIM; None if any picture has none."""
     encode_seconds: float
     decode_seconds: float
+    values: dict[str, float | None] = field(default_factory=dict)
+    """Means of the results of other instruments; None if any picture has none."""
+
+    def value(self, metric: Metric) -> float | None:
+        """Mean of a metric; None if any picture has none."""
+        if metric in (PSNR, MS_SSIM):
+            return getattr(self, metric.name)
+        return self.values.get(metric.name)
 
 
 def mean_points(measurements: Iterable[Measurement]) -> list[RatePoint]:
@@ -130,16 +154,23 @@ def mean_points(measurements: Iterable[Measurement]) -> list[RatePoint]:
 
 
 def _mean(group: list[Measurement]) -> RatePoint:
-    similarities = [m.ms_ssim for m in group if m.ms_ssim is not None]
+    names = dict.fromkeys(name for m in group for name in m.values)
     return RatePoint(
         codec=group[0].codec,
         setting=group[0].setting,
         bpp=fmean(m.bpp for m in group),
         psnr=fmean(m.psnr for m in group),
-        ms_ssim=fmean(similarities) if len(similarities) == len(group) else None,
+        ms_ssim=_mean_of([m.ms_ssim for m in group]),
         encode_seconds=fmean(m.encode_seconds for m in group),
         decode_seconds=fmean(m.decode_seconds for m in group),
+        values={name: _mean_of([m.values.get(name) for m in group]) for name in names},
     )
+
+
+def _mean_of(values: list[float | None]) -> float | None:
+    """Mean, or None if any value is missing."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 @dataclass(frozen=True)
@@ -153,19 +184,38 @@ class Curve:
     """Bits per pixel, rising."""
     psnr: tuple[float, ...]
     ms_ssim: tuple[float, ...] | None
+    values: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Means of other metrics by name."""
+
+    def points(self, metric: Metric) -> list[tuple[float, float]]:
+        """Points (bpp, quality on the metric's scale), without lossless ones; empty without it."""
+        if metric in (PSNR, MS_SSIM):
+            found: tuple[float, ...] | None = getattr(self, metric.name)
+        else:
+            found = self.values.get(metric.name)
+        points = zip(self.bpp, map(metric.scale, found), strict=True) if found else ()
+        return [(bpp, quality) for bpp, quality in points if math.isfinite(quality)]
 
 
 def curve_of(codec: str, means: Iterable[RatePoint]) -> Curve:
     """Mean curve of a measured codec."""
     points = [point for point in means if point.codec == codec]
-    similarities = [point.ms_ssim for point in points if point.ms_ssim is not None]
+    names = dict.fromkeys(name for point in points for name in point.values)
+    columns = {name: _column([point.values.get(name) for point in points]) for name in names}
     return Curve(
         name=codec,
         source="measured",
         bpp=tuple(point.bpp for point in points),
         psnr=tuple(point.psnr for point in points),
-        ms_ssim=tuple(similarities) if len(similarities) == len(points) else None,
+        ms_ssim=_column([point.ms_ssim for point in points]),
+        values={name: column for name, column in columns.items() if column},
     )
+
+
+def _column(values: list[float | None]) -> tuple[float, ...] | None:
+    """Values of all points, or None if any is missing."""
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) else None
 
 
 @dataclass(frozen=True)
@@ -187,6 +237,13 @@ class Evaluation:
     """Pictures that were left out, with the reason."""
     descriptions: dict[str, str] = field(default_factory=dict)
     """Encoder, version and options of each codec."""
+    instruments: dict[str, str] = field(default_factory=lambda: dict.fromkeys(DEFAULT, ""))
+    """Implementation, version and options of what measured, by name."""
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Metrics that were measured."""
+        return metrics_of(self.instruments)
 
     @property
     def codecs(self) -> list[str]:

@@ -7,23 +7,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import fmean
 
-from codec.evaluation.bd_rate import Gap, Points, bd_rate, decibels
+from codec.evaluation.bd_rate import Gap, bd_rate
+from codec.evaluation.instruments import MS_SSIM, PSNR, Metric
 from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
 from codec.weights.config import MS_SSIM_SIDE
 
 NAMED = 5
 """Number of pictures that a remark names."""
-
-
-def psnr_points(curve: Curve) -> Points:
-    """Points (bpp, PSNR) of a curve, without lossless ones."""
-    return [point for point in zip(curve.bpp, curve.psnr, strict=True) if point[1] < math.inf]
-
-
-def ms_ssim_points(curve: Curve) -> Points:
-    """Points (bpp, MS-SSIM in dB) of a curve, without lossless ones; empty without MS-SSIM."""
-    similar = zip(curve.bpp, curve.ms_ssim, strict=True) if curve.ms_ssim else ()
-    return [(bpp, decibels(similarity)) for bpp, similarity in similar if similarity < 1]
 
 
 def remarks(evaluation: Evaluation) -> list[str]:
@@ -36,7 +26,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
             + _named(evaluation.lossless)
         )
     small = [name for name in counted if min(evaluation.pictures[name]) < MS_SSIM_SIDE]
-    if small:
+    if small and MS_SSIM in evaluation.metrics:
         found.append(f"no MS-SSIM, which needs {MS_SSIM_SIDE} pixels a side: {_named(small)}")
     return found
 
@@ -70,9 +60,17 @@ class Difference:
     measured: bool
     peer: bool
     """Whether the curve was measured and is of another codec."""
-    psnr: Gap
-    ms_ssim: Gap | None
-    """BD-rate by MS-SSIM; None if one of the two curves has none."""
+    gaps: dict[str, Gap]
+    """BD-rates by name of metric, PSNR first, for those that both curves have."""
+
+    @property
+    def psnr(self) -> Gap:
+        return self.gaps[PSNR.name]
+
+    def rate(self, metric: Metric) -> float | None:
+        """BD-rate in per cent; None if it is undefined."""
+        gap = self.gaps.get(metric.name)
+        return gap.rate if gap else None
 
 
 def differences(evaluation: Evaluation, name: str) -> list[Difference]:
@@ -87,15 +85,18 @@ def differences(evaluation: Evaluation, name: str) -> list[Difference]:
     own = our_codecs(evaluation)
     found = []
     for curve, measured, source in others:
-        similar, our_similar = ms_ssim_points(curve), ms_ssim_points(ours)
+        gaps = {}
+        for metric in evaluation.metrics:
+            anchor, test = curve.points(metric), ours.points(metric)
+            if metric == PSNR or (anchor and test):
+                gaps[metric.name] = bd_rate(anchor, test)
         found.append(
             Difference(
                 name=curve.name,
                 source=source,
                 measured=measured,
                 peer=measured and curve.name not in own,
-                psnr=bd_rate(psnr_points(curve), psnr_points(ours)),
-                ms_ssim=bd_rate(similar, our_similar) if similar and our_similar else None,
+                gaps=gaps,
             )
         )
     return found

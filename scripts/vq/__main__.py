@@ -9,11 +9,11 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.evaluation.bd_rate import bd_rate
+from codec.evaluation.instruments import PSNR
 from codec.evaluation.measuring import measure
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.results import Curve, Measurement, curve_of, mean_points
 from codec.evaluation.subjects import Reading, read_subject
-from codec.evaluation.summary import psnr_points
 from codec.evaluation.tables import per_cent
 from codec.weights.file import load_weights
 from codec.weights.released import find_weights
@@ -59,7 +59,7 @@ def main(folder: Path, model: str, against: str) -> None:
     ours, theirs = curve_of_model(model, paths), curve_of_model(against, paths)
     for row in zip(ours.bpp, ours.psnr, theirs.bpp, theirs.psnr, strict=True):
         print("| {:.4f} | {:.2f} | {:.4f} | {:.2f} |".format(*row))
-    gap = bd_rate(psnr_points(theirs), psnr_points(ours))
+    gap = bd_rate(theirs.points(PSNR), ours.points(PSNR))
     print(f"\nBD-rate of {model} against {against}: {per_cent(gap)}")
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from codec.errors import CodecError
 from codec.evaluation.coders import Coder, match_size
-from codec.evaluation.measuring import Plan
-from codec.evaluation.metrics import ms_ssim, psnr
+from codec.evaluation.instruments import INSTRUMENTS, Instrument, Values
+from codec.evaluation.measuring import STANDARD, Plan, compared
 from codec.evaluation.results import Evaluation
 from codec.evaluation.subjects import read_subject
 from codec.windows import Progress
@@ -39,6 +39,8 @@ class Shown:
     """MS-SSIM, 0..1, mean over colours; None if a side is shorter than 161 pixels."""
     image: Image.Image
     """Picture of mode L, LA, RGB or RGBA."""
+    values: Values = field(default_factory=dict)
+    """Results of other instruments by name."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def compare(
     setting: float,
     peers: Sequence[Coder],
     bit_map: BitMap,
+    instruments: Sequence[Instrument] = STANDARD,
 ) -> Comparison:
     """Encode a picture with ours, and with each peer to at most the same size.
 
@@ -74,6 +77,7 @@ def compare(
         setting: setting of our codec.
         peers: other codecs.
         bit_map: function from a file of ours to its bits by latent position.
+        instruments: what compares, that of PSNR among them.
 
     Raises:
         CodecError: our codec cannot code the picture.
@@ -83,13 +87,13 @@ def compare(
     for peer in peers:
         try:
             match = match_size(peer, image, len(data))
-            shown.append(_show(image, peer, match.setting, match.data))
+            shown.append(_show(image, peer, match.setting, match.data, instruments))
         except CodecError as error:
             left_out[peer.name] = str(error)
     return Comparison(
         name=name,
         original=image,
-        ours=_show(image, ours, setting, data),
+        ours=_show(image, ours, setting, data, instruments),
         peers=shown,
         bit_map=bit_map(data),
         left_out=left_out,
@@ -111,6 +115,7 @@ def gallery_of(
     peers = [peer for peer in plan.peers if peer.name not in evaluation.missing]
     points = [p for p in evaluation.points if p.codec == ours.name]
     setting = min(points, key=lambda point: abs(point.bpp - GALLERY_BPP)).setting
+    instruments = [INSTRUMENTS[name] for name in evaluation.instruments]
     names = list(evaluation.pictures)
     count = min(count, len(names))
     for number in range(count):
@@ -118,7 +123,7 @@ def gallery_of(
         image = read_subject(name, plan.pictures[name], plan.reading).image
         if image.width * image.height > 2 * GALLERY_SIDE**2:
             image, name = _middle(image), f"{name} (middle)"
-        yield compare(name, image, ours, setting, peers, ours.position_bits)
+        yield compare(name, image, ours, setting, peers, ours.position_bits, instruments)
         if progress:
             progress(number + 1, count)
 
@@ -129,14 +134,22 @@ def _middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _show(original: Image.Image, coder: Coder, setting: float, data: bytes) -> Shown:
+def _show(
+    original: Image.Image,
+    coder: Coder,
+    setting: float,
+    data: bytes,
+    instruments: Sequence[Instrument],
+) -> Shown:
     decoded = coder.decode(data)
+    psnr, ms_ssim, values = compared(original, decoded, instruments)
     return Shown(
         codec=coder.name,
         setting=setting,
         size=len(data),
         bpp=8 * len(data) / (original.width * original.height),
-        psnr=psnr(original, decoded),
-        ms_ssim=ms_ssim(original, decoded),
+        psnr=psnr,
+        ms_ssim=ms_ssim,
         image=decoded,
+        values=values,
     )

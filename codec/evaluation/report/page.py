@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,13 @@ from markupsafe import Markup
 from codec.errors import InputError, OutputError
 from codec.evaluation import summary
 from codec.evaluation.bd_rate import decibels
+from codec.evaluation.instruments import PSNR
 from codec.evaluation.metrics import WHOLE_PIXELS
 from codec.evaluation.report.comparison import Comparison
 from codec.evaluation.report.pictures import COPY_QUALITY, panel
 from codec.evaluation.report.plots import NARROW, WIDE, PlottedCurve, draw
 from codec.evaluation.results import Evaluation, RatePoint
+from codec.evaluation.tables import Table, guards_table, spread_table, worst_table
 from codec.files import check_target, write_file
 
 PAGE = "index.html"
@@ -87,6 +90,9 @@ def render(evaluation: Evaluation, gallery: Iterable[Comparison]) -> str:
         .render(
             evaluation=evaluation,
             remarks=summary.remarks(evaluation),
+            others=[metric for metric in evaluation.metrics if metric != PSNR],
+            by_picture=_by_picture(evaluation),
+            trials=[(n, p.trial) for n, p in enumerate(panels, 1) if p.trial],
             ours=ours,
             sizes=set(evaluation.pictures.values()),
             megapixels=sum(width * height for width, height in evaluation.pictures.values()) / 1e6,
@@ -103,6 +109,29 @@ def render(evaluation: Evaluation, gallery: Iterable[Comparison]) -> str:
             windowed=any(w * h > WHOLE_PIXELS for w, h in evaluation.pictures.values()),
         )
     )
+
+
+def _by_picture(evaluation: Evaluation) -> list[tuple[str, Table]]:
+    """Tables of what means hide, with their captions."""
+    tables = [
+        (
+            "Medians over the pictures of their BD-rates, and the picture with the highest; "
+            "pictures whose curves do not overlap are left out.",
+            spread_table(evaluation),
+        ),
+        (
+            "The worst block of 64 \N{MULTIPLICATION SIGN} 64 pixels by PSNR in dB, with its "
+            "corner, and the worst picture by each metric.",
+            worst_table(evaluation),
+        ),
+        (
+            "Mean shift of each colour in grey levels, the largest of any picture, and peaks of "
+            "the error's spectrum in flat areas at 1/2, 1/4 and 1/8 cycles per pixel over what is "
+            "nearby.",
+            guards_table(evaluation),
+        ),
+    ]
+    return [(caption, table) for caption, table in tables if table.rows]
 
 
 def _headline(differences: list[summary.Difference]) -> list[summary.Difference]:
@@ -134,25 +163,25 @@ class Plot:
 
 
 def _plots(evaluation: Evaluation) -> list[Plot]:
-    """Plots of PSNR and MS-SSIM, where there are values."""
+    """Plots of all metrics of which there are values, PSNR first."""
     published = {id(curve) for curve in evaluation.published}
     curves = list(enumerate(summary.all_curves(evaluation)))
     found = []
-    for quality, unit, points_of in (
-        ("PSNR", "PSNR in dB", summary.psnr_points),
-        ("MS-SSIM", f"dB: {MINUS}10 log10(1 {MINUS} MS-SSIM)", summary.ms_ssim_points),
-    ):
+    for metric in evaluation.metrics:
         plotted = [
-            PlottedCurve(curve.name, points_of(curve), id(curve) in published, number)
+            PlottedCurve(curve.name, points, id(curve) in published, number)
             for number, curve in curves
-            if points_of(curve)
+            if (points := curve.points(metric))
         ]
         if any(not curve.published for curve in plotted):
             linear, logarithmic = (
-                [draw(plotted, quality, unit, scale, layout) for layout in (WIDE, NARROW)]
+                [
+                    draw(plotted, metric.title, metric.axis, scale, layout)
+                    for layout in (WIDE, NARROW)
+                ]
                 for scale in (False, True)
             )
-            found.append(Plot(quality, linear, logarithmic))
+            found.append(Plot(metric.title, linear, logarithmic))
     return found
 
 
@@ -172,6 +201,7 @@ def _environment() -> Environment:
         "seconds": seconds,
         "plain": lambda value: f"{value:.4g}",
         "decibels": similarity,
+        "minus": lambda text: re.sub(r"(?<!\S)-(?=\d)", MINUS, text),
     }
     return environment
 

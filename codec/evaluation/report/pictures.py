@@ -21,6 +21,12 @@ WINDOW = 768
 COPY_QUALITY = 92
 COPY_OPTIONS = {"quality": COPY_QUALITY, "subsampling": "4:4:4", "speed": 8}
 """Options of the AVIF copies: full colour resolution, about a fifth of lossless bytes."""
+BLIND_SIDE = 320
+"""Side in pixels of the crops of the blind comparison."""
+BLIND_STEP = 32
+"""Step in pixels of the places that are tried for them."""
+BLIND_PEER = "avif-iq"
+"""Codec that ours is compared with first, where it was measured: what people get by default."""
 LEAST_WIDTH = 256
 """Width in CSS pixels below which pictures are enlarged by a whole number."""
 COLOURS = "viridis"
@@ -84,6 +90,22 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A picture of the blind comparison."""
+
+    name: str
+    ours: str
+    ours_size: int
+    """Bytes of our file."""
+    rival: str
+    rival_size: int
+    rival_number: int
+    """Number of the rival among the versions."""
+    crop: tuple[int, int, int, int]
+    """Left, top, width and height of the crop in the displayed part."""
+
+
+@dataclass(frozen=True)
 class Panel:
     """One picture of the gallery in its versions, as the page needs it."""
 
@@ -96,12 +118,15 @@ class Panel:
     """CSS pixels per pixel."""
     versions: list[Version]
     rival: int
-    """Number of the version compared with ours initially: the peer of the highest PSNR."""
+    """Number of the version compared with ours initially: AVIF as most people get it, else the peer
+    of the highest PSNR."""
     scale: Scale | None
     left_out: dict[str, str]
     """Peers that do not support the picture, with the reason."""
     fidelity: float
     """Lowest PSNR in dB of a copy on the page against its source."""
+    trial: Trial | None = None
+    """The blind comparison with the rival; None if there is none."""
 
     @property
     def cropped(self) -> bool:
@@ -121,6 +146,7 @@ def panel(comparison: Comparison) -> Panel:
     if comparison.bit_map is not None:
         uri, scale = heat_map(comparison.bit_map, window)
         versions.append(Version(f"bits of {comparison.ours.codec}", uri, None, "bits"))
+    rival = _rival(versions)
     return Panel(
         name=comparison.name,
         width=original.width,
@@ -128,17 +154,54 @@ def panel(comparison: Comparison) -> Panel:
         window=window,
         enlarged=max(1, math.ceil(LEAST_WIDTH / window.width)),
         versions=versions,
-        rival=_strongest(versions),
+        rival=rival,
         scale=scale,
         left_out=comparison.left_out,
         fidelity=min(quality for _, quality in copies),
+        trial=_trial(comparison, rival, window) if rival else None,
     )
 
 
-def _strongest(versions: list[Version]) -> int:
-    """Number of the peer of the highest PSNR, or of the original."""
-    peers = [(v.shown.psnr, n) for n, v in enumerate(versions) if v.kind == "peer" and v.shown]
-    return max(peers)[1] if peers else 0
+def _rival(versions: list[Version]) -> int:
+    """Number of `BLIND_PEER` or else of the peer of the highest PSNR; of the original if alone."""
+    peers = [
+        (v.label == BLIND_PEER, v.shown.psnr, n)
+        for n, v in enumerate(versions)
+        if v.kind == "peer" and v.shown
+    ]
+    return max(peers)[2] if peers else 0
+
+
+def _trial(comparison: Comparison, rival: int, window: Window) -> Trial:
+    ours, other = comparison.ours, comparison.peers[rival - 2]
+    return Trial(
+        name=comparison.name,
+        ours=ours.codec,
+        ours_size=ours.size,
+        rival=other.codec,
+        rival_size=other.size,
+        rival_number=rival,
+        crop=_crop(ours.image.crop(window.box), other.image.crop(window.box)),
+    )
+
+
+def _crop(one: Image.Image, other: Image.Image) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the part in which two pictures differ most."""
+    first, second = (np.asarray(image.convert("L"), np.float64) for image in (one, other))
+    sums = np.pad(np.abs(first - second), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    height, width = (min(side, BLIND_SIDE) for side in first.shape)
+    starts = [
+        sorted({*range(0, whole - side + 1, BLIND_STEP), whole - side})
+        for whole, side in zip(first.shape, (height, width), strict=True)
+    ]
+
+    def difference(place: tuple[int, int]) -> float:
+        top, left = place
+        bottom, right = top + height, left + width
+        return float(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
+
+    top, left = max(((y, x) for y in starts[0] for x in starts[1]), key=difference)
+    return left, top, width, height
 
 
 def _copy(image: Image.Image) -> tuple[str, float]:

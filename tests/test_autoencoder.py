@@ -4,7 +4,6 @@ from frame_analytics import ssimulacra2
 
 from codec.model.autoencoder import Forward, RoundingAutoencoder
 from codec.model.initialisation import start_as_transform_codec
-from codec.model.metrics import ssimulacra2_error
 from codec.model.objective import (
     LEAST,
     MOST,
@@ -13,6 +12,7 @@ from codec.model.objective import (
     evenness,
     rate_distortion,
 )
+from codec.model.perceptual import ssimulacra2_error
 from codec.weights.config import ModelConfig
 
 

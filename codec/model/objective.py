@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from codec.model.autoencoder import Forward
-from codec.model.metrics import ms_ssim, ssimulacra2_error
+from codec.model.metrics import ms_ssim
+from codec.model.perceptual import ssimulacra2_error
 from codec.weights.config import Distortion
 
 PEAK = 255.0

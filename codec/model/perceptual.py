@@ -1,7 +1,8 @@
-"""SSIMULACRA 2, LPIPS and ColorVideoVDP of 8-bit samples; the one home of their packages.
+"""SSIMULACRA 2, LPIPS and ColorVideoVDP; the one home of their packages.
 
-All take sRGB samples [H, W, 3] of an original and of its reconstruction, with sides of at least
-`LEAST_SIDE`. Where a package is missing they raise ImportError.
+As metrics they take sRGB samples [H, W, 3] of an original and of its reconstruction, with sides of
+at least `LEAST_SIDE`; `ssimulacra2_error` is a part of an objective. Where a package is missing
+they raise ImportError.
 """
 
 from __future__ import annotations
@@ -20,7 +21,25 @@ LEAST_SIDE = 32
 DISPLAY = "standard_4k"
 """Display of ColorVideoVDP: 30 inches, 3840x2160, 200 cd/m2, seen from 0.75 m."""
 
+SCORE_POWER = 0.6276336467831387
+"""Exponent of the last step of SSIMULACRA 2 (libjxl, tools/ssimulacra2.cc)."""
+LEAST_GAP = 1e-3
+"""Lower bound of (100 - score) / 10, below which the error has no gradient."""
+
 Samples = NDArray[np.uint8]
+
+
+def ssimulacra2_error(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Error e of SSIMULACRA 2, whose score is 100 - 10 e^0.6276, of each picture, [B].
+
+    The score is no objective: its derivative is infinite where two pictures are equal.
+
+    Args:
+        x_hat: reconstructions [B, 3, H, W] in 0..1, sides of at least 128 for all six scales.
+        x: originals, likewise.
+    """
+    score: Tensor = _frame_analytics().ssimulacra2(x_hat, x, reduction="none")
+    return ((100 - score) / 10).clamp_min(LEAST_GAP) ** (1 / SCORE_POWER)
 
 
 def ssimulacra2(original: Samples, decoded: Samples) -> float:

@@ -37,7 +37,7 @@ def test_tables(run: Run, pictures: Path, options: list[object]) -> None:
     assert "2 pictures; " in out
     assert "| vqcodec tiny | 20 |" in out
     assert "| vqcodec tiny | jpeg |" in out
-    assert out.count("\n| jpeg | ") == 10
+    assert out.count("\n| jpeg | ") == 2 * 10  # means, worst pictures
     assert "-log2 P" in out
     assert "vtm" not in out
 
@@ -88,7 +88,8 @@ def test_several_models(run: Run, pictures: Path, options: list[object]) -> None
     shutil.copy(TINY, pictures.parent / "copy.safetensors")
     twice = [*options, "--model", pictures.parent / "copy.safetensors", "-q", 20]
     _, again, _ = run("evaluate", pictures, "--against", "none", *twice)
-    assert again.count("| vqcodec tiny | 20 |") == 2  # one row of rates, one of theory
+    # One row of rates, one of worst pictures, one of theory.
+    assert again.count("| vqcodec tiny | 20 |") == 3
 
 
 @pytest.mark.slow
@@ -245,13 +246,15 @@ def test_report(run: Run, pictures: Path, options: list[object], tmp_path: Path)
     with Image.open(DATA / "flowers.png") as image:
         image.convert("RGB").save(pictures / "c.png")
     command = ["evaluate", pictures, "-q", 20, "-q", 80, "--against", "jpeg,webp", *options]
-    report = [*command, "--report", tmp_path / "report", "--gallery", 2]
+    report = [*command, "--report", tmp_path / "report", "--gallery", 2, "--gallery-bpp", 0.35]
     status, _, err = run(*report)
     assert status == 0
     assert err == f"{tmp_path / 'report' / 'index.html'}\n"
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count('<input type="range"') == 2
-    assert "vqcodec tiny" in page
+    rates = re.findall(r"<b>vqcodec tiny</b> ([\d.]+) bpp", page)
+    assert len(rates) == 2
+    assert all(0.3 < float(rate) <= 0.35 for rate in rates)
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["index.html"]
 
     status, out, err = run(*report)

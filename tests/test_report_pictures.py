@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from codec.evaluation.report.pictures import heat_map, window_of
+from codec.evaluation.report.pictures import BLIND_SIDE, heat_map, panel, window_of
+from tests.evaluations import comparison_of
 
 
 def test_windows_lie_on_blocks() -> None:
@@ -21,3 +24,32 @@ def test_heat_maps_keep_the_total_and_clip_the_top() -> None:
     assert scale.most == 1000
     assert scale.total == bits.sum()
     assert heat_map(np.zeros((1, 1)), window_of(3, 5))[1].top > 0
+
+
+def test_the_blind_comparison_is_with_avif_as_people_get_it() -> None:
+    comparison = comparison_of("a", 400, 360)
+    assert panel(comparison).rival == 3  # avif, the peer of the highest PSNR
+    jpeg, avif = comparison.peers
+    peers = [avif, dataclasses.replace(jpeg, codec="avif-iq"), jpeg]
+    found = panel(dataclasses.replace(comparison, peers=peers))
+    assert found.rival == 3
+    assert found.trial
+    assert (found.trial.rival, found.trial.rival_size) == ("avif-iq", jpeg.size)
+    assert found.versions[found.trial.rival_number].label == "avif-iq"
+    assert (found.trial.ours, found.trial.ours_size) == ("vqcodec", comparison.ours.size)
+    alone = panel(dataclasses.replace(comparison, peers=[]))
+    assert (alone.rival, alone.trial) == (0, None)
+
+
+def test_its_crop_is_where_both_differ_most() -> None:
+    comparison = comparison_of("a", 700, 500)
+    avif = comparison.peers[1]
+    spoilt = avif.image.copy()
+    spoilt.paste((0, 0, 0), (690, 440, 700, 500))
+    peers = [dataclasses.replace(avif, image=spoilt)]
+    trial = panel(dataclasses.replace(comparison, peers=peers)).trial
+    assert trial
+    assert trial.crop == (700 - BLIND_SIDE, 500 - BLIND_SIDE, BLIND_SIDE, BLIND_SIDE)
+    small = panel(comparison_of("a", 100, 40)).trial
+    assert small
+    assert small.crop == (0, 0, 100, 40)

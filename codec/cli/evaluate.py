@@ -97,6 +97,12 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     help="Pictures that the page shows.",
 )
 @click.option(
+    "--gallery-bpp",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Bits per pixel of each of them.  [default: the quality whose mean is next to 0.3]",
+)
+@click.option(
     "--published",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -164,7 +170,8 @@ def evaluate(**options: Any) -> int:
         from codec.evaluation.report import gallery_of, write_report
 
         with progress("measuring", not options["quiet"]) as show:
-            gallery = gallery_of(evaluation, plan, options["gallery"], show)
+            rate: float | None = options["gallery_bpp"]
+            gallery = gallery_of(evaluation, plan, options["gallery"], show, rate)
             path = write_report(report, evaluation, gallery, options["force"])
         if not options["quiet"]:
             tell(str(path))

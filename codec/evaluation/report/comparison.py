@@ -101,7 +101,11 @@ def compare(
 
 
 def gallery_of(
-    evaluation: Evaluation, plan: Plan, count: int, progress: Progress | None = None
+    evaluation: Evaluation,
+    plan: Plan,
+    count: int,
+    progress: Progress | None = None,
+    bpp: float | None = None,
 ) -> Iterator[Comparison]:
     """Make comparisons of some pictures of an evaluation, evenly spread, one by one.
 
@@ -110,11 +114,13 @@ def gallery_of(
         plan: plan of the evaluation, whose first model is compared.
         count: maximum number of pictures.
         progress: called with (pictures done, pictures in total).
+        bpp: bits per pixel that our file of each picture has at most; None for the measured setting
+            whose mean is nearest to `GALLERY_BPP`.
     """
     ours = plan.ours[0]
     peers = [peer for peer in plan.peers if peer.name not in evaluation.missing]
     points = [p for p in evaluation.points if p.codec == ours.name]
-    setting = min(points, key=lambda point: abs(point.bpp - GALLERY_BPP)).setting
+    nearest = min(points, key=lambda point: abs(point.bpp - GALLERY_BPP)).setting
     instruments = [INSTRUMENTS[name] for name in evaluation.instruments]
     names = list(evaluation.pictures)
     count = min(count, len(names))
@@ -123,6 +129,10 @@ def gallery_of(
         image = read_subject(name, plan.pictures[name], plan.reading).image
         if image.width * image.height > 2 * GALLERY_SIDE**2:
             image, name = _middle(image), f"{name} (middle)"
+        setting = nearest
+        if bpp is not None:
+            size = int(bpp * image.width * image.height / 8)
+            setting = match_size(ours, image, size).setting
         yield compare(name, image, ours, setting, peers, ours.position_bits, instruments)
         if progress:
             progress(number + 1, count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import tracemalloc
 import zlib
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
@@ -18,7 +17,7 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.encoder.model import EncoderModel
-from codec.encoder.picture import Encoded, PictureEncoder, checked_boxes
+from codec.encoder.picture import PictureEncoder, checked_boxes
 from codec.encoder.plan import Plan
 from codec.errors import CodecError, DamagedFileError, InputError
 from codec.format.container import ContainerFile, Header, Tile, write
@@ -27,7 +26,7 @@ from codec.level import Level
 from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import from_image
 from codec.tiles import Box, Grid
-from tests.helpers import DATA, check_damage_is_found, difference
+from tests.helpers import DATA, check_damage_is_found, difference, encoded_with
 
 WHOLE = Box(0, 0, 600, 300)
 BOXES = (Box(0, 0, 256, 256), Box(320, 16, 352, 48), Box(512, 272, 600, 300))
@@ -44,21 +43,6 @@ def photo() -> Image.Image:
 def patched(tiny_codec: Codec, photo: Image.Image) -> list[bytes]:
     """With one tile, and with a tile that is covered."""
     return [encoded_with(tiny_codec, photo, BOXES, side).data for side in (0, 256)]
-
-
-def encoded_with(
-    codec: Codec,
-    image: Image.Image,
-    boxes: Iterable[Box],
-    side: int = 256,
-    rounds: int = 0,
-    looks_back: bool = True,
-) -> Encoded:
-    """A file with patches, its PSNR and reconstruction."""
-    plan = Plan(EncoderModel(codec.model), rounds, looks_back)
-    picture, grid = from_image(image), Grid(image.height, image.width, side)
-    encoder = PictureEncoder(plan, picture, grid, map, measure=True, reconstruct=True, boxes=boxes)
-    return encoder.encode(codec.level_of(60))
 
 
 def with_alpha(image: Image.Image) -> Image.Image:

@@ -179,6 +179,7 @@ class Codec:
         if plan.rounds and not engine.differentiable:
             raise InputError("efforts from 2 on need an engine with derivatives", field="effort")
         measure = measure or given.target_psnr is not None
+        chooses = given.patches == "auto"
         remedy = "do not measure, or " if measure or reconstruct else ""
         count = self.limits.workers(
             grid,
@@ -187,7 +188,7 @@ class Codec:
             min(self._threads, len(grid)),
             plan.memory(grid),
             plan.kept(grid, measure, reconstruct),
-            ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS),
+            ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
             "lower the effort, or " if plan.rounds else remedy,
         )
         with workers(engine, count) as mapper:
@@ -200,7 +201,7 @@ class Codec:
                 reconstruct=reconstruct,
                 trials=given.has_target,
                 progress=progress,
-                choose=patch_choice.propose if given.patches == "auto" else None,
+                choose=patch_choice.propose if chooses else None,
             )
             return meet(encoder, given, model.config)
 

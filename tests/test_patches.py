@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import tracemalloc
 import zlib
@@ -26,7 +27,7 @@ from codec.level import Level
 from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import from_image
 from codec.tiles import Box, Grid
-from tests.helpers import DATA, check_damage_is_found, difference, encoded_with
+from tests.helpers import DATA, Run, check_damage_is_found, difference, encoded_with
 
 WHOLE = Box(0, 0, 600, 300)
 BOXES = (Box(0, 0, 256, 256), Box(320, 16, 352, 48), Box(512, 272, 600, 300))
@@ -42,7 +43,7 @@ def photo() -> Image.Image:
 @pytest.fixture(scope="module")
 def patched(tiny_codec: Codec, photo: Image.Image) -> list[bytes]:
     """With one tile, and with a tile that is covered."""
-    return [encoded_with(tiny_codec, photo, BOXES, side).data for side in (0, 256)]
+    return [encoded_with(tiny_codec, photo, BOXES, side, 0, False).data for side in (0, 256)]
 
 
 def with_alpha(image: Image.Image) -> Image.Image:
@@ -292,7 +293,7 @@ def test_progress_counts_every_pixel_once(tiny_codec: Codec, patched: list[bytes
 
 def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Image) -> None:
     """A file that is sound but for what libwebp says of a stream."""
-    encoded = encoded_with(tiny_codec, photo, BOXES[:1])
+    encoded = encoded_with(tiny_codec, photo, BOXES[:1], 256, 0, False)
     file = ContainerFile(BytesIO(encoded.data))
     tiles = [file.read_tile(n) for n in range(1, 6)]
     for wrong in (b"", file.read_patch(0)[:1000], webp(photo)):
@@ -301,6 +302,22 @@ def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Im
         ContainerFile(BytesIO(data)).verify()
         with pytest.raises(DamagedFileError, match="patch"):
             tiny_codec.decompress(data)
+
+
+def test_info_tells_of_patches(run: Run) -> None:
+    path = DATA / "golden" / "all-patches-q70.vqc"
+    status, out, _ = run("info", "--check", "--json", path)
+    facts = json.loads(out)
+    file = ContainerFile(BytesIO(path.read_bytes()))
+    assert status == 0
+    assert (facts["lossless"], facts["patches"], facts["tiles"]) == (False, 2, 2)
+    assert facts["patch_pixels"] == 64 * 16 + 16 * 70
+    assert facts["patch_bytes"] == sum(section.length for section in file.patch_sections())
+    parts = ("coded_bytes", "patch_bytes", "alpha_bytes", "filter_bytes", "container_bytes")
+    assert sum(facts[part] for part in parts) + sum(facts["metadata_bytes"].values()) == file.size
+    share = facts["patch_bytes"] / file.size
+    _, out, _ = run("info", path)
+    assert f"11.3% of the pixels without loss, in 2 patches, {share:.1%} of the bytes" in out
 
 
 def forged(*entries: tuple[int, ...], count: int | None = None, header: Header = HEADER) -> bytes:

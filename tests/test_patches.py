@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import tracemalloc
 import zlib
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from codec.codec import Codec
+from codec.codec import Codec, decompress
 from codec.encoder.model import EncoderModel
 from codec.encoder.picture import PictureEncoder, checked_boxes
 from codec.encoder.plan import Plan
@@ -27,7 +28,7 @@ from codec.level import Level
 from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import from_image
 from codec.tiles import Box, Grid
-from tests.helpers import DATA, Run, check_damage_is_found, difference, encoded_with
+from tests.helpers import DATA, TINY_VQ, Run, check_damage_is_found, difference, encoded_with
 
 WHOLE = Box(0, 0, 600, 300)
 BOXES = (Box(0, 0, 256, 256), Box(320, 16, 352, 48), Box(512, 272, 600, 300))
@@ -302,6 +303,33 @@ def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Im
         ContainerFile(BytesIO(data)).verify()
         with pytest.raises(DamagedFileError, match="patch"):
             tiny_codec.decompress(data)
+
+
+@pytest.mark.parametrize(("rounds", "looks_back"), [(0, False), (0, True), (1, True)])
+@pytest.mark.parametrize("side", [0, 256])
+def test_patches_over_everything_leave_nothing_to_code(
+    tiny_codec: Codec, photo: Image.Image, rounds: int, looks_back: bool, side: int
+) -> None:
+    boxes = [Box(0, 0, 304, 112), Box(304, 0, 600, 112), Box(0, 112, 600, 300)]
+    encoded = encoded_with(tiny_codec, photo, boxes, side, rounds, looks_back)
+    file = ContainerFile(BytesIO(encoded.data))
+    assert file.lossless
+    assert file.tile_sections() == []
+    assert not file.header.restoration
+    assert encoded.psnr == math.inf
+    assert encoded.reconstruction
+    assert encoded.reconstruction.tobytes() == photo.tobytes()
+    assert decompress(encoded.data).tobytes() == photo.tobytes()  # though no model is installed
+
+
+def test_a_covered_tile_of_a_model_that_rounds_to_centres() -> None:
+    codec = Codec(TINY_VQ)
+    with Image.open(DATA / "golden_vq" / "patches-2.png") as image:
+        shown = np.asarray(image)
+    data = (DATA / "golden_vq" / "patches-2.vqc").read_bytes()
+    decoded = np.asarray(codec.decompress(data, levels=1))
+    for box in ContainerFile(BytesIO(data)).patches:
+        assert np.array_equal(decoded[box.slices], shown[box.slices])
 
 
 def test_info_tells_of_patches(run: Run) -> None:

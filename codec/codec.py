@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec.decoder import decode
+from codec.decoder import decode, decode_lossless
+from codec.encoder import patch_choice
+from codec.encoder.lossless import WRITTEN_PIXELS, encode_lossless
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
 from codec.encoder.picture import Encoded, PictureEncoder
@@ -25,9 +27,18 @@ from codec.format.container import MAX_SIDE, ContainerFile
 from codec.level import Level
 from codec.limits import Limits
 from codec.loaded import LoadedModel
-from codec.picture.pixels import from_image
+from codec.picture.patch import ENCODING_BYTES
+from codec.picture.pixels import Picture, from_image
+from codec.tiles import Grid
 from codec.weights.file import Weights, load_weights
-from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
+from codec.weights.released import (
+    DEFAULT_MODEL,
+    find_by_id,
+    find_weights,
+    read_config,
+    read_metadata,
+    short_id_of,
+)
 from codec.windows import Progress, workers
 
 __all__ = ["DEFAULT_QUALITY", "Codec", "Encoded", "compress", "decompress"]
@@ -117,7 +128,8 @@ class Codec:
             quality: 0..100, log-linear in lambda; 50 if nothing is given.
             lmbda: slope of the model's objective, bits/pixel + lambda 255^2 MSE, or what
                 `codec.model.objective` has for MS-SSIM.
-            options: targets, effort and more, see `codec.encoder.options.EncoderOptions`.
+            options: `lossless`, targets, effort and more, see
+                `codec.encoder.options.EncoderOptions`.
 
         Raises:
             InputError: the picture or a value is not supported, or a target out of reach.
@@ -152,11 +164,12 @@ class Codec:
             InputError, LimitError: as for `compress`.
         """
         given = EncoderOptions.of(quality=quality, lmbda=lmbda, **options)
-        picture = from_image(image, given.keep, given.to_8bit)
-        if max(picture.height, picture.width) > MAX_SIDE:
-            raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
-        self.limits.check_pixels(picture.width, picture.height)
-        grid = given.grid(picture.height, picture.width)
+        picture, grid = _accepted(image, given, self.limits)
+        if given.lossless:
+            rounding = self.weights.config.rounding
+            return encode_lossless(
+                picture, grid, self.model.id, rounding, self.limits, reconstruct, progress
+            )
         model, engine = self._encoder_model, self.model.engine
         plan = Plan(
             model,
@@ -166,6 +179,7 @@ class Codec:
         if plan.rounds and not engine.differentiable:
             raise InputError("efforts from 2 on need an engine with derivatives", field="effort")
         measure = measure or given.target_psnr is not None
+        chooses = given.patches == "auto"
         remedy = "do not measure, or " if measure or reconstruct else ""
         count = self.limits.workers(
             grid,
@@ -174,6 +188,7 @@ class Codec:
             min(self._threads, len(grid)),
             plan.memory(grid),
             plan.kept(grid, measure, reconstruct),
+            ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
             "lower the effort, or " if plan.rounds else remedy,
         )
         with workers(engine, count) as mapper:
@@ -186,6 +201,7 @@ class Codec:
                 reconstruct=reconstruct,
                 trials=given.has_target,
                 progress=progress,
+                choose=patch_choice.propose if chooses else None,
             )
             return meet(encoder, given, model.config)
 
@@ -204,7 +220,7 @@ class Codec:
             region: (x, y, width, height) in pixels; None for the whole picture. Only the tiles that
                 it needs are read and decoded.
             levels: residual levels to reconstruct of a file rounded to centres; None for all.
-            progress: called with (pixels done, pixels in all) after each window.
+            progress: called with (pixels done, pixels in all) after each window and patch.
 
         Returns:
             An image of mode L, LA, RGB or RGBA, whose `info` holds what metadata there is.
@@ -216,6 +232,8 @@ class Codec:
             LimitError: more pixels or memory than `limits` allow.
         """
         file = data if isinstance(data, ContainerFile) else _opened(data, self.limits)
+        if file.lossless:
+            return decode_lossless(file, self.limits, region, levels, progress)
         return decode(file, self.model, self.limits, self._threads, region, levels, progress)
 
     def decompress_array(
@@ -231,6 +249,15 @@ class Codec:
         Arguments and errors are those of `decompress`.
         """
         return np.array(self.decompress(data, region, levels=levels, progress=progress))
+
+
+def _accepted(source: Source, options: EncoderOptions, limits: Limits) -> tuple[Picture, Grid]:
+    """A picture that can be compressed, and its tiles."""
+    picture = from_image(source, options.keep, options.to_8bit)
+    if max(picture.height, picture.width) > MAX_SIDE:
+        raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
+    limits.check_pixels(picture.width, picture.height)
+    return picture, options.grid(picture.height, picture.width)
 
 
 def _opened(data: bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> ContainerFile:
@@ -263,6 +290,45 @@ def _loaded(path: Path, version: tuple[int, ...], device: str, precision: Precis
     return load(path, device, precision)
 
 
+def encode(
+    image: Source,
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    limits: Limits | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    quality: float | None = None,
+    lmbda: float | None = None,
+    measure: bool = False,
+    reconstruct: bool = False,
+    progress: Progress | None = None,
+    **options: Unpack[RateOptions],
+) -> Encoded:
+    """Compress a picture with a released model and report on the file.
+
+    Without loss the model is named in the file, and not loaded. Arguments and errors are those of
+    `compress` and of `Codec.encode`.
+    """
+    path = find_weights(str(model))
+    if not options.get("lossless"):
+        return cached_codec(path, device, precision, limits).encode(
+            image,
+            quality,
+            lmbda,
+            measure=measure,
+            reconstruct=reconstruct,
+            progress=progress,
+            **options,
+        )
+    limits = limits or Limits()
+    given = EncoderOptions.of(quality=quality, lmbda=lmbda, **options)
+    picture, grid = _accepted(image, given, limits)
+    rounding = read_config(read_metadata(path)).rounding
+    return encode_lossless(
+        picture, grid, short_id_of(path), rounding, limits, reconstruct, progress
+    )
+
+
 def compress(
     image: Source,
     quality: float | None = None,
@@ -284,7 +350,7 @@ def compress(
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
-        options: targets, effort and more, see `EncoderOptions`.
+        options: `lossless`, targets, effort and more, see `EncoderOptions`.
 
     Raises:
         CodecError: as of `Codec.compress`, and if the model is not found.
@@ -295,8 +361,16 @@ def compress(
         >>> len(data) <= 100
         True
     """
-    loaded = cached_codec(find_weights(str(model)), device, precision, limits)
-    return loaded.compress(image, quality, lmbda, **options)
+    return encode(
+        image,
+        model,
+        limits=limits,
+        device=device,
+        precision=precision,
+        quality=quality,
+        lmbda=lmbda,
+        **options,
+    ).data
 
 
 def decompress(
@@ -320,13 +394,15 @@ def decompress(
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
-        progress: called with (pixels done, pixels in all) after each window.
+        progress: called with (pixels done, pixels in all) after each window and patch.
 
     Raises:
         CodecError: as of `Codec.decompress`, and if the model is not found.
     """
     limits = limits or Limits()
     file = data if isinstance(data, ContainerFile) else _opened(data, limits)
+    if file.lossless:
+        return decode_lossless(file, limits, region, levels, progress)
     limits.check_pixels(file.header.width, file.header.height)
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
     loaded = cached_codec(path, device, precision, limits)

@@ -65,8 +65,8 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     show_default=True,
     callback=_names,
     metavar="NAMES",
-    help="Codecs to compare with, of jpeg, jpegli, webp, avif-iq, avif-ssimulacra2, avif-ssim, "
-    "avif (tuned for PSNR), jpeg2000, jxl, cjxl, avifenc; or none.",
+    help="Codecs to compare with, of jpeg, jpegli, webp, webp-lossless, png, avif-iq, "
+    "avif-ssimulacra2, avif-ssim, avif (tuned for PSNR), jpeg2000, jxl, cjxl, avifenc; or none.",
 )
 @click.option(
     "--metrics",

@@ -4,7 +4,8 @@ All get the same samples, without metadata, and are decoded back to samples. Enc
 options that their users get by default, except for AVIF, which is coded in 4:4:4 at speed 4 by four
 tunings: `avif-iq` for image quality, which is what Pillow and libavif's programs choose for still
 pictures; `avif-ssimulacra2` for that metric; `avif` for PSNR, which takes some 15 % fewer bits at
-equal PSNR than `avif-ssim` for SSIM.
+equal PSNR than `avif-ssim` for SSIM. `webp-lossless` and `png` are anchors of one setting;
+the former has the options of the patches of our files.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from PIL import Image, features
 
 from codec.errors import InputError
 from codec.evaluation.coders import Coder
+from codec.picture.patch import METHOD, QUALITY
 
 OPAQUE_MODES = frozenset({"L", "RGB"})
 ALL_MODES = OPAQUE_MODES | {"LA", "RGBA"}
@@ -203,6 +205,29 @@ def _avif(name: str, tune: str, purpose: str) -> Coder:
     )
 
 
+def _webp_lossless() -> Coder:
+    return PillowCoder(
+        "webp-lossless",
+        f"libwebp {features.version('webp')} through Pillow, lossless, method {METHOD}, "
+        f"quality {QUALITY}",
+        (100.0,),
+        (100.0,),
+        "WEBP",
+        lambda _: {"lossless": True, "method": METHOD, "quality": QUALITY},
+    )
+
+
+def _png() -> Coder:
+    return PillowCoder(
+        "png",
+        f"zlib {features.version('zlib')} through Pillow, lossless, optimised",
+        (9.0,),
+        (9.0,),
+        "PNG",
+        lambda _: {"optimize": True},
+    )
+
+
 def _jpeg2000() -> Coder:
     return PillowCoder(
         "jpeg2000",
@@ -282,6 +307,8 @@ PEERS = {
     ),
     "avif-ssim": _Source(partial(_avif, "avif-ssim", "ssim", "SSIM"), feature="avif"),
     "avif": _Source(partial(_avif, "avif", "psnr", "PSNR"), feature="avif"),
+    "webp-lossless": _Source(_webp_lossless, feature="webp"),
+    "png": _Source(_png, feature="zlib"),
     "jpeg2000": _Source(_jpeg2000, feature="jpg_2000"),
     "jxl": _Source(_jxl, package=("pillow_jxl", "pillow-jxl-plugin")),
     "cjxl": _Source(_cjxl, programs=("cjxl", "djxl")),

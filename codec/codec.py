@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from numbers import Integral
 from pathlib import Path
@@ -18,7 +18,8 @@ from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
 from codec.encoder.picture import Encoded, PictureEncoder
 from codec.encoder.plan import Plan
 from codec.encoder.targets import meet
-from codec.engine.base import Precision
+from codec.engine.base import EngineName, Precision
+from codec.engine.choice import choose_engine, differentiable_engine
 from codec.entropy.coder import symbol_coder
 from codec.errors import InputError
 from codec.format.container import MAX_SIDE, ContainerFile
@@ -40,14 +41,13 @@ def load(
     model: str | Path | Weights = DEFAULT_MODEL,
     device: str = "cpu",
     precision: Precision = "float32",
+    engine: EngineName = "auto",
 ) -> LoadedModel:
     """Load and verify a model; arguments and errors as of `Codec`."""
-    from codec.engine.differentiable import DifferentiableEngine  # not before it is needed
-
     weights = model if isinstance(model, Weights) else load_weights(find_weights(str(model)))
-    return LoadedModel(
-        weights, DifferentiableEngine(weights, device, precision), symbol_coder(weights)
-    )
+    chosen = choose_engine(weights, engine, device, precision)
+    further = partial(differentiable_engine, weights) if engine == "auto" else None
+    return LoadedModel(weights, chosen, symbol_coder(weights), further)
 
 
 class Codec:
@@ -55,15 +55,17 @@ class Codec:
 
     Args:
         model: name of a released model, path of a weights file, loaded weights, or a model with an
-            engine of its own, for which `device` and `precision` are not read.
+            engine of its own, for which `engine`, `device` and `precision` are not read.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
         limits: on pixels and memory, for pictures in both directions.
         threads: tiles in work at once; None for as many as the engine has threads.
+        engine: that runs the transforms: "onnx" on ONNX Runtime; "torch", which efforts 2 to 9,
+            other devices than "cpu" and bfloat16 need; or "auto", torch where it is needed.
 
     Raises:
         WeightsError: the weights are missing, damaged or unsound.
-        InputError: the device or the precision cannot be used, or there are no threads.
+        InputError: the engine, the device or the precision cannot be used, or there are no threads.
 
     Example:
         >>> from PIL import Image
@@ -82,11 +84,14 @@ class Codec:
         precision: Precision = "float32",
         limits: Limits | None = None,
         threads: int | None = None,
+        engine: EngineName = "auto",
     ) -> None:
         if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
             raise InputError("threads must be a whole number of at least 1")
         self.limits = limits or Limits()
-        self.model = model if isinstance(model, LoadedModel) else load(model, device, precision)
+        if not isinstance(model, LoadedModel):
+            model = load(model, device, precision, engine)
+        self.model = model
         self._threads = threads or self.model.engine.threads
         self._encoder_model = EncoderModel(self.model)
 
@@ -157,14 +162,12 @@ class Codec:
             raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
         self.limits.check_pixels(picture.width, picture.height)
         grid = given.grid(picture.height, picture.width)
-        model, engine = self._encoder_model, self.model.engine
-        plan = Plan(
-            model,
-            given.rounds if model.searches else 0,
-            given.looks_back and model.looks_back,
-        )
-        if plan.rounds and not engine.differentiable:
-            raise InputError("efforts from 2 on need an engine with derivatives", field="effort")
+        model = self._encoder_model
+        rounds = given.rounds if model.searches else 0
+        if rounds:
+            model = EncoderModel(self.model.with_derivatives())
+        engine = model.engine
+        plan = Plan(model, rounds, given.looks_back and model.looks_back)
         measure = measure or given.target_psnr is not None
         remedy = "do not measure, or " if measure or reconstruct else ""
         count = self.limits.workers(
@@ -175,6 +178,7 @@ class Codec:
             plan.memory(grid),
             plan.kept(grid, measure, reconstruct),
             "lower the effort, or " if plan.rounds else remedy,
+            engine.footprint,
         )
         with workers(engine, count) as mapper:
             encoder = PictureEncoder(
@@ -249,18 +253,21 @@ def cached_codec(
     device: str = "cpu",
     precision: Precision = "float32",
     limits: Limits | None = None,
+    engine: EngineName = "auto",
 ) -> Codec:
     """A codec whose model stays loaded in this process, until its weights file is another one."""
     path = path.resolve()
     status = path.stat()
     version = status.st_ino, status.st_size, status.st_mtime_ns
-    return Codec(_loaded(path, version, device, precision), limits=limits)
+    return Codec(_loaded(path, version, device, precision, engine), limits=limits)
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: Path, version: tuple[int, ...], device: str, precision: Precision) -> LoadedModel:
+def _loaded(
+    path: Path, version: tuple[int, ...], device: str, precision: Precision, engine: EngineName
+) -> LoadedModel:
     """One model for each version of a file."""
-    return load(path, device, precision)
+    return load(path, device, precision, engine)
 
 
 def compress(
@@ -272,6 +279,7 @@ def compress(
     limits: Limits | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
+    engine: EngineName = "auto",
     **options: Unpack[RateOptions],
 ) -> bytes:
     """Compress a picture with a released model.
@@ -284,6 +292,7 @@ def compress(
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
+        engine: "auto", "onnx" or "torch", see `Codec`.
         options: targets, effort and more, see `EncoderOptions`.
 
     Raises:
@@ -295,7 +304,7 @@ def compress(
         >>> len(data) <= 100
         True
     """
-    loaded = cached_codec(find_weights(str(model)), device, precision, limits)
+    loaded = cached_codec(find_weights(str(model)), device, precision, limits, engine)
     return loaded.compress(image, quality, lmbda, **options)
 
 
@@ -308,6 +317,7 @@ def decompress(
     limits: Limits | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
+    engine: EngineName = "auto",
     progress: Progress | None = None,
 ) -> Image.Image:
     """Decompress with the released model that the file names, or with a given one.
@@ -320,6 +330,7 @@ def decompress(
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
+        engine: "auto", "onnx" or "torch", see `Codec`.
         progress: called with (pixels done, pixels in all) after each window.
 
     Raises:
@@ -329,5 +340,5 @@ def decompress(
     file = data if isinstance(data, ContainerFile) else _opened(data, limits)
     limits.check_pixels(file.header.width, file.header.height)
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
-    loaded = cached_codec(path, device, precision, limits)
+    loaded = cached_codec(path, device, precision, limits, engine)
     return loaded.decompress(file, region, levels=levels, progress=progress)

@@ -110,7 +110,7 @@ def decode(
     area = region_box(grid.whole, region)
     halo = LATENT_STRIDE * engine.synthesis_halo
     needed = sum(1 for _ in grid.touched(area.grown(halo, within=grid.whole)))
-    count = limits.workers(grid, area, halo, min(threads, needed))
+    count = limits.workers(grid, area, halo, min(threads, needed), footprint=engine.footprint)
     _check_model(header, model)
     level = header.level if levels is None else _level_of(levels, header)
     tiles = TileDecoder(file, model, levels)

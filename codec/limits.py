@@ -14,18 +14,28 @@ from codec.tiles import WINDOW, Box, Grid
 DEFAULT_MAX_PIXELS = 1 << 27
 DEFAULT_MAX_MEMORY = 2 << 30
 
-BASE_BYTES = 450 << 20
-"""The interpreter, the libraries and a model."""
 PICTURE_BYTES = 8
 """Per pixel of the picture: Pillow keeps 4 bytes, and turning it upright makes a copy."""
 HELD_BYTES = 6
 """Per pixel of the tiles whose latents wait for the next line of tiles."""
 CODING_BYTES = 60
 """Per pixel of a tile while its latents are coded."""
-TRANSFORM_BYTES = 250
-"""Per pixel of the window that goes through a transform."""
 STRIP_PIXELS = 1 << 20
 """Pixels that go through the synthesis at once where a tile may be cut into strips."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory that an engine takes, in bytes."""
+
+    base: int
+    """The interpreter, the libraries and a model."""
+    transform: int
+    """Per pixel of the window that goes through a transform."""
+
+
+ONNX_FOOTPRINT = Footprint(190 << 20, 160)
+TORCH_FOOTPRINT = Footprint(450 << 20, 250)
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ class Limits:
         extra: int = 0,
         kept: int = 0,
         remedy: str = "",
+        footprint: Footprint = ONNX_FOOTPRINT,
     ) -> int:
         """Number of tiles that may be in work at once.
 
@@ -86,6 +97,7 @@ class Limits:
             extra: bytes that a tile in work needs beyond coding and transforms.
             kept: bytes of what is kept of all tiles until the picture is done.
             remedy: what else than a higher limit would help, such as "lower the effort, or ".
+            footprint: memory of the engine; the least by default.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
@@ -94,8 +106,8 @@ class Limits:
         window = min(grid.whole.area, (side + 2 * halo) ** 2)
         tile = grid.box(0).area
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
-        fixed = BASE_BYTES + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
-        each = tile * CODING_BYTES + window * TRANSFORM_BYTES + extra
+        fixed = footprint.base + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
+        each = tile * CODING_BYTES + window * footprint.transform + extra
         if fixed + each > self.max_memory:
             raise LimitError(
                 f"needs about {(fixed + each) >> 20} MiB of memory, above the limit of "

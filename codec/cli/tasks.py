@@ -23,7 +23,7 @@ from codec.weights.released import DEFAULT_MODEL, find_weights
 
 if TYPE_CHECKING:
     from codec.codec import Codec
-    from codec.engine.base import Precision
+    from codec.engine.base import EngineName, Precision
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Machine:
     """Where the transforms run, and within what limits."""
 
     model: str | None
+    engine: EngineName
     device: str
     precision: Precision
     limits: Limits
@@ -39,7 +40,8 @@ class Machine:
         """The model, loaded once in each process."""
         from codec.codec import cached_codec
 
-        return cached_codec(find_weights(model), self.device, self.precision, self.limits)
+        path = find_weights(model)
+        return cached_codec(path, self.device, self.precision, self.limits, self.engine)
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class DecompressTask:
                     limits=machine.limits,
                     device=machine.device,
                     precision=machine.precision,
+                    engine=machine.engine,
                     progress=show,
                 )
         metadata = metadata_of(image.info)

@@ -1,23 +1,21 @@
-"""The Python API: a model kept loaded, pictures to bytes and back."""
+"""The Python API: a model kept loaded, pictures to bytes and back.
+
+The writer is imported when something is written.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from io import BytesIO
 from numbers import Integral
 from pathlib import Path
-from typing import Any, BinaryIO, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from codec.decoder import decode
-from codec.encoder.model import EncoderModel
-from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
-from codec.encoder.picture import Encoded, PictureEncoder
-from codec.encoder.plan import Plan
-from codec.encoder.targets import meet
 from codec.engine.base import EngineName, Precision
 from codec.engine.choice import choose_engine, differentiable_engine
 from codec.entropy.coder import symbol_coder
@@ -26,12 +24,16 @@ from codec.format.container import MAX_SIDE, ContainerFile
 from codec.level import Level
 from codec.limits import Limits
 from codec.loaded import LoadedModel
-from codec.picture.pixels import from_image
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
 from codec.windows import Progress, workers
 
-__all__ = ["DEFAULT_QUALITY", "Codec", "Encoded", "compress", "decompress"]
+if TYPE_CHECKING:
+    from codec.encoder.model import EncoderModel
+    from codec.encoder.options import RateOptions
+    from codec.encoder.picture import Encoded
+
+__all__ = ["Codec", "compress", "decompress"]
 
 Source = Image.Image | NDArray[Any]
 """A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
@@ -93,7 +95,12 @@ class Codec:
             model = load(model, device, precision, engine)
         self.model = model
         self._threads = threads or self.model.engine.threads
-        self._encoder_model = EncoderModel(self.model)
+
+    @cached_property
+    def _encoder_model(self) -> EncoderModel:
+        from codec.encoder.model import EncoderModel
+
+        return EncoderModel(self.model)
 
     @property
     def weights(self) -> Weights:
@@ -106,6 +113,8 @@ class Codec:
         Raises:
             InputError: a value is outside what the model was trained for.
         """
+        from codec.encoder.options import EncoderOptions
+
         return EncoderOptions(quality, lmbda).level(self.weights.config)
 
     def compress(
@@ -156,6 +165,13 @@ class Codec:
         Raises:
             InputError, LimitError: as for `compress`.
         """
+        from codec.encoder.model import EncoderModel
+        from codec.encoder.options import EncoderOptions
+        from codec.encoder.picture import PictureEncoder
+        from codec.encoder.plan import Plan
+        from codec.encoder.targets import meet
+        from codec.picture.pixels import from_image
+
         given = EncoderOptions.of(quality=quality, lmbda=lmbda, **options)
         picture = from_image(image, given.keep, given.to_8bit)
         if max(picture.height, picture.width) > MAX_SIDE:

@@ -22,7 +22,8 @@ from codec.format import container
 if TYPE_CHECKING:
     import torch
 
-    from codec.codec import Codec, Encoded
+    from codec.codec import Codec
+    from codec.encoder.picture import Encoded
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"

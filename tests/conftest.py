@@ -35,6 +35,7 @@ OPTIONAL = (
     "click_man",
     "hatchling",
     "onnx",
+    "playwright",
 )
 """Packages of extras."""
 ABSENT = {name for name in OPTIONAL if not find_spec(name)}

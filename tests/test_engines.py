@@ -242,3 +242,25 @@ def test_onnx_runtime_starts_no_thread_of_its_own() -> None:
     )
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code], env=os.environ | one, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is not limited like this here")
+def test_too_little_memory_is_the_error_that_python_has_for_it() -> None:
+    code = (
+        "import resource\nfrom pathlib import Path\nimport numpy as np\nfrom codec import Codec\n"
+        "codec = Codec()\ncodec.compress(np.zeros((64, 64, 3), np.uint8), effort=0)\n"
+        "used = 4096 * int(Path('/proc/self/statm').read_text().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, 2 * (used + (100 << 20),))\n"
+        "try:\n    codec.compress(np.zeros((1400, 1400, 3), np.uint8), effort=0)\n"
+        "except MemoryError:\n    print('told')"
+    )
+    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | one,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "told\n", "")

@@ -36,8 +36,8 @@ import onnxruntime
 
 Array = NDArray[np.float32]
 
-ERRORS_ONLY = 3
-"""Severity of what ONNX Runtime may print."""
+FATAL_ONLY = 4
+"""Severity of what ONNX Runtime may print; errors are told by exceptions."""
 
 
 class OnnxEngine:
@@ -212,7 +212,7 @@ def _share(threads: int) -> None:
 
 def _session(graph: Graph, model: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # of a fixed size; sizes change here

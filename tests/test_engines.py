@@ -161,11 +161,11 @@ def test_tensors_that_do_not_fit(weights: Weights, engine: type) -> None:
 def test_files_of_either_engine_decode_with_the_other(model: str, effort: int) -> None:
     codecs = [Codec(model, engine=engine) for engine in ("onnx", "torch")]
     grey = flowers(70, 50).convert("L")
-    clear = flowers(200, 150)
+    clear = flowers(300, 150)
     clear.putalpha(Image.linear_gradient("L").resize(clear.size))
     for image, quality in ((clear, 0), (grey, 50), (clear, 100)):
         for encoder, decoder in (codecs, codecs[::-1]):
-            coded = encoder.encode(image, quality, effort=effort, tile_size=128, reconstruct=True)
+            coded = encoder.encode(image, quality, effort=effort, tile_size=256, reconstruct=True)
             assert coded.reconstruction
             assert difference(decoder.decompress(coded.data), coded.reconstruction) <= 1
             region = (30, 20, 33, 17)

@@ -126,9 +126,12 @@ class OnnxEngine:
             inputs["scale"] = self._factors("g_s.scale.log_scale", level)
         # Latents outside the training range can overflow; grey instead of undefined casts.
         samples = _finite(self._sessions.run("synthesis", **inputs)[0])
-        return self.restore(samples, restoration)
+        return self._restored(samples, restoration)
 
     def restore(self, samples: Array, restoration: Sequence[int]) -> Array:
+        return self._restored(samples, restoration)
+
+    def _restored(self, samples: Array, restoration: Sequence[int]) -> Array:
         if not (restoration and self._restoration):
             return samples
         weights, count = np.array(restoration, np.float32), len(restoration)

@@ -46,8 +46,9 @@ test: lint ## lint, types, layer contract, tests
 quick: lint ## the same without the tests marked slow
 	$(PYTEST) -m "not slow"
 
-test-core: $(BARE)/.ready ## the tests of all that needs no torch, where there is none
-	OMP_NUM_THREADS=1 $(BARE)/bin/python -m pytest --numprocesses auto --dist worksteal
+test-core: $(BARE)/.ready ## the tests not marked slow, without torch and all other extras
+	OMP_NUM_THREADS=1 $(BARE)/bin/python -m pytest -m "not slow" --numprocesses auto \
+		--dist worksteal
 
 lint: $(READY) ## style, types and the layer contract alone
 	$(BIN)/ruff check .

@@ -2,7 +2,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+CORE := .venv/.core
 READY := .venv/.ready
+BARE := .venv-core
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PICTURE ?= tests/data/flowers.png
 KODAK ?=
@@ -11,7 +13,7 @@ SIZES ?= 0.4,4
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test quick lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic cards given clean
+.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic cards given clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,12 +22,22 @@ help: ## this list
 given:
 	$(if $(KODAK),,$(error name a folder of pictures: make $(MAKECMDGOALS) KODAK=FOLDER))@:
 
-$(READY): pyproject.toml constraints.txt
+$(CORE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
 
-demo: $(READY) ## compress and decompress a photograph, print bytes, bpp and PSNR
+$(READY): $(CORE)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(BARE)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BARE)
+	$(BARE)/bin/python -m pip install --quiet --constraint constraints.txt --editable . \
+		pytest pytest-xdist hypothesis
+	touch $@
+
+demo: $(CORE) ## compress and decompress a photograph, print bytes, bpp and PSNR
 	$(BIN)/python scripts/demo.py $(PICTURE)
 
 test: lint ## lint, types, layer contract, tests
@@ -33,6 +45,10 @@ test: lint ## lint, types, layer contract, tests
 
 quick: lint ## the same without the tests marked slow
 	$(PYTEST) -m "not slow"
+
+test-core: $(BARE)/.ready ## the tests not marked slow, without torch and all other extras
+	OMP_NUM_THREADS=1 $(BARE)/bin/python -m pytest -m "not slow" --numprocesses auto \
+		--dist worksteal
 
 lint: $(READY) ## style, types and the layer contract alone
 	$(BIN)/ruff check .
@@ -78,4 +94,4 @@ synthetic: $(READY) ## drawn pictures for the training data: text, patterns, dit
 	$(BIN)/python -m scripts.synthetic $(PHOTOS) $(OUT)
 
 clean: ## remove the environment and all caches, but no runs
-	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(BARE) .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

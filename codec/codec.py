@@ -1,35 +1,29 @@
-"""The Python API: a model kept loaded, pictures to bytes and back."""
+"""The Python API: a model kept loaded, pictures to bytes and back.
+
+The writer is imported when something is written.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from io import BytesIO
 from numbers import Integral
 from pathlib import Path
-from typing import Any, BinaryIO, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from codec.decoder import decode, decode_lossless
-from codec.encoder import patch_choice
-from codec.encoder.lossless import WRITTEN_PIXELS, encode_lossless
-from codec.encoder.model import EncoderModel
-from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
-from codec.encoder.picture import Encoded, PictureEncoder
-from codec.encoder.plan import Plan
-from codec.encoder.targets import meet
-from codec.engine.base import Precision
+from codec.engine.base import EngineName, Precision
+from codec.engine.choice import choose_engine, differentiable_engine
 from codec.entropy.coder import symbol_coder
 from codec.errors import InputError
 from codec.format.container import MAX_SIDE, ContainerFile
 from codec.level import Level
 from codec.limits import Limits
 from codec.loaded import LoadedModel
-from codec.picture.patch import ENCODING_BYTES
-from codec.picture.pixels import Picture, from_image
-from codec.tiles import Grid
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import (
     DEFAULT_MODEL,
@@ -41,7 +35,14 @@ from codec.weights.released import (
 )
 from codec.windows import Progress, workers
 
-__all__ = ["DEFAULT_QUALITY", "Codec", "Encoded", "compress", "decompress"]
+if TYPE_CHECKING:
+    from codec.encoder.model import EncoderModel
+    from codec.encoder.options import EncoderOptions, RateOptions
+    from codec.encoder.picture import Encoded
+    from codec.picture.pixels import Picture
+    from codec.tiles import Grid
+
+__all__ = ["Codec", "compress", "decompress"]
 
 Source = Image.Image | NDArray[Any]
 """A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
@@ -51,14 +52,13 @@ def load(
     model: str | Path | Weights = DEFAULT_MODEL,
     device: str = "cpu",
     precision: Precision = "float32",
+    engine: EngineName = "auto",
 ) -> LoadedModel:
     """Load and verify a model; arguments and errors as of `Codec`."""
-    from codec.engine.differentiable import DifferentiableEngine  # not before it is needed
-
     weights = model if isinstance(model, Weights) else load_weights(find_weights(str(model)))
-    return LoadedModel(
-        weights, DifferentiableEngine(weights, device, precision), symbol_coder(weights)
-    )
+    chosen = choose_engine(weights, engine, device, precision)
+    further = partial(differentiable_engine, weights) if engine == "auto" else None
+    return LoadedModel(weights, chosen, symbol_coder(weights), further)
 
 
 class Codec:
@@ -66,15 +66,17 @@ class Codec:
 
     Args:
         model: name of a released model, path of a weights file, loaded weights, or a model with an
-            engine of its own, for which `device` and `precision` are not read.
+            engine of its own, for which `engine`, `device` and `precision` are not read.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
         limits: on pixels and memory, for pictures in both directions.
         threads: tiles in work at once; None for as many as the engine has threads.
+        engine: that runs the transforms: "onnx" on ONNX Runtime; "torch", which efforts 2 to 9,
+            other devices than "cpu" and bfloat16 need; or "auto", torch where it is needed.
 
     Raises:
         WeightsError: the weights are missing, damaged or unsound.
-        InputError: the device or the precision cannot be used, or there are no threads.
+        InputError: the engine, the device or the precision cannot be used, or there are no threads.
 
     Example:
         >>> from PIL import Image
@@ -93,13 +95,21 @@ class Codec:
         precision: Precision = "float32",
         limits: Limits | None = None,
         threads: int | None = None,
+        engine: EngineName = "auto",
     ) -> None:
         if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
             raise InputError("threads must be a whole number of at least 1")
         self.limits = limits or Limits()
-        self.model = model if isinstance(model, LoadedModel) else load(model, device, precision)
+        if not isinstance(model, LoadedModel):
+            model = load(model, device, precision, engine)
+        self.model = model
         self._threads = threads or self.model.engine.threads
-        self._encoder_model = EncoderModel(self.model)
+
+    @cached_property
+    def _encoder_model(self) -> EncoderModel:
+        from codec.encoder.model import EncoderModel
+
+        return EncoderModel(self.model)
 
     @property
     def weights(self) -> Weights:
@@ -112,6 +122,8 @@ class Codec:
         Raises:
             InputError: a value is outside what the model was trained for.
         """
+        from codec.encoder.options import EncoderOptions
+
         return EncoderOptions(quality, lmbda).level(self.weights.config)
 
     def compress(
@@ -163,6 +175,15 @@ class Codec:
         Raises:
             InputError, LimitError: as for `compress`.
         """
+        from codec.encoder import patch_choice
+        from codec.encoder.lossless import WRITTEN_PIXELS, encode_lossless
+        from codec.encoder.model import EncoderModel
+        from codec.encoder.options import EncoderOptions
+        from codec.encoder.picture import PictureEncoder
+        from codec.encoder.plan import Plan
+        from codec.encoder.targets import meet
+        from codec.picture.patch import ENCODING_BYTES
+
         given = EncoderOptions.of(quality=quality, lmbda=lmbda, **options)
         picture, grid = _accepted(image, given, self.limits)
         if given.lossless:
@@ -170,14 +191,12 @@ class Codec:
             return encode_lossless(
                 picture, grid, self.model.id, rounding, self.limits, reconstruct, progress
             )
-        model, engine = self._encoder_model, self.model.engine
-        plan = Plan(
-            model,
-            given.rounds if model.searches else 0,
-            given.looks_back and model.looks_back,
-        )
-        if plan.rounds and not engine.differentiable:
-            raise InputError("efforts from 2 on need an engine with derivatives", field="effort")
+        model = self._encoder_model
+        rounds = given.rounds if model.searches else 0
+        if rounds:
+            model = EncoderModel(self.model.with_derivatives())
+        engine = model.engine
+        plan = Plan(model, rounds, given.looks_back and model.looks_back)
         measure = measure or given.target_psnr is not None
         chooses = given.patches == "auto"
         remedy = "do not measure, or " if measure or reconstruct else ""
@@ -190,6 +209,7 @@ class Codec:
             plan.kept(grid, measure, reconstruct),
             ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
             "lower the effort, or " if plan.rounds else remedy,
+            engine.footprint,
         )
         with workers(engine, count) as mapper:
             encoder = PictureEncoder(
@@ -253,6 +273,8 @@ class Codec:
 
 def _accepted(source: Source, options: EncoderOptions, limits: Limits) -> tuple[Picture, Grid]:
     """A picture that can be compressed, and its tiles."""
+    from codec.picture.pixels import from_image
+
     picture = from_image(source, options.keep, options.to_8bit)
     if max(picture.height, picture.width) > MAX_SIDE:
         raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
@@ -276,18 +298,21 @@ def cached_codec(
     device: str = "cpu",
     precision: Precision = "float32",
     limits: Limits | None = None,
+    engine: EngineName = "auto",
 ) -> Codec:
     """A codec whose model stays loaded in this process, until its weights file is another one."""
     path = path.resolve()
     status = path.stat()
     version = status.st_ino, status.st_size, status.st_mtime_ns
-    return Codec(_loaded(path, version, device, precision), limits=limits)
+    return Codec(_loaded(path, version, device, precision, engine), limits=limits)
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: Path, version: tuple[int, ...], device: str, precision: Precision) -> LoadedModel:
+def _loaded(
+    path: Path, version: tuple[int, ...], device: str, precision: Precision, engine: EngineName
+) -> LoadedModel:
     """One model for each version of a file."""
-    return load(path, device, precision)
+    return load(path, device, precision, engine)
 
 
 def encode(
@@ -297,6 +322,7 @@ def encode(
     limits: Limits | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
+    engine: EngineName = "auto",
     quality: float | None = None,
     lmbda: float | None = None,
     measure: bool = False,
@@ -311,7 +337,7 @@ def encode(
     """
     path = find_weights(str(model))
     if not options.get("lossless"):
-        return cached_codec(path, device, precision, limits).encode(
+        return cached_codec(path, device, precision, limits, engine).encode(
             image,
             quality,
             lmbda,
@@ -320,6 +346,9 @@ def encode(
             progress=progress,
             **options,
         )
+    from codec.encoder.lossless import encode_lossless
+    from codec.encoder.options import EncoderOptions
+
     limits = limits or Limits()
     given = EncoderOptions.of(quality=quality, lmbda=lmbda, **options)
     picture, grid = _accepted(image, given, limits)
@@ -338,6 +367,7 @@ def compress(
     limits: Limits | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
+    engine: EngineName = "auto",
     **options: Unpack[RateOptions],
 ) -> bytes:
     """Compress a picture with a released model.
@@ -350,6 +380,7 @@ def compress(
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
+        engine: "auto", "onnx" or "torch", see `Codec`.
         options: `lossless`, targets, effort and more, see `EncoderOptions`.
 
     Raises:
@@ -367,6 +398,7 @@ def compress(
         limits=limits,
         device=device,
         precision=precision,
+        engine=engine,
         quality=quality,
         lmbda=lmbda,
         **options,
@@ -382,6 +414,7 @@ def decompress(
     limits: Limits | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
+    engine: EngineName = "auto",
     progress: Progress | None = None,
 ) -> Image.Image:
     """Decompress with the released model that the file names, or with a given one.
@@ -394,6 +427,7 @@ def decompress(
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
+        engine: "auto", "onnx" or "torch", see `Codec`.
         progress: called with (pixels done, pixels in all) after each window and patch.
 
     Raises:
@@ -405,5 +439,5 @@ def decompress(
         return decode_lossless(file, limits, region, levels, progress)
     limits.check_pixels(file.header.width, file.header.height)
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
-    loaded = cached_codec(path, device, precision, limits)
+    loaded = cached_codec(path, device, precision, limits, engine)
     return loaded.decompress(file, region, levels=levels, progress=progress)

@@ -116,7 +116,9 @@ def decode(
     halo = LATENT_STRIDE * engine.synthesis_halo
     needed = set(grid.touched(area.grown(halo, within=grid.whole))) - file.covered
     most = max(1, min(threads, len(needed)))
-    count = limits.workers(grid, area, halo, most, instead=patch_memory(file, area))
+    count = limits.workers(
+        grid, area, halo, most, instead=patch_memory(file, area), footprint=engine.footprint
+    )
     _check_model(header, model)
     level = header.level if levels is None else _level_of(levels, header)
     tiles, cover = TileDecoder(file, model, levels), Cover(file.patches, grid.whole)

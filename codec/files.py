@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import sys
 from collections.abc import Callable, Collection, Iterator
 from io import BytesIO
@@ -187,7 +186,7 @@ def write_file(
         _write_standard(content)
         return
     check_target(path, force)
-    partial = path.with_name(f".vqcodec.{secrets.token_hex(8)}")
+    partial = path.with_name(f".vqcodec.{os.urandom(8).hex()}")
     try:
         opened = partial.open("xb")  # with the permissions that any new file gets
     except OSError as error:

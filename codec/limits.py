@@ -1,7 +1,15 @@
 """Limits on pixels and memory, checked from the header before anything is allocated.
 
 The constants were measured with the released model (`make bench` prints peak memory);
-they are upper bounds for models of its width, and are not exact for others.
+they are upper bounds for models of its width, and are not exact for others. MiB with ONNX Runtime:
+
+    pixels   command              estimate   peak
+    0.41 MP  effort 1                  315    256
+    0.41 MP  decode                    286    171
+    1.96 MP  effort 1                  740    695
+    1.96 MP  decode                    576    377
+    6.76 MP  effort 1, one tile        677    673
+    6.76 MP  decode, one tile          577    421
 """
 
 from __future__ import annotations
@@ -14,18 +22,28 @@ from codec.tiles import WINDOW, Box, Grid
 DEFAULT_MAX_PIXELS = 1 << 27
 DEFAULT_MAX_MEMORY = 2 << 30
 
-BASE_BYTES = 450 << 20
-"""The interpreter, the libraries and a model."""
 PICTURE_BYTES = 8
 """Per pixel of the picture: Pillow keeps 4 bytes, and turning it upright makes a copy."""
 HELD_BYTES = 6
 """Per pixel of the tiles whose latents wait for the next line of tiles."""
 CODING_BYTES = 60
 """Per pixel of a tile while its latents are coded."""
-TRANSFORM_BYTES = 250
-"""Per pixel of the window that goes through a transform."""
 STRIP_PIXELS = 1 << 20
 """Pixels that go through the synthesis at once where a tile may be cut into strips."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory that an engine takes, in bytes."""
+
+    base: int
+    """The interpreter, the libraries and a model."""
+    transform: int
+    """Per pixel of the window that goes through a transform."""
+
+
+ONNX_FOOTPRINT = Footprint(190 << 20, 160)
+TORCH_FOOTPRINT = Footprint(450 << 20, 250)
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,7 @@ class Limits:
         kept: int = 0,
         instead: int = 0,
         remedy: str = "",
+        footprint: Footprint = ONNX_FOOTPRINT,
     ) -> int:
         """Number of tiles that may be in work at once.
 
@@ -88,6 +107,7 @@ class Limits:
             kept: bytes of what is kept of all tiles until the picture is done.
             instead: bytes of other work that may be done in place of that on a tile.
             remedy: what else than a higher limit would help, such as "lower the effort, or ".
+            footprint: memory of the engine; the least by default.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
@@ -96,8 +116,8 @@ class Limits:
         window = min(grid.whole.area, (side + 2 * halo) ** 2)
         tile = grid.box(0).area
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
-        fixed = BASE_BYTES + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
-        each = max(tile * CODING_BYTES + window * TRANSFORM_BYTES + extra, instead)
+        fixed = footprint.base + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
+        each = max(tile * CODING_BYTES + window * footprint.transform + extra, instead)
         self._check_memory(fixed + each, remedy)
         return max(1, min(most, (self.max_memory - fixed) // each))
 
@@ -111,7 +131,8 @@ class Limits:
         Raises:
             LimitError: it does not fit into `max_memory`.
         """
-        self._check_memory(BASE_BYTES + region.area * PICTURE_BYTES + largest)
+        base = ONNX_FOOTPRINT.base
+        self._check_memory(base + region.area * PICTURE_BYTES + largest)
 
     def _check_memory(self, needed: int, remedy: str = "") -> None:
         if needed > self.max_memory:

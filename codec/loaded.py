@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from threading import Lock
 
 from codec.engine.base import Engine
 from codec.entropy.coder import SymbolCoder
@@ -22,12 +24,31 @@ class LoadedModel:
     weights: Weights
     engine: Engine
     coder: SymbolCoder
+    search_engine: Callable[[], Engine] | None = None
+    """Makes an engine with derivatives for when one is needed; None for no other engine."""
+    _searching: list[LoadedModel] = field(default_factory=list, init=False, repr=False)
+    _making: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.engine.model_id != self.id:
             raise InputError(
                 f"the engine is of model {self.engine.model_id.hex()}, not of {self.id.hex()}"
             )
+
+    def with_derivatives(self) -> LoadedModel:
+        """This model with an engine that has derivatives, loaded at the first call.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.engine.differentiable:
+            return self
+        if self.search_engine is None:
+            raise InputError("efforts from 2 on need an engine with derivatives", field="effort")
+        with self._making:
+            if not self._searching:
+                self._searching.append(replace(self, engine=self.search_engine()))
+        return self._searching[0]
 
     @property
     def config(self) -> ModelConfig:

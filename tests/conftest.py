@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,35 @@ if TYPE_CHECKING:  # slow to import, and not every test needs them
     from codec.codec import Codec
     from codec.engine.torch import TorchEngine
     from codec.model.autoencoder import RoundingAutoencoder
+
+OPTIONAL = (
+    "torch",
+    "torchvision",
+    "pytorch_msssim",
+    "tensorboard",
+    "bjontegaard",
+    "jinja2",
+    "matplotlib",
+    "platformdirs",
+    "click_man",
+    "hatchling",
+    "onnx",
+    "playwright",
+)
+"""Packages of extras."""
+ABSENT = {name for name in OPTIONAL if not find_spec(name)}
+
+
+class Skipping:
+    """Skips the module or test that imports a package that is not installed."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: object = None) -> None:
+        if name in ABSENT:
+            pytest.skip(f"needs {name}", allow_module_level=True)
+
+
+sys.meta_path.insert(0, Skipping)
 
 settings.register_profile("vqcodec", deadline=None)  # a loaded machine is no failure
 settings.load_profile("vqcodec")

@@ -22,7 +22,8 @@ from codec.format import container
 if TYPE_CHECKING:
     import torch
 
-    from codec.codec import Codec, Encoded
+    from codec.codec import Codec
+    from codec.encoder.picture import Encoded
     from codec.tiles import Box
 
 DATA = Path(__file__).parent / "data"

@@ -247,7 +247,7 @@ def test_benchmark_from_end_to_end(tmp_path: Path) -> None:
     assert commands == {"start", "compress", "decompress", "--help", "info"}
     peak = kept.median(Case(0.01, 1, OURS, "compress", "peak"))
     assert peak is not None
-    assert peak > 100  # MiB: torch alone takes more
+    assert peak > 50  # MiB: the libraries alone take more
     assert kept.about["complete"]
 
 

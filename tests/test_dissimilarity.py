@@ -189,7 +189,7 @@ def test_only_a_search_for_ms_ssim_needs_its_library(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pytorch_msssim", None)
     for effort in (0, 1):
         assert codec.decompress(codec.compress(image, effort=effort)).size == image.size
-    with pytest.raises(InputError, match=r"pip install 'vqcodec\[search\]'$"):
+    with pytest.raises(InputError, match=r"pip install 'vqcodec\[train\]'$"):
         codec.compress(image, effort=2)
 
 

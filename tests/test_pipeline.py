@@ -139,7 +139,8 @@ def test_threads_that_code_tiles_at_once_leave_the_number_of_threads_alone(
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        codec, both = Codec(tiny_weights, threads=2), threading.Barrier(2, timeout=60)
+        codec = Codec(tiny_weights, threads=2, engine="torch")
+        both = threading.Barrier(2, timeout=60)
         large = city.resize((520, 300))
         expected = codec.compress(large, 40, tile_size=256)
         results: list[bytes] = []
@@ -175,6 +176,7 @@ ENVIRONMENTS: list[dict[str, str]] = [
     {"OPENBLAS_CORETYPE": "Prescott", "ATEN_CPU_CAPABILITY": "default"},
     {"OPENBLAS_CORETYPE": "Sandybridge", "ATEN_CPU_CAPABILITY": "avx2"},
     {"OPENBLAS_CORETYPE": "Haswell", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+    {"OPENBLAS_CORETYPE": "SkylakeX"},
     {"NPY_DISABLE_CPU_FEATURES": "AVX512_ICL X86_V4"},
 ]
 
@@ -245,7 +247,12 @@ def test_threads_that_meet_torch_while_tiles_are_coded(tiny_weights: Weights) ->
         engine = TorchEngine(tiny_weights)
         with workers(engine, 4) as mapper, ThreadPoolExecutor(1) as fresh:
             assert list(mapper(lambda _: torch.get_num_threads(), range(4))) == [1] * 4
-            assert fresh.submit(lambda: Codec(tiny_weights).model.engine.threads).result() == 4
+            assert (
+                fresh.submit(
+                    lambda: Codec(tiny_weights, engine="torch").model.engine.threads
+                ).result()
+                == 4
+            )
         with ThreadPoolExecutor(1) as later:
             assert later.submit(torch.get_num_threads).result() == 4
     finally:

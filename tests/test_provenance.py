@@ -4,8 +4,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
+from codec.engine.threads import thread_count
 from codec.evaluation.provenance import describe_machine, source_digest, versions
 
 
@@ -33,7 +32,7 @@ def test_the_digest_changes_with_the_source_that_codes_or_measures(tmp_path: Pat
 
 def test_the_machine_is_described() -> None:
     described = describe_machine()
-    assert f"{torch.get_num_threads()} of {os.cpu_count()} threads" in described
+    assert f"{thread_count()} of {os.cpu_count()} threads" in described
     assert f"numpy {version('numpy')}" in described
 
 

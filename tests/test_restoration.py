@@ -165,6 +165,8 @@ def test_the_file_is_what_the_encoder_says(restoring: Codec, mode: str, effort: 
         ramp = Image.linear_gradient("L").resize(image.size)
         image.putalpha(ramp.point(lambda value: max(value - 90, 0)))
     image = image.convert(mode)
+    if effort > 1:  # pixels of two engines may differ
+        restoring = Codec(restoring.weights, engine="torch")
     shown = restoring.encode(image, 60, effort=effort, reconstruct=True)
     decoded = restoring.decompress(shown.data)
     assert ContainerFile(BytesIO(shown.data)).header.restoration
@@ -222,7 +224,7 @@ def test_the_search_reckons_with_the_filter(restoring: Codec, tile_size: int) ->
 
     plain, filtered, searched = map(weighed, (0, 1, 5))
     picture, grid = from_image(image), Grid(300, 340, tile_size)
-    blind = Blind(EncoderModel(restoring.model), ROUNDS[5], looks_back=True)
+    blind = Blind(EncoderModel(restoring.model.with_derivatives()), ROUNDS[5], looks_back=True)
     encoded = PictureEncoder(blind, picture, grid, map).encode(restoring.level_of(60))
     assert searched < cost(restoring, encoded, image) < filtered < plain
 

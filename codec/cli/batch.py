@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import active_children, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -165,7 +164,7 @@ def _here(task: Task, jobs: Iterable[Job]) -> Iterator[Outcome]:
 def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
+    from multiprocessing import active_children, get_context
 
     share = str(max(1, (os.cpu_count() or 1) // count))
     for name in THREAD_VARIABLES:  # read by the libraries when the processes start
@@ -213,6 +212,8 @@ def _end_with_parent() -> None:
     Once is not enough: a signal that arrives just before the main thread begins to wait does not
     wake it, and what the handler raises is dropped where Python ignores exceptions.
     """
+    from multiprocessing import parent_process
+
     if parent := parent_process():
         parent.join()
         while True:

@@ -180,7 +180,9 @@ def to_picture(suffix: str) -> Rename:
 
 def _machine(options: dict[str, Any]) -> Machine:
     limits = Limits(options["max_pixels"], options["max_memory"])
-    return Machine(options["model"], options["device"], options["precision"], limits)
+    return Machine(
+        options["model"], options["engine"], options["device"], options["precision"], limits
+    )
 
 
 def _writing(options: dict[str, Any]) -> Writing:

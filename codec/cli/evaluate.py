@@ -209,7 +209,13 @@ def _plan(options: dict[str, Any]) -> Plan:
     limits = Limits(options["max_pixels"], options["max_memory"])
     peers, missing = find_peers(options["against"])
     loaded = [
-        Codec(model, options["device"], options["precision"], limits)
+        Codec(
+            model,
+            options["device"],
+            options["precision"],
+            limits,
+            engine=options["engine"],
+        )
         for model in dict.fromkeys(options["model"])
     ]
     codecs = list({codec.weights.short_id: codec for codec in loaded}.values())

@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FLAGS = {
     "effort": "--effort",
+    "engine": "--engine",
     "force": "-f",
     "frame": "--frame",
     "keep": "--keep",
@@ -123,6 +124,13 @@ class Kinds(click.ParamType[tuple[str, ...]]):
 
 model_option = click.option("--model", metavar="NAME|FILE", help="Released model or weights file.")
 _DEVICE = [
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "onnx", "torch"]),
+        default="auto",
+        show_default=True,
+        help="What runs the transforms; auto: ONNX Runtime unless PyTorch is needed.",
+    ),
     click.option("--device", default="cpu", show_default=True, help="Device of the transforms."),
     click.option(
         "--precision",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from codec.encoder.picture import Encoded
-    from codec.engine.base import Precision
+    from codec.engine.base import EngineName, Precision
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Machine:
     """Where the transforms run, and within what limits."""
 
     model: str | None
+    engine: EngineName
     device: str
     precision: Precision
     limits: Limits
@@ -48,6 +49,7 @@ class Machine:
             limits=self.limits,
             device=self.device,
             precision=self.precision,
+            engine=self.engine,
             **options,
         )
 
@@ -162,6 +164,7 @@ class DecompressTask:
                     limits=machine.limits,
                     device=machine.device,
                     precision=machine.precision,
+                    engine=machine.engine,
                     progress=show,
                 )
         metadata = metadata_of(image.info)

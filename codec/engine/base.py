@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.level import Level
+from codec.limits import Footprint
 from codec.tiles import Box
 
 Precision = Literal["float32", "bfloat16"]
+EngineName = Literal["auto", "onnx", "torch"]
 
 Features = Any
 """Output of g_a before the rate enters; only the engine that made it can read it."""
@@ -97,9 +99,10 @@ class Engine(Protocol):
 
     model_id: bytes
     """First four bytes of the id of the model."""
-    device: str
-    """Device of the transforms, such as "cpu" or "cuda"."""
-    precision: Precision
+    description: str
+    """Library, precision and device, as "torch 2.14.1, float32 on cpu"."""
+    footprint: Footprint
+    """Memory that it takes."""
     differentiable: bool
     """Whether `distortion` is available, which efforts 2 to 9 need."""
     analysis_halo: int

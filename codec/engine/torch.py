@@ -16,9 +16,10 @@ from torch.nn import functional as F
 
 from codec.engine.base import Distortion, Precision, Scene
 from codec.engine.receptive_field import analysis_halo, synthesis_halo
-from codec.errors import InputError, WeightsError
+from codec.engine.tensors import transform_tensors
+from codec.errors import InputError
 from codec.level import Level
-from codec.limits import STRIP_PIXELS
+from codec.limits import STRIP_PIXELS, TORCH_FOOTPRINT
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.restoration import Kernels, restore
@@ -26,8 +27,6 @@ from codec.model.transforms import LowResAnalysis, build_transforms
 from codec.tiles import HYPER_STRIDE
 from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import Weights
-
-MISFIT = "the transforms' tensors do not fit the configuration"
 
 
 class TorchEngine:
@@ -46,6 +45,7 @@ class TorchEngine:
     """
 
     differentiable = False
+    footprint = TORCH_FOOTPRINT
 
     def __init__(
         self,
@@ -58,13 +58,14 @@ class TorchEngine:
             raise InputError(f"unknown precision {precision!r}; known: float32, bfloat16")
         self.strip_pixels = strip_pixels
         self.model_id = weights.short_id
-        self.device, self.precision = device, precision
+        self.precision = precision
         self.by_error = weights.config.weighs_error
         """Whether `distortion` is the squared error."""
         self.analysis_halo = analysis_halo(weights.config)
         self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
         self._device = _usable(device)
-        _check_claims(weights)
+        self.description = f"torch {torch.__version__}, {precision} on {_name_of(self._device)}"
+        tensors = transform_tensors(weights)
         g_a, g_s = build_transforms(weights.config)
         self._g_a = g_a
         parts: dict[str, nn.Module] = {"g_a": g_a, "g_s": g_s}
@@ -74,14 +75,9 @@ class TorchEngine:
             parts |= {"gain": Gain(weights.config), "h_a": HyperAnalysis(weights.config)}
         self._modules = nn.ModuleDict(parts).requires_grad_(False).eval()
         state = {
-            name: torch.from_numpy(np.asarray(array, np.float32))
-            for name, array in weights.tensors.items()
-            if name.split(".")[0] in parts
+            name: torch.from_numpy(np.asarray(array, np.float32)) for name, array in tensors.items()
         }
-        try:
-            self._modules.load_state_dict(state, assign=True)
-        except RuntimeError as error:
-            raise WeightsError(MISFIT) from error
+        self._modules.load_state_dict(state, assign=True)
         self._modules.to(self._device)
         self._modules.to(memory_format=torch.channels_last)
         self._kernels: Kernels | None = None
@@ -215,31 +211,11 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def thread_count() -> int:
-    """Threads that one call of torch may use in this process."""
-    return torch.get_num_threads()
-
-
-def device_name(device: str) -> str:
+def _name_of(device: torch.device) -> str:
     """Name of a device, with the model of a GPU: "cpu", "cuda (NVIDIA H200)"."""
-    if torch.device(device).type != "cuda":
-        return device
+    if device.type != "cuda":
+        return str(device)
     return f"{device} ({torch.cuda.get_device_name(device)})"
-
-
-def _check_claims(weights: Weights) -> None:
-    """Refuse a configuration that claims more parameters than there are, before building it.
-
-    (Building on torch's meta device would do too, but imports its compiler: over a second.)
-    """
-    config = weights.config
-    if config.transform == "gdn":
-        claimed = 50 * config.channels8**2  # the two inner convolutions
-    else:
-        claimed = 5 * config.blocks8 * config.channels8**2
-        claimed += (5 if config.gates16 else 2) * config.blocks16 * config.channels16**2
-    if claimed > sum(array.size for array in weights.part("g_a").values()):
-        raise WeightsError(MISFIT)
 
 
 def _usable(name: str) -> torch.device:

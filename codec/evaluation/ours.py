@@ -13,7 +13,6 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.encoder.options import DEFAULT_EFFORT
-from codec.engine.torch import device_name
 from codec.entropy.coder import symbol_coder
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.evaluation.provenance import source_digest
@@ -48,7 +47,7 @@ class ModelCoder:
         self.description = (
             f"vqcodec {version('vqcodec')} (source {source_digest()}), "
             f"model {weights.name} ({weights.short_id.hex()}), effort {effort}, "
-            f"{codec.model.engine.precision} on {device_name(codec.model.engine.device)}"
+            f"{codec.model.engine.description}"
         )
         top = config.anchors - 1
         steps = top if config.rounding == "vq" else round(100 / FINEST)

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-LIBRARIES = ("torch", "numpy", "pillow", "constriction", "pytorch-msssim")
+LIBRARIES = ("onnxruntime", "torch", "numpy", "pillow", "constriction", "pytorch-msssim")
 """Libraries whose versions affect results."""
 
 
@@ -55,7 +55,7 @@ def _modules(part: Traversable) -> Iterator[Traversable]:
 @cache
 def describe_machine() -> str:
     """Processor, threads and versions of libraries, in words."""
-    from codec.engine.torch import thread_count
+    from codec.engine.threads import thread_count
 
     processor = platform.processor() or platform.machine()
     try:

@@ -35,7 +35,7 @@ def ms_ssim(x_hat: Tensor, x: Tensor, peak: float = 1.0) -> Tensor:
     try:
         from pytorch_msssim import ms_ssim as measure  # of an extra
     except ImportError as error:
-        raise InputError("MS-SSIM needs pytorch-msssim; pip install 'vqcodec[search]'") from error
+        raise InputError("MS-SSIM needs pytorch-msssim; pip install 'vqcodec[train]'") from error
     similarity: Tensor = measure(x_hat, x, data_range=peak, size_average=False)
     return similarity
 

@@ -79,19 +79,19 @@ def watch_pipeline(stopwatch: Stopwatch) -> None:
     """Time the methods of the codec that make up its stages."""
     from codec.encoder.compensation import Correction
     from codec.encoder.filter_fit import LeastSquares
-    from codec.engine.torch import TorchEngine
+    from codec.engine.onnx import OnnxEngine
     from codec.entropy.exact_prior import ExactPrior
     from codec.entropy.latents import LatentCoder
     from codec.entropy.range_coder import RangeDecoder, RangeEncoder
 
     stages: dict[str, list[tuple[type, tuple[str, ...]]]] = {
-        "g_a, h_a": [(TorchEngine, ("features", "latents"))],
-        "g_s": [(TorchEngine, ("synthesise",))],
+        "g_a, h_a": [(OnnxEngine, ("features", "latents"))],
+        "g_s": [(OnnxEngine, ("synthesise",))],
         "prior": [(ExactPrior, ("features", "predict"))],
         "range coder": [(RangeEncoder, ("encode", "finish")), (RangeDecoder, ("decode", "finish"))],
         "rounding, tables": [(LatentCoder, ("round", "write", "read"))],
-        "correction": [(Correction, ("reconstruct", "step")), (TorchEngine, ("change",))],
-        "filter": [(LeastSquares, ("add", "solve")), (TorchEngine, ("restore",))],
+        "correction": [(Correction, ("reconstruct", "step")), (OnnxEngine, ("change",))],
+        "filter": [(LeastSquares, ("add", "solve")), (OnnxEngine, ("restore",))],
     }
     for name, watched in stages.items():
         for owner, methods in watched:

@@ -1,0 +1,242 @@
+"""The engine on ONNX Runtime: processors, float32, no derivatives.
+
+Graphs come from `codec.engine.onnx_graphs`, tensors from weights that were verified; nothing else
+is read. A session is made when its graph is first used, so that a decoder has none of g_a.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.engine import onnx_graphs
+from codec.engine.base import Distortion, Latents, Scene
+from codec.engine.onnx_graphs import Graph
+from codec.engine.receptive_field import analysis_halo, synthesis_halo
+from codec.engine.tensors import transform_tensors
+from codec.engine.threads import thread_count
+from codec.errors import InputError
+from codec.level import Level
+from codec.limits import ONNX_FOOTPRINT, STRIP_PIXELS
+from codec.tiles import HYPER_STRIDE, LATENT_STRIDE
+from codec.weights.config import MIDDLE_GREY
+from codec.weights.file import COLOURS, KERNEL_RADIUS, Weights
+
+# Else importing it starts a thread that sends its maker what it is used for, from version 1.29 on,
+# and for which a forked process waits forever when it ends.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
+
+Array = NDArray[np.float32]
+
+FATAL_ONLY = 4
+"""Severity of what ONNX Runtime may print; errors are told by exceptions."""
+
+
+class OnnxEngine:
+    """An `Engine` on ONNX Runtime.
+
+    Args:
+        weights: a verified model.
+        strip_pixels: that go through the synthesis at once where a tile may be cut into strips.
+
+    Raises:
+        WeightsError: tensors do not fit the configuration.
+    """
+
+    differentiable = False
+    footprint = ONNX_FOOTPRINT
+
+    def __init__(self, weights: Weights, strip_pixels: int = STRIP_PIXELS) -> None:
+        self.strip_pixels = strip_pixels
+        self.model_id = weights.short_id
+        self.analysis_halo = analysis_halo(weights.config)
+        self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
+        self.description = f"onnxruntime {onnxruntime.__version__}, float32 on cpu"
+        self._config = config = weights.config
+        self._tensors = transform_tensors(weights)
+        self._restoration = weights.restoration
+        self._to_centres = config.rounding == "vq"
+        self._top = Level.of_anchor(config.anchors - 1)
+        self._sessions = _Sessions(
+            {
+                "features": lambda: onnx_graphs.features(config, self._tensors),
+                "latents": lambda: onnx_graphs.latents(config, self._tensors),
+                "hyper": lambda: onnx_graphs.hyper(config, self._tensors),
+                "synthesis": lambda: onnx_graphs.synthesis(config, self._tensors),
+                "restore": onnx_graphs.restore,
+            }
+        )
+
+    @property
+    def threads(self) -> int:
+        return _threads()
+
+    def pool(self, count: int) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(count, "tile", _share, (max(1, _threads() // count),))
+
+    def features(self, samples: NDArray[np.uint8]) -> Array:
+        x = samples.transpose(2, 0, 1).astype(np.float32, order="C")[None]
+        x /= 255
+        x -= MIDDLE_GREY
+        return self._sessions.run("features", x=x)
+
+    def latents(self, features: Array, level: Level) -> Latents:
+        level = self._top if self._to_centres else level
+        y = features
+        if self._config.transform == "lowres":
+            scale = self._factors("g_a.scale.log_scale", level)
+            y = self._sessions.run("latents", features=features, scale=scale)
+        if self._to_centres:
+            return y[0], np.empty((0, 0, 0), np.float32)
+        y = y * self._factors("gain.log_gain", level)
+        below, right = (-side % HYPER_STRIDE for side in y.shape[2:])
+        padded = np.pad(y, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
+        return y[0], self._sessions.run("hyper", y=padded)[0]
+
+    def change(self, missing: Array, level: Level) -> Array:
+        stem, down, head = (
+            self._tensors[f"g_a.{name}.weight"].astype(np.float32)
+            for name in ("stem", "down", "head")
+        )
+        scale = self._factors("g_a.scale.log_scale", level).reshape(-1)
+        # (latent, channel at 1/8, row, column) times (channel, colour and place in 8x8)
+        across = (head @ down).reshape(len(head), len(stem), 2, 2) * scale[:, None, None]
+        both = np.tensordot(across, stem.reshape(len(stem), COLOURS, 8, 8), (1, 0))
+        matrix = both.transpose(0, 3, 1, 4, 2, 5).reshape(len(head), -1)
+        matrix *= self._factors("gain.log_gain", level).reshape(-1, 1)
+        rows, columns = (side // LATENT_STRIDE for side in missing.shape[1:])
+        blocks = missing.reshape(COLOURS, rows, LATENT_STRIDE, columns, LATENT_STRIDE)
+        flat = blocks.transpose(0, 2, 4, 1, 3).reshape(matrix.shape[1], -1)
+        change: Array = (matrix @ flat).reshape(-1, rows, columns)
+        return change
+
+    def synthesise(self, y_hat: Array, level: Level, restoration: Sequence[int] = ()) -> Array:
+        inputs = {"y": y_hat[None]}
+        if not self._to_centres:
+            inputs["y"] = inputs["y"] * self._factors("gain.log_inverse", level)
+        if self._config.transform == "lowres":
+            inputs["scale"] = self._factors("g_s.scale.log_scale", level)
+        # Latents outside the training range can overflow; grey instead of undefined casts.
+        samples = _finite(self._sessions.run("synthesis", **inputs)[0])
+        return self._restored(samples, restoration)
+
+    def restore(self, samples: Array, restoration: Sequence[int]) -> Array:
+        return self._restored(samples, restoration)
+
+    def _restored(self, samples: Array, restoration: Sequence[int]) -> Array:
+        if not (restoration and self._restoration):
+            return samples
+        weights, count = np.array(restoration, np.float32), len(restoration)
+        kernel, offset = (np.tensordot(weights, part[:count], 1) for part in self._restoration)
+        samples = samples.clip(0, 1)
+        border = (KERNEL_RADIUS, KERNEL_RADIUS)
+        around = np.pad(samples - MIDDLE_GREY, ((0, 0), border, border), mode="edge")
+        change = self._sessions.run("restore", x=around[None], kernel=kernel, offset=offset)
+        return _finite(samples + change[0])
+
+    def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
+        raise InputError("this engine has no derivatives")
+
+    def _factors(self, name: str, level: Level) -> Array:
+        """Exponentials of a table of logarithms [anchors, C] at a level, [1, C, 1, 1]."""
+        table = self._tensors[name].astype(np.float32)
+        low = min(level.anchor, max(len(table) - 2, 0))
+        high = min(low + 1, len(table) - 1)
+        logarithms = table[low] + np.float32(level.position - low) * (table[high] - table[low])
+        with np.errstate(over="ignore"):
+            return np.exp(logarithms).reshape(1, -1, 1, 1)
+
+
+class _Sessions:
+    """Sessions of graphs, by the number of threads that they run on.
+
+    ONNX Runtime's threads belong to a session, and are few: a call from one of several threads at
+    once goes to a session with fewer.
+
+    Args:
+        graphs: builders of graphs and their models by name.
+    """
+
+    def __init__(self, graphs: dict[str, Callable[[], tuple[Graph, bytes]]]) -> None:
+        self._graphs = graphs
+        self._made: dict[tuple[str, int], onnxruntime.InferenceSession] = {}
+        self._making = threading.Lock()
+        _ALL.add(self)
+
+    def run(self, name: str, **inputs: Array) -> Array:
+        """Output of a graph, [1, C, H, W]."""
+        key = name, _threads()
+        session = self._made.get(key)
+        if session is None:
+            with self._making:
+                if key not in self._made:
+                    self._made[key] = _session(*self._graphs[name](), threads=key[1])
+                session = self._made[key]
+        contiguous = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        try:
+            output: Array = session.run(None, contiguous)[0]
+        except Exception as error:
+            if "alloc" in str(error):  # ONNX Runtime has one type of error for all that fails
+                raise MemoryError(str(error)) from error
+            raise
+        return output
+
+    def leave(self) -> None:
+        """Forget all sessions without ending them: a forked process has none of their threads, and
+        would wait for these forever."""
+        for session in self._made.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        self._made = {}
+        self._making = threading.Lock()  # another thread of the parent may have held it
+
+
+_ALL: weakref.WeakSet[_Sessions] = weakref.WeakSet()
+_LOCAL = threading.local()
+"""Has `threads` in the threads of a pool."""
+
+
+def _threads() -> int:
+    """Threads that a call of this thread may use."""
+    share: int = getattr(_LOCAL, "threads", 0)
+    return share or thread_count()
+
+
+def _share(threads: int) -> None:
+    _LOCAL.threads = threads
+
+
+def _session(graph: Graph, model: bytes, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL_ONLY
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # of a fixed size; sizes change here
+    # Threads that wait busily take the processors from the range decoder.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.tensors.values()]
+    options.add_external_initializers(list(graph.tensors), values)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _finite(samples: Array) -> Array:
+    """Samples, those that are none replaced."""
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(samples.sum())
+    return samples if finite else np.nan_to_num(samples, nan=MIDDLE_GREY, posinf=1.0, neginf=0.0)
+
+
+def _leave_all() -> None:
+    for sessions in list(_ALL):
+        sessions.leave()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_all)

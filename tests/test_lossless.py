@@ -20,7 +20,7 @@ from codec.codec import Codec, compress, decompress
 from codec.encoder import lossless
 from codec.errors import InputError, LimitError
 from codec.format.container import ContainerFile
-from codec.limits import Limits
+from codec.limits import ONNX_FOOTPRINT, Limits
 from codec.picture.patch import ENCODING_BYTES
 from codec.tiles import Grid
 from tests.helpers import DATA, MODEL, TINY_VQ, Run, check_damage_is_found, fails
@@ -153,7 +153,7 @@ def test_the_longest_pictures_are_small(size: tuple[int, int]) -> None:
 
 def test_memory_is_checked_by_the_largest_patch() -> None:
     picture = Image.new("RGB", (4000, 3000))
-    least = (450 << 20) + picture.width * picture.height * 8
+    least = ONNX_FOOTPRINT.base + picture.width * picture.height * 8
     enough = Limits(max_memory=least + ENCODING_BYTES * lossless.WRITTEN_PIXELS)
     data = compress(picture, lossless=True, limits=enough)
     with pytest.raises(LimitError, match="max_memory"):

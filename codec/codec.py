@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec.decoder import decode
+from codec.decoder import decode, decode_lossless
+from codec.encoder import patch_choice
+from codec.encoder.lossless import WRITTEN_PIXELS, encode_lossless
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
 from codec.encoder.picture import Encoded, PictureEncoder
@@ -25,6 +27,7 @@ from codec.format.container import MAX_SIDE, ContainerFile
 from codec.level import Level
 from codec.limits import Limits
 from codec.loaded import LoadedModel
+from codec.picture.patch import ENCODING_BYTES
 from codec.picture.pixels import from_image
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
@@ -117,7 +120,8 @@ class Codec:
             quality: 0..100, log-linear in lambda; 50 if nothing is given.
             lmbda: slope of the model's objective, bits/pixel + lambda 255^2 MSE, or what
                 `codec.model.objective` has for MS-SSIM.
-            options: targets, effort and more, see `codec.encoder.options.EncoderOptions`.
+            options: `lossless`, targets, effort and more, see
+                `codec.encoder.options.EncoderOptions`.
 
         Raises:
             InputError: the picture or a value is not supported, or a target out of reach.
@@ -157,6 +161,11 @@ class Codec:
             raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
         self.limits.check_pixels(picture.width, picture.height)
         grid = given.grid(picture.height, picture.width)
+        if given.lossless:
+            vq = self.weights.config.rounding == "vq"
+            return encode_lossless(
+                picture, grid, self.model.id, vq, self.limits, reconstruct, progress
+            )
         model, engine = self._encoder_model, self.model.engine
         plan = Plan(
             model,
@@ -174,6 +183,7 @@ class Codec:
             min(self._threads, len(grid)),
             plan.memory(grid),
             plan.kept(grid, measure, reconstruct),
+            ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS),
             "lower the effort, or " if plan.rounds else remedy,
         )
         with workers(engine, count) as mapper:
@@ -186,6 +196,7 @@ class Codec:
                 reconstruct=reconstruct,
                 trials=given.has_target,
                 progress=progress,
+                choose=patch_choice.propose if given.patches == "auto" else None,
             )
             return meet(encoder, given, model.config)
 
@@ -204,7 +215,7 @@ class Codec:
             region: (x, y, width, height) in pixels; None for the whole picture. Only the tiles that
                 it needs are read and decoded.
             levels: residual levels to reconstruct of a file rounded to centres; None for all.
-            progress: called with (pixels done, pixels in all) after each window.
+            progress: called with (pixels done, pixels in all) after each window and patch.
 
         Returns:
             An image of mode L, LA, RGB or RGBA, whose `info` holds what metadata there is.
@@ -216,6 +227,8 @@ class Codec:
             LimitError: more pixels or memory than `limits` allow.
         """
         file = data if isinstance(data, ContainerFile) else _opened(data, self.limits)
+        if file.lossless:
+            return decode_lossless(file, self.limits, region, levels, progress)
         return decode(file, self.model, self.limits, self._threads, region, levels, progress)
 
     def decompress_array(
@@ -284,7 +297,7 @@ def compress(
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
-        options: targets, effort and more, see `EncoderOptions`.
+        options: `lossless`, targets, effort and more, see `EncoderOptions`.
 
     Raises:
         CodecError: as of `Codec.compress`, and if the model is not found.
@@ -320,13 +333,15 @@ def decompress(
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
-        progress: called with (pixels done, pixels in all) after each window.
+        progress: called with (pixels done, pixels in all) after each window and patch.
 
     Raises:
         CodecError: as of `Codec.decompress`, and if the model is not found.
     """
     limits = limits or Limits()
     file = data if isinstance(data, ContainerFile) else _opened(data, limits)
+    if file.lossless:
+        return decode_lossless(file, limits, region, levels, progress)
     limits.check_pixels(file.header.width, file.header.height)
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
     loaded = cached_codec(path, device, precision, limits)

@@ -4,6 +4,7 @@
     TileDecoder       stream of a tile -> symbols <-> exact prior -> y^
     windows           y^ of tiles -> y^ of windows and their halos -> g_s, restoration filter
     to_image          samples -> 8 bits, with alpha
+    decode_patch      rectangles stored without loss, shown in place of the synthesis
 
 It needs no encoder, and of the engine its synthesis alone.
 """
@@ -21,6 +22,7 @@ from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.picture.alpha import Plane, decode_alpha
 from codec.picture.metadata import info_of
+from codec.picture.patch import PATCH_BYTES, Cover, decode_patch
 from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size, region_box
 from codec.windows import Progress, windows, workers
@@ -38,20 +40,23 @@ class TileDecoder:
     def __init__(self, file: ContainerFile, model: LoadedModel, levels: int | None = None) -> None:
         self._file = file
         self._coder = model.coder
+        self._channels = model.config.latent
         self._levels = levels
         self._coded_alpha: dict[int, bytes] = {}
         self._plane: tuple[int, Plane] | None = None
 
     def latents(self, number: int) -> NDArray[np.float32]:
-        """y^ [M, rows, columns] of a tile.
+        """y^ [M, rows, columns] of a tile; zeros if patches cover it wholly.
 
         Raises:
             DamagedFileError: the stream is impossible, or its symbols fail their checksum.
         """
-        tile = self._file.read_tile(number)
-        self._coded_alpha[number] = tile.alpha
         box = self._file.grid.box(number)
         rows, columns = latent_size(box.height, box.width)
+        if number in self._file.covered:
+            return np.zeros((self._channels, rows, columns), np.float32)
+        tile = self._file.read_tile(number)
+        self._coded_alpha[number] = tile.alpha
         y_hat, checksum = self._coder.read(
             tile.stream, rows, columns, self._file.header.level, self._levels
         )
@@ -94,7 +99,7 @@ def decode(
         threads: tiles or windows in work at once, at most.
         region: (x, y, width, height) in pixels; None for the whole picture.
         levels: residual levels to reconstruct of a file rounded to centres; None for all.
-        progress: called with (pixels done, pixels in all) after each window.
+        progress: called with (pixels done, pixels in all) after each window and patch.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, whose `info` holds the file's metadata.
@@ -109,29 +114,95 @@ def decode(
     limits.check_pixels(header.width, header.height)
     area = region_box(grid.whole, region)
     halo = LATENT_STRIDE * engine.synthesis_halo
-    needed = sum(1 for _ in grid.touched(area.grown(halo, within=grid.whole)))
-    count = limits.workers(grid, area, halo, min(threads, needed))
+    needed = set(grid.touched(area.grown(halo, within=grid.whole))) - file.covered
+    most = max(1, min(threads, len(needed)))
+    count = limits.workers(grid, area, halo, most, instead=patch_memory(file, area))
     _check_model(header, model)
     level = header.level if levels is None else _level_of(levels, header)
-    tiles = TileDecoder(file, model, levels)
+    tiles, cover = TileDecoder(file, model, levels), Cover(file.patches, grid.whole)
 
     def synthesise(y_hat: NDArray[np.float32]) -> NDArray[np.float32]:
         return engine.synthesise(y_hat, level, header.restoration)
 
-    metadata = file.read_metadata()
-    image = Image.new(header.mode, (area.width, area.height))
-    done = 0
+    canvas = _Canvas(file, area, progress)
     with workers(engine, count) as mapper:
         for box, samples in windows(
-            grid, area, engine.synthesis_halo, tiles.latents, synthesise, mapper
+            grid, area, engine.synthesis_halo, tiles.latents, synthesise, mapper, cover.hides
         ):
             window = to_image(samples, header.grey, tiles.alpha(box))
-            image.paste(window, (box.left - area.left, box.top - area.top))
-            done += box.area
-            if progress:
-                progress(done, area.area)
-    image.info.update(info_of(metadata))
-    return image
+            canvas.paste(window, box, box.area - cover.area(box))
+    return canvas.with_patches()
+
+
+def decode_lossless(
+    file: ContainerFile,
+    limits: Limits,
+    region: tuple[int, int, int, int] | None = None,
+    levels: int | None = None,
+    progress: Progress | None = None,
+) -> Image.Image:
+    """Decode a picture that patches cover wholly, or a region of it; takes no model.
+
+    Args:
+        file: to read, whose `lossless` is true.
+        limits: as for `decode`, like all that is not named here.
+        region: likewise.
+        levels: likewise; has no effect on patches.
+        progress: likewise.
+    """
+    header, whole = file.header, file.grid.whole
+    limits.check_pixels(header.width, header.height)
+    area = region_box(whole, region)
+    limits.check_patches(area, patch_memory(file, area))
+    if levels is not None:
+        _level_of(levels, header)
+    return _Canvas(file, area, progress).with_patches()
+
+
+def patch_memory(file: ContainerFile, area: Box) -> int:
+    """Bytes that the largest of the patches of an area takes while it is decoded."""
+    return PATCH_BYTES * max((box.area for box in file.patches if (box & area).area), default=0)
+
+
+class _Canvas:
+    """An area of a picture that is put together.
+
+    Args:
+        file: that is decoded.
+        area: of it that is shown.
+        progress: called with (pixels done, pixels in all).
+    """
+
+    def __init__(self, file: ContainerFile, area: Box, progress: Progress | None) -> None:
+        self._file = file
+        self._area = area
+        self._progress = progress
+        self._done = 0
+        self._metadata = file.read_metadata()
+        self._image = Image.new(file.header.mode, (area.width, area.height))
+
+    def paste(self, image: Image.Image, box: Box, pixels: int) -> None:
+        """Show an image, and report as many pixels as done."""
+        shown = box & self._area
+        if shown != box:
+            image = image.crop(shown.relative_to(box).corners)
+        self._image.paste(image, shown.relative_to(self._area).corners)
+        self._done += pixels
+        if self._progress:
+            self._progress(self._done, self._area.area)
+
+    def with_patches(self) -> Image.Image:
+        """The picture with its patches and metadata.
+
+        Raises:
+            DamagedFileError: a patch cannot be decoded.
+        """
+        for number, box in enumerate(self._file.patches):
+            if shown := (box & self._area).area:
+                data, mode = self._file.read_patch(number), self._file.header.mode
+                self.paste(decode_patch(data, box.width, box.height, mode), box, shown)
+        self._image.info.update(info_of(self._metadata))
+        return self._image
 
 
 def _check_model(header: Header, model: LoadedModel) -> None:

@@ -74,6 +74,7 @@ class Limits:
         most: int = 1,
         extra: int = 0,
         kept: int = 0,
+        instead: int = 0,
         remedy: str = "",
     ) -> int:
         """Number of tiles that may be in work at once.
@@ -85,6 +86,7 @@ class Limits:
             most: upper bound of the answer.
             extra: bytes that a tile in work needs beyond coding and transforms.
             kept: bytes of what is kept of all tiles until the picture is done.
+            instead: bytes of other work that may be done in place of that on a tile.
             remedy: what else than a higher limit would help, such as "lower the effort, or ".
 
         Raises:
@@ -95,12 +97,27 @@ class Limits:
         tile = grid.box(0).area
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
         fixed = BASE_BYTES + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
-        each = tile * CODING_BYTES + window * TRANSFORM_BYTES + extra
-        if fixed + each > self.max_memory:
+        each = max(tile * CODING_BYTES + window * TRANSFORM_BYTES + extra, instead)
+        self._check_memory(fixed + each, remedy)
+        return max(1, min(most, (self.max_memory - fixed) // each))
+
+    def check_patches(self, region: Box, largest: int) -> None:
+        """Refuse what needs more memory than there may be, of a picture stored without loss.
+
+        Args:
+            region: of the picture that is decoded or encoded.
+            largest: bytes that its largest patch needs.
+
+        Raises:
+            LimitError: it does not fit into `max_memory`.
+        """
+        self._check_memory(BASE_BYTES + region.area * PICTURE_BYTES + largest)
+
+    def _check_memory(self, needed: int, remedy: str = "") -> None:
+        if needed > self.max_memory:
             raise LimitError(
-                f"needs about {(fixed + each) >> 20} MiB of memory, above the limit of "
+                f"needs about {needed >> 20} MiB of memory, above the limit of "
                 f"{self.max_memory >> 20} MiB; "
                 f"{remedy}allow more with max_memory",
                 field="max_memory",
             )
-        return max(1, min(most, (self.max_memory - fixed) // each))

@@ -50,7 +50,13 @@ def workers(engine: Engine, count: int) -> Iterator[Mapper]:
 
 
 def windows(
-    grid: Grid, region: Box, halo: int, fetch: Fetch, synthesise: Synthesise, mapper: Mapper
+    grid: Grid,
+    region: Box,
+    halo: int,
+    fetch: Fetch,
+    synthesise: Synthesise,
+    mapper: Mapper,
+    hidden: Callable[[Box], bool] = lambda _: False,
 ) -> Iterator[tuple[Box, NDArray[np.float32]]]:
     """Samples of a region, window by window.
 
@@ -61,12 +67,14 @@ def windows(
         fetch: called once for each tile that is needed.
         synthesise: samples of a window and its halo.
         mapper: runs `fetch` and `synthesise`.
+        hidden: whether nothing of a box is seen; such windows are left out.
 
     Yields:
-        (box, samples [3, height, width]), boxes being disjoint and making up the region.
+        (box, samples [3, height, width]), boxes being disjoint and making up the region but for
+        what is hidden.
     """
     latents: dict[int, NDArray[np.float32]] = {}
-    lines = list(_lines(grid, region))
+    lines = [[box for box in line if not hidden(box)] for line in _lines(grid, region)]
     needs = [[_sources(grid, box, halo) for box in line] for line in lines]
     for line, sources in zip(lines, needs, strict=True):
         needed = {n for source in sources for n in grid.touched(source)}

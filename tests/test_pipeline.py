@@ -272,7 +272,9 @@ def test_engines_that_do_not_fit(tiny_weights: Weights, city: Image.Image) -> No
     "options",
     [
         {"effort": 1.0},
-        {"effort": None},
+        {"effort": "1"},
+        {"patches": True},
+        {"lossless": "yes"},
         {"target_size": "3"},
         {"quality": "50"},
         {"keep": "icc"},

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from codec.errors import InputError
 from codec.level import UNITS, Level
@@ -21,6 +21,7 @@ ROUNDS = (0, 0, 1, 2, 4, 8, 12, 20, 32, 48)
 DEFAULT_EFFORT = 1
 RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
 """Options of which at most one is given."""
+Patches = Literal["auto", "never"]
 
 
 class RateOptions(TypedDict, total=False):
@@ -32,7 +33,9 @@ class RateOptions(TypedDict, total=False):
     keep: Iterable[str]
     tile_size: int | None
     to_8bit: bool
-    effort: int
+    effort: int | None
+    patches: Patches
+    lossless: bool
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,16 @@ class EncoderOptions:
     """Side of the tiles, a multiple of 64; 0 for one tile; None to choose by the size."""
     to_8bit: bool = False
     """Accept pictures of 16 bits."""
-    effort: int = DEFAULT_EFFORT
-    """0: round. 1: also correct latents by their reconstruction, and fit a restoration filter.
-    2 to 9: also search for better symbols, in 1 to 48 rounds; the rate-distortion cost never rises.
-    Models for MS-SSIM only search; models that round to centres ignore the effort."""
+    effort: int | None = None
+    """0: round. 1, as for None: also correct latents by their reconstruction, and fit a restoration
+    filter. 2 to 9: also search for better symbols, in 1 to 48 rounds; the rate-distortion cost
+    never rises. Models for MS-SSIM only search; models that round to centres ignore the effort."""
+    patches: Patches = "auto"
+    """Whether rectangles for which the model does badly are stored without loss, where that is
+    better."""
+    lossless: bool = False
+    """Store the whole picture without loss, colours under full transparency included; goes with
+    neither a rate nor an effort."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", _names(self.keep))
@@ -83,11 +92,25 @@ class EncoderOptions:
         unknown = set(self.keep) - set(KINDS)
         if unknown:
             raise InputError(f"unknown metadata {sorted(unknown)}; known: {', '.join(KINDS)}")
-        if not isinstance(self.effort, Integral) or self.effort not in range(len(ROUNDS)):
+        whole = isinstance(self.effort, Integral | None)
+        if not whole or (self.effort is not None and self.effort not in range(len(ROUNDS))):
             raise InputError(f"efforts are whole numbers in 0..{len(ROUNDS) - 1}")
+        if self.patches not in get_args(Patches):
+            raise InputError(f"patches must be one of {' and '.join(get_args(Patches))}")
+        if not isinstance(self.lossless, bool):
+            raise InputError("lossless must be true or false")
+        if self.lossless:
+            self._check_lossless(rates)
         if not isinstance(self.tile_size, Integral | None):
             raise InputError("tile_size must be a whole number")
         check_tile_size(self.tile_size or 0)
+
+    def _check_lossless(self, rates: list[str]) -> None:
+        given = [*rates, *(["effort"] if self.effort is not None else [])]
+        if given:
+            raise InputError(f"lossless leaves nothing to choose; leave out {given[0]}")
+        if self.patches == "never":
+            raise InputError('lossless is made of patches; leave out patches="never"')
 
     @classmethod
     def of(cls, **given: Any) -> EncoderOptions:
@@ -105,12 +128,12 @@ class EncoderOptions:
     @property
     def rounds(self) -> int:
         """Rounds of the search for better symbols, at most."""
-        return ROUNDS[self.effort]
+        return ROUNDS[DEFAULT_EFFORT if self.effort is None else self.effort]
 
     @property
     def looks_back(self) -> bool:
         """Whether to correct latents by their reconstruction and to fit a restoration filter."""
-        return self.effort > 0
+        return self.effort is None or self.effort > 0
 
     @property
     def has_target(self) -> bool:
@@ -141,7 +164,7 @@ class EncoderOptions:
         """Tiles of a picture of this size."""
         side = self.tile_size
         if side is None:
-            side = 0 if height * width <= UNTILED_PIXELS else WINDOW
+            side = 0 if self.lossless or height * width <= UNTILED_PIXELS else WINDOW
         return Grid(height, width, side if side < max(height, width) else 0)
 
 

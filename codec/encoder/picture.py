@@ -9,7 +9,8 @@ so that nothing that was written is decoded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
@@ -24,12 +25,15 @@ from codec.encoder.method import Method, Round
 from codec.encoder.plan import Plan
 from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Features
+from codec.errors import InputError
 from codec.format.container import Header, Tile, write
+from codec.format.patch_table import ENTRY, PATCH_UNIT, Patch, covered_tiles, problem_of
 from codec.level import Level
 from codec.picture.alpha import Plane, encode_alpha
+from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import Picture, Samples, psnr_of, squared_error
 from codec.picture.rendering import to_image
-from codec.tiles import Box, Grid
+from codec.tiles import Box, Grid, latent_size
 from codec.weights.file import COLOURS
 from codec.windows import Mapper, Progress, windows
 
@@ -39,6 +43,9 @@ the released models."""
 STREAM_BYTES = 4.0
 """Length of a stream beyond -log2 P, about."""
 
+Choose = Callable[["PictureEncoder", Level], Iterable[Box]]
+"""Patches for the file of a picture at one level."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -47,12 +54,24 @@ class Encoded:
     data: bytes
     header: Header
     bits: float
-    """-log2 P of the symbols by the model, and 8 for each weight of the restoration filter and
-    for their number."""
+    """-log2 P of the symbols by the model, and 8 for each byte of the restoration filter's weights,
+    of their number, and of the patches with their entries in the table."""
     psnr: float
     """PSNR of the reconstruction in dB, over all visible colours; nan if it was not asked for."""
     reconstruction: Image.Image | None = None
     """Picture that the decoder gives, if it was asked for."""
+    patches: tuple[Patch, ...] = ()
+    """Rectangles that are stored without loss."""
+
+    @property
+    def patch_pixels(self) -> int:
+        """Pixels under patches."""
+        return sum(patch.box.area for patch in self.patches)
+
+    @property
+    def patch_bytes(self) -> int:
+        """Bytes of the patches, without their entries in the table."""
+        return sum(len(patch.data) for patch in self.patches)
 
 
 class _Part(NamedTuple):
@@ -91,6 +110,16 @@ class Estimate:
     """PSNR of the reconstruction in dB; nan if it was not asked for."""
 
 
+@dataclass(frozen=True)
+class _Cache:
+    """What encoders of one picture with other patches share; may be used by several threads."""
+
+    patches: dict[Box, bytes]
+    alpha: dict[tuple[int, tuple[Box, ...]], bytes]
+    features: dict[tuple[int, tuple[Box, ...]], Features]
+    """By tile, and by the patches that its samples and their surroundings have."""
+
+
 class PictureEncoder:
     """Codes one picture with one model, at any number of levels.
 
@@ -98,11 +127,17 @@ class PictureEncoder:
         plan: what the effort does.
         picture: to be coded.
         grid: its tiles.
-        mapper: runs the work on tiles.
+        mapper: runs the work on tiles and patches.
         measure: whether to find the PSNR, which takes the synthesis of the whole picture.
         reconstruct: whether to give the reconstruction; takes that synthesis too.
         trials: whether several levels will be tried, so that work on them is shared.
         progress: called after each round of each tile.
+        boxes: patches, disjoint boxes of pixels whose corners are multiples of 16 or lie on the
+            right and lower border of the picture.
+        choose: gives the patches of each level, if there are no `boxes`.
+
+    Raises:
+        InputError: no file has such patches.
     """
 
     def __init__(
@@ -115,10 +150,13 @@ class PictureEncoder:
         reconstruct: bool = False,
         trials: bool = False,
         progress: Progress | None = None,
+        boxes: Iterable[Box] = (),
+        choose: Choose | None = None,
     ) -> None:
         self._plan = plan
         self._model = plan.model
-        self._picture = picture
+        self.source = picture
+        """The picture as it is."""
         self.grid = grid
         self._mapper = mapper
         self._measure = measure
@@ -126,8 +164,30 @@ class PictureEncoder:
         again = trials or plan.starts_apart(grid)
         self._keeps_features = again and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
-        self._features: dict[int, Features] = {}
-        self._alpha: dict[int, bytes] = {}
+        self._choose = choose
+        self._cache = _Cache({}, {}, {})
+        self._use(boxes)
+
+    def with_patches(self, boxes: Iterable[Box]) -> PictureEncoder:
+        """An encoder of the same picture with these patches at every level; work is shared.
+
+        Raises:
+            InputError: no file has such patches.
+        """
+        other = copy(self)
+        other._choose = None
+        other._use(boxes)
+        return other
+
+    def _use(self, boxes: Iterable[Box]) -> None:
+        self.boxes = checked_boxes(boxes, self.grid.whole)
+        """Patches, by rising (top, left)."""
+        self._cover = Cover(self.boxes, self.grid.whole) if self.boxes else None
+        self._picture = replace(self.source, cover=self._cover)
+        self._covered = covered_tiles(self.boxes, self.grid)
+        self._coded = [n for n in range(len(self.grid)) if n not in self._covered]
+        for name in ("_visible", "_seen", "_patches"):
+            vars(self).pop(name, None)
 
     @property
     def does_more(self) -> bool:
@@ -140,8 +200,10 @@ class PictureEncoder:
         The symbols' costs are exact; the restoration filter counts with all weights that it may
         have, but not for what it does to the error.
         """
+        if self._choose:
+            return self.with_patches(self._choose(self, level)).estimate(level, measure)
         done = self._code(level, Round(self._model), _Steps(None, 0), measure, writes=False)
-        streams = done.bits / 8 + STREAM_BYTES * len(self.grid)
+        streams = done.bits / 8 + STREAM_BYTES * len(self._coded)
         streams += (1 + self._model.kernels) * self._plan.restores
         psnr = self._psnr(self._measured(done).error) if measure else math.nan
         return Estimate(len(self._file(done)) + streams, psnr)
@@ -155,20 +217,29 @@ class PictureEncoder:
                 with a greater cost of the whole picture than it started from, but with MS-SSIM
                 and several tiles.
         """
+        if self._choose:
+            return self.with_patches(self._choose(self, level)).encode(level, effort)
         measures = self._measure or self._reconstruct
         if effort and self._plan.rounds:
             done = self._searched(level, measures)
         else:
             method = self._plan.base if effort else Round(self._model)
-            done = self._code(level, method, _Steps(self._progress, len(self.grid)), measures)
+            done = self._code(level, method, _Steps(self._progress, len(self._coded)), measures)
         if measures:
             done = self._measured(done, self._reconstruct)
         psnr = self._psnr(done.error) if measures else math.nan
-        return Encoded(self._file(done), self._header(done), done.bits, psnr, done.reconstruction)
+        return Encoded(
+            self._file(done),
+            self._header(done),
+            done.bits + 8 * sum(ENTRY.size + len(patch.data) for patch in self._patches),
+            psnr,
+            done.reconstruction,
+            self._patches,
+        )
 
     def _searched(self, level: Level, measures: bool) -> _Candidate:
         """Code by the search, for the restoration filter of its start."""
-        plan, count = self._plan, len(self.grid)
+        plan, count = self._plan, len(self._coded)
         compares = plan.compares(self.grid)
         starts = count if plan.starts_apart(self.grid) else 0
         steps = _Steps(self._progress, starts + count * (plan.rounds + 1))
@@ -224,8 +295,9 @@ class PictureEncoder:
             steps.report(number, method.rounds + 1)
             return part
 
-        parts = list(self._mapper(code, range(len(self.grid))))
-        latents = {n: part.y_hat for n, part in enumerate(parts) if part.y_hat is not None}
+        parts = list(self._mapper(code, self._coded))
+        numbered = zip(self._coded, parts, strict=True)
+        latents = {n: part.y_hat for n, part in numbered if part.y_hat is not None}
         bits = sum(part.bits for part in parts)
         done = _Candidate(level, tuple(part.tile for part in parts), bits, latents)
         fits = [part.fit for part in parts if part.fit]
@@ -258,7 +330,13 @@ class PictureEncoder:
             decoded = to_image(samples, self._picture.grey)
             error += squared_error(original, np.asarray(decoded.convert("RGB")), alpha)[0]
             if image:
-                image.paste(to_image(samples, self._picture.grey, alpha), (box.left, box.top))
+                plane = self._picture.alpha_plane(box)
+                image.paste(to_image(samples, self._picture.grey, plane), (box.left, box.top))
+        if image:
+            for patch in self._patches:
+                place, mode = patch.box, image.mode
+                shown = decode_patch(patch.data, place.width, place.height, mode)
+                image.paste(shown, (place.left, place.top))
         return replace(done, error=error, reconstruction=image)
 
     def _windows(
@@ -270,22 +348,46 @@ class PictureEncoder:
             self.grid,
             self.grid.whole,
             engine.synthesis_halo,
-            done.latents.__getitem__,
+            lambda number: self._latents_of(done, number),
             lambda y_hat: engine.synthesise(y_hat, done.level, restoration),
             self._mapper,
+            *([self._cover.hides] if self._cover else []),
         ):
             yield box, samples, *self._picture.crop(box)
 
+    def _latents_of(self, done: _Candidate, number: int) -> NDArray[np.float32]:
+        """y^ of a tile as the decoder has it."""
+        if number not in self._covered:
+            return done.latents[number]
+        box = self.grid.box(number)
+        size = latent_size(box.height, box.width)
+        return np.zeros((self._model.config.latent, *size), np.float32)
+
     @cached_property
     def _visible(self) -> int:
-        """Number of visible pixels."""
+        """Number of visible pixels that patches do not cover."""
         return self._picture.count_visible()
 
+    @cached_property
+    def _seen(self) -> int:
+        """Number of visible pixels."""
+        return self.source.count_visible() if self.boxes else self._visible
+
+    @cached_property
+    def _patches(self) -> tuple[Patch, ...]:
+        def patch_of(box: Box) -> Patch:
+            if box not in self._cache.patches:
+                self._cache.patches[box] = encode_patch(*self.source.original(box))
+            return Patch(box, self._cache.patches[box])
+
+        return tuple(self._mapper(patch_of, self.boxes))
+
     def _psnr(self, error: float) -> float:
-        return psnr_of(error, COLOURS * self._visible)
+        return psnr_of(error, COLOURS * self._seen)
 
     def _file(self, done: _Candidate) -> bytes:
-        return write(self._header(done), done.tiles, self.grid.side, self._picture.metadata)
+        header, side = self._header(done), self.grid.side
+        return write(header, done.tiles, side, self._picture.metadata, self._patches)
 
     def _header(self, done: _Candidate) -> Header:
         picture = self._picture
@@ -301,20 +403,48 @@ class PictureEncoder:
         )
 
     def _features_of(self, number: int) -> Features:
-        if number in self._features:
-            return self._features[number]
-        features = window_features(self._model.engine, self._picture, self.grid.box(number))
+        known, engine = self._cache.features, self._model.engine
+        box = self.grid.box(number)
+        key = number, self._touching(box.grown(engine.analysis_halo, within=self.grid.whole))
+        if key in known:
+            return known[key]
+        features = window_features(engine, self._picture, box)
         if self._keeps_features:
-            self._features[number] = features
+            known[key] = features
         return features
 
     def _alpha_of(self, number: int) -> bytes:
-        if not self._picture.alpha:
-            return b""
-        if number not in self._alpha:
-            _, plane = self._picture.crop(self.grid.box(number))
-            self._alpha[number] = b"" if plane is None else encode_alpha(plane)
-        return self._alpha[number]
+        box, known = self.grid.box(number), self._cache.alpha
+        key = number, self._touching(box)
+        if key not in known:
+            plane = self._picture.alpha_plane(box)
+            known[key] = b"" if plane is None else encode_alpha(plane)
+        return known[key]
+
+    def _touching(self, box: Box) -> tuple[Box, ...]:
+        """Patches that cover some of a box."""
+        return tuple(patch for patch in self.boxes if (patch & box).area)
+
+
+def checked_boxes(boxes: Iterable[Box], whole: Box) -> tuple[Box, ...]:
+    """Boxes of patches in the order of a file.
+
+    Args:
+        boxes: of pixels, on the lattice.
+        whole: all pixels of the picture.
+
+    Raises:
+        InputError: no file has such patches.
+    """
+    ordered = tuple(sorted(boxes, key=lambda box: (box.top, box.left)))
+    lattice = [box.shrunk(PATCH_UNIT) for box in ordered]
+    problem = problem_of(lattice, whole)
+    for box, on_lattice in zip(ordered, lattice, strict=True):
+        if on_lattice.enlarged(PATCH_UNIT) & whole != box:
+            problem = "a patch does not lie on the lattice of 16 pixels"
+    if problem:
+        raise InputError(f"these patches cannot be written: {problem}")
+    return ordered
 
 
 class _Steps:

@@ -1,7 +1,7 @@
 """The .vqc file, version 1: header, directory, coded data. `codec/FORMAT.md` is the spec.
 
-A plain file (one tile, no alpha, no metadata) is a header, a stream and two checksums. Any
-other has a directory behind the header, which says where each part lies, so that a reader
+A plain file (one tile, no alpha, no metadata, no patches) is a header, a stream and two checksums.
+Any other has a directory behind the header, which says where each part lies, so that a reader
 takes only what it needs and verifies all that it takes.
 
 Imports neither torch nor numpy nor the coder: `info` reads a file with nothing else.
@@ -18,10 +18,12 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from codec.errors import DamagedFileError, FileFormatError, InputError, UnsupportedFileError
+from codec.format import patch_table
+from codec.format.patch_table import PATCH_UNIT, Patch, covered_tiles, read_table
 from codec.level import Level
 from codec.limits import Limits
 from codec.picture.metadata import MAX_BYTES, Metadata
-from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Grid
+from codec.tiles import MAX_TILE, MIN_TILE, TILE_UNIT, Box, Grid
 from codec.weights.config import ModelConfig
 
 MAGIC = b"\x89VQC\r\n"
@@ -34,7 +36,8 @@ VQ_FLAG = 0x02
 DIRECTORY_FLAG = 0x04
 ALPHA_FLAG = 0x08
 RESTORATION_FLAG = 0x10
-KNOWN_FLAGS = GREY_FLAG | VQ_FLAG | DIRECTORY_FLAG | ALPHA_FLAG | RESTORATION_FLAG
+PATCH_FLAG = 0x20
+KNOWN_FLAGS = GREY_FLAG | VQ_FLAG | DIRECTORY_FLAG | ALPHA_FLAG | RESTORATION_FLAG | PATCH_FLAG
 
 CHUNK_TYPES = {"icc": b"icc ", "exif": b"exif", "xmp": b"xmp "}
 """A first letter in lower case tells readers that the pixels do not depend on the chunk."""
@@ -44,6 +47,7 @@ MAX_CHUNK_BYTES = MAX_BYTES + (1 << 16)
 _HEADER = struct.Struct("<6sBBHHH4s")
 _TRAILER = struct.Struct("<II")
 _DIRECTORY = struct.Struct("<HB")
+_PATCH_COUNT = struct.Struct("<H")
 _CHUNK = struct.Struct("<4sII")
 _TILE = struct.Struct("<III")
 _ALPHA_TILE = struct.Struct("<IIII")
@@ -127,15 +131,20 @@ class Section:
 
 
 def write(
-    header: Header, tiles: Sequence[Tile], tile_side: int = 0, metadata: Metadata | None = None
+    header: Header,
+    tiles: Sequence[Tile],
+    tile_side: int = 0,
+    metadata: Metadata | None = None,
+    patches: Sequence[Patch] = (),
 ) -> bytes:
     """Serialise.
 
     Args:
         header: what the file is.
-        tiles: row by row, as many as a grid of `tile_side` has.
+        tiles: row by row, those of a grid of `tile_side` that patches do not cover wholly.
         tile_side: a multiple of 64, or 0 for one tile.
         metadata: what else to keep.
+        patches: disjoint, by rising (top, left).
 
     Raises:
         InputError: metadata of more than 16 MiB.
@@ -148,10 +157,10 @@ def write(
                 field="keep",
             )
         chunks.append((kind, zlib.compress(content, 9)))
-    plain = not (chunks or header.alpha or tile_side)
+    plain = not (chunks or header.alpha or tile_side or patches)
     flags = GREY_FLAG * header.grey | VQ_FLAG * header.vq
     flags |= ALPHA_FLAG * header.alpha | DIRECTORY_FLAG * (not plain)
-    flags |= RESTORATION_FLAG * bool(header.restoration)
+    flags |= RESTORATION_FLAG * bool(header.restoration) | PATCH_FLAG * bool(patches)
     head = _HEADER.pack(
         MAGIC, header.version, flags, header.width, header.height, header.level, header.model_id
     )
@@ -163,8 +172,14 @@ def write(
         body = head + tile.stream + _CHECKSUM.pack(tile.symbol_checksum)
         return body + _CHECKSUM.pack(zlib.crc32(body))
     parts = [head, _DIRECTORY.pack(tile_side // TILE_UNIT, len(chunks))]
+    if patches:
+        parts.append(_PATCH_COUNT.pack(len(patches)))
     for kind, content in chunks:
         parts.append(_CHUNK.pack(CHUNK_TYPES[kind], len(content), zlib.crc32(content)))
+    for patch in patches:
+        at, checksum = patch.box.shrunk(PATCH_UNIT), zlib.crc32(patch.data)
+        place = at.left, at.top, at.width, at.height
+        parts.append(patch_table.ENTRY.pack(*place, len(patch.data), checksum))
     for tile in tiles:
         lengths = [len(tile.stream)] + [len(tile.alpha)] * header.alpha
         checksum = zlib.crc32(tile.alpha, zlib.crc32(tile.stream))
@@ -172,6 +187,7 @@ def write(
         parts.append(_TRAILER.pack(tile.symbol_checksum, checksum))
     directory = b"".join(parts)
     payload = [content for _, content in chunks]
+    payload += [patch.data for patch in patches]
     payload += [part for tile in tiles for part in (tile.stream, tile.alpha)]
     return b"".join([directory, _CHECKSUM.pack(zlib.crc32(directory)), *payload])
 
@@ -203,6 +219,8 @@ def parse_header(data: bytes) -> tuple[Header, int]:
         raise DamagedFileError(f"damaged: impossible size {width}x{height}")
     if flags & ALPHA_FLAG and not flags & DIRECTORY_FLAG:
         raise DamagedFileError("damaged: alpha without a directory")
+    if flags & PATCH_FLAG and not flags & DIRECTORY_FLAG:
+        raise DamagedFileError("damaged: patches without a directory")
     grey, alpha, vq = (bool(flags & flag) for flag in (GREY_FLAG, ALPHA_FLAG, VQ_FLAG))
     return Header(width, height, grey, Level(level), model_id, alpha, vq, version=version), flags
 
@@ -238,15 +256,26 @@ class ContainerFile:
         self.plain = not flags & DIRECTORY_FLAG
         self.grid = Grid(self.header.height, self.header.width)
         self.metadata_sections: dict[str, Section] = {}
-        self._tiles: list[tuple[Section, int, int]] = []  # section, alpha length, symbol checksum
+        self.patches: tuple[Box, ...] = ()
+        """Rectangles that are stored without loss, disjoint."""
+        self.covered: frozenset[int] = frozenset()
+        """Tiles that patches cover wholly, which have no stream."""
+        self._patches: list[Section] = []
+        self._tiles: dict[int, tuple[Section, int, int]] = {}
+        # section, alpha length, symbol checksum
         self._plain_stream = b""
         if self.plain:
             self._parse_plain(head)
         else:
-            self._parse_directory(head)
+            self._parse_directory(head, bool(flags & PATCH_FLAG))
+
+    @property
+    def lossless(self) -> bool:
+        """Whether patches cover the whole picture, which takes no model then."""
+        return len(self.covered) == len(self.grid)
 
     def read_tile(self, number: int) -> Tile:
-        """A tile, verified.
+        """A tile that patches do not cover wholly, verified.
 
         Raises:
             DamagedFileError: its checksum does not match.
@@ -256,6 +285,14 @@ class ContainerFile:
         data = self._plain_stream if self.plain else self._read_verified(section)
         end = len(data) - alpha_length
         return Tile(data[:end], symbol_checksum, data[end:])
+
+    def read_patch(self, number: int) -> bytes:
+        """Stream of a patch by its number in `patches`, verified.
+
+        Raises:
+            DamagedFileError: its checksum does not match.
+        """
+        return self._read_verified(self._patches[number])
 
     def read_metadata(self) -> Metadata:
         """Profile, EXIF and XMP, verified.
@@ -269,13 +306,17 @@ class ContainerFile:
         return Metadata(**{kind: self._inflate(part) for kind, part in known.items()})
 
     def tile_sections(self) -> list[Section]:
-        """Where the coded data of each tile lies, alpha included."""
-        return [section for section, _, _ in self._tiles]
+        """Where the coded data of each tile that has any lies, alpha included."""
+        return [section for section, _, _ in self._tiles.values()]
+
+    def patch_sections(self) -> list[Section]:
+        """Where the stream of each patch lies."""
+        return list(self._patches)
 
     @property
     def alpha_bytes(self) -> int:
         """Bytes of the coded alpha planes of all tiles."""
-        return sum(alpha for _, alpha, _ in self._tiles)
+        return sum(alpha for _, alpha, _ in self._tiles.values())
 
     def verify(self) -> None:
         """Verify every byte of the file.
@@ -283,7 +324,8 @@ class ContainerFile:
         Raises:
             DamagedFileError: a checksum does not match, or metadata cannot be inflated.
         """
-        for section in (*self.metadata_sections.values(), *self.tile_sections()):
+        metadata = self.metadata_sections.values()
+        for section in (*metadata, *self._patches, *self.tile_sections()):
             self._read_verified(section)
         self.read_metadata()
 
@@ -307,26 +349,35 @@ class ContainerFile:
             raise DamagedFileError(MISMATCH)
         self._plain_stream = stream
         section = Section("tile 0", start, len(stream), zlib.crc32(stream))
-        self._tiles.append((section, 0, symbol_checksum))
+        self._tiles[0] = section, 0, symbol_checksum
 
-    def _parse_directory(self, head: bytes) -> None:
-        fixed = self._read(len(head), _DIRECTORY.size)
-        side, chunk_count = _DIRECTORY.unpack(fixed)
+    def _parse_directory(self, head: bytes, patched: bool) -> None:
+        fixed = self._read(len(head), _DIRECTORY.size + _PATCH_COUNT.size * patched)
+        side, chunk_count = _DIRECTORY.unpack_from(fixed)
+        (patch_count,) = _PATCH_COUNT.unpack_from(fixed, _DIRECTORY.size) if patched else (0,)
+        if patched and not patch_count:
+            raise DamagedFileError("damaged: a table of no patches")
         side *= TILE_UNIT
         if side and not (
             MIN_TILE <= side <= MAX_TILE and side < max(self.header.height, self.header.width)
         ):
             raise DamagedFileError(f"damaged: impossible tiles of {side} pixels")
         self.grid = Grid(self.header.height, self.header.width, side)
+        at = len(head) + len(fixed)
+        chunks = self._read(at, chunk_count * _CHUNK.size)
+        at += len(chunks)
+        table = self._read(at, patch_count * patch_table.ENTRY.size)
+        at += len(table)
+        patches = read_table(table, self.grid.whole)
+        self.patches = tuple(box for box, _, _ in patches)
+        self.covered = covered_tiles(self.patches, self.grid)
         entry = _ALPHA_TILE if self.header.alpha else _TILE
-        length = chunk_count * _CHUNK.size + len(self.grid) * entry.size
-        entries = self._read(len(head) + len(fixed), length)
-        start = len(head) + len(fixed) + length
-        stored = self._read(start, _CHECKSUM.size)
-        if stored != _CHECKSUM.pack(zlib.crc32(head + fixed + entries)):
+        tiles = self._read(at, (len(self.grid) - len(self.covered)) * entry.size)
+        at += len(tiles)
+        directory = head + fixed + chunks + table + tiles
+        if self._read(at, _CHECKSUM.size) != _CHECKSUM.pack(zlib.crc32(directory)):
             raise DamagedFileError(MISMATCH)
-        offset = start + _CHECKSUM.size
-        chunks = entries[: chunk_count * _CHUNK.size]
+        offset = at + _CHECKSUM.size
         kinds = {chunk_type: kind for kind, chunk_type in CHUNK_TYPES.items()}
         for chunk_type, size, checksum in _CHUNK.iter_unpack(chunks):
             if not chunk_type[:1].islower():
@@ -338,11 +389,15 @@ class ContainerFile:
                 raise DamagedFileError(f"damaged: impossible {kind} metadata")
             self.metadata_sections[kind] = Section(kind, offset, size, checksum)
             offset += size
-        for number, fields in enumerate(entry.iter_unpack(entries[len(chunks) :])):
+        for number, (_, size, checksum) in enumerate(patches):
+            self._patches.append(Section(f"patch {number}", offset, size, checksum))
+            offset += size
+        coded = (number for number in range(len(self.grid)) if number not in self.covered)
+        for number, fields in zip(coded, entry.iter_unpack(tiles), strict=True):
             size, *alpha, symbol_checksum, checksum = fields
             size += sum(alpha)
             section = Section(f"tile {number}", offset, size, checksum)
-            self._tiles.append((section, sum(alpha), symbol_checksum))
+            self._tiles[number] = section, sum(alpha), symbol_checksum
             offset += size
         if offset != self.size:
             raise DamagedFileError("damaged: the file is shorter or longer than its parts")

@@ -62,6 +62,16 @@ def decode_alpha(data: bytes, height: int, width: int) -> Plane:
     return plane
 
 
+def continue_plane(plane: Plane, hidden: NDArray[np.bool_]) -> Plane:
+    """A plane [H, W] whose hidden samples repeat the last one of their row that is not hidden."""
+    if hidden.all():
+        return np.full_like(plane, OPAQUE)
+    first = plane[~hidden][0]
+    columns = np.maximum.accumulate(np.where(hidden, -1, np.arange(plane.shape[1])), axis=1)
+    continued = np.take_along_axis(plane, np.maximum(columns, 0), axis=1)
+    return np.where(columns < 0, first, continued).astype(np.uint8)
+
+
 def fill_hidden(samples: NDArray[np.uint8], alpha: Plane) -> NDArray[np.uint8]:
     """Samples [H, W, 3] whose colours under full transparency continue the visible ones.
 

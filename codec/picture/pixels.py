@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codec.errors import InputError
-from codec.picture.alpha import OPAQUE, Plane, fill_hidden
+from codec.picture.alpha import OPAQUE, Plane, continue_plane, fill_hidden
 from codec.picture.colour import DEEP_MODES, GREY_MODES, Convert, colours_of
 from codec.picture.exif import with_upright
 from codec.picture.metadata import KINDS, Metadata
+from codec.picture.patch import Cover
 from codec.picture.refusals import check_depth, decoding_error
 from codec.picture.sources.pillow import extras_of
 from codec.picture.xmp import settled_xmp
@@ -41,6 +42,8 @@ class Picture:
     """Whether any pixel is not opaque."""
     metadata: Metadata
     convert: Convert
+    cover: Cover | None = None
+    """Pixels that are stored without loss, and so are not seen of what is coded."""
 
     @property
     def height(self) -> int:
@@ -55,10 +58,20 @@ class Picture:
         return Box(0, 0, self.width, self.height)
 
     def crop(self, box: Box) -> tuple[Samples, Plane | None]:
-        """Samples [height, width, 3] of a box and its alpha plane, if there is any.
+        """Samples [height, width, 3] of a box, and a plane whose zeros are what nobody sees.
 
-        A grey picture has three equal channels. Colours under full transparency are made up.
+        The plane is None if all of it is seen, and the alpha of what is seen otherwise. A grey
+        picture has three equal channels. Colours that are not seen are made up, so that they are
+        cheap.
         """
+        samples, alpha = self.original(box)
+        hidden = None if self.cover is None else self.cover.mask(box)
+        if hidden is not None:
+            alpha = np.where(hidden, 0, OPAQUE if alpha is None else alpha).astype(np.uint8)
+        return (samples if alpha is None else fill_hidden(samples, alpha)), alpha
+
+    def original(self, box: Box) -> tuple[Samples, Plane | None]:
+        """Samples [height, width, 3] of a box as they are, and its alpha plane, if there is any."""
         part = self.image
         if box != self.whole:
             part = part.crop(box.corners)
@@ -66,13 +79,28 @@ class Picture:
         samples = np.asarray(self.convert(part))
         if self.grey:
             samples = np.repeat(samples[:, :, None], 3, axis=2)
-        return (samples if alpha is None else fill_hidden(samples, alpha)), alpha
+        return samples, alpha
+
+    def alpha_plane(self, box: Box) -> Plane | None:
+        """Alpha plane [height, width] to be coded with a box; None of a picture without alpha.
+
+        Alpha that patches show is made up, so that it is cheap.
+        """
+        _, alpha = self.original(box)
+        hidden = None if self.cover is None or alpha is None else self.cover.mask(box)
+        return alpha if alpha is None or hidden is None else continue_plane(alpha, hidden)
 
     def count_visible(self) -> int:
-        """Number of pixels that are not fully transparent."""
+        """Number of pixels that are seen, neither fully transparent nor stored without loss."""
         if not self.alpha:
-            return self.whole.area
-        return sum(int(np.count_nonzero(strip)) for strip in _alpha_strips(self.image))
+            return self.whole.area - (self.cover.area(self.whole) if self.cover else 0)
+        count = 0
+        for top in range(0, self.height, STRIP_ROWS):
+            strip = Box(0, top, self.width, min(top + STRIP_ROWS, self.height))
+            visible = _alpha_of(self.image.crop(strip.corners)) > 0
+            hidden = None if self.cover is None else self.cover.mask(strip)
+            count += int(np.count_nonzero(visible if hidden is None else visible & ~hidden))
+        return count
 
     @property
     def samples(self) -> Samples:

@@ -1,0 +1,139 @@
+"""Samples without loss, as lossless WebP (VP8L) through Pillow, and where they are shown.
+
+A patch is stored without the 25 bytes that begin a WebP file: size and kind of the picture are
+known, and a reader that writes these bytes by itself cannot be led to decode anything else, such as
+an animation, a lossy picture or one of another size.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, WebPImagePlugin
+
+from codec.errors import DamagedFileError, InputError, LimitError
+from codec.picture.alpha import Plane
+from codec.tiles import LATENT_STRIDE, Box
+
+PATCH_BYTES = 24
+"""Memory that decoding a patch takes, per pixel of it; 20 were measured."""
+ENCODING_BYTES = 64
+"""Memory that encoding a patch takes, per pixel of it; 61 were measured of a photograph."""
+
+METHOD, QUALITY = 4, 80
+"""Of libwebp's encoder without loss."""
+
+_HEADER = struct.Struct("<4sI8sIBI")
+"""RIFF, bytes that follow, name of the chunk, bytes of it, signature, and size and kind."""
+_OUTSIDE = 8
+"""Bytes of a RIFF file before those that it counts."""
+_CHUNK_START = 20
+"""Bytes of a WebP file before the content of its first chunk."""
+_SIGNATURE = 0x2F
+_HEIGHT_BIT, _ALPHA_BIT = 14, 28
+
+
+class Cover:
+    """Which pixels of a picture patches cover.
+
+    Args:
+        boxes: of pixels, disjoint, on the lattice of latent positions and inside the picture.
+        whole: all pixels of the picture.
+    """
+
+    def __init__(self, boxes: Iterable[Box], whole: Box) -> None:
+        self._whole = whole
+        lattice = whole.shrunk(LATENT_STRIDE)
+        self._positions = np.zeros((lattice.height, lattice.width), np.bool_)
+        for box in boxes:
+            self._positions[box.shrunk(LATENT_STRIDE).slices] = True
+
+    def area(self, box: Box) -> int:
+        """Number of the pixels of a box inside the picture that are covered."""
+        at = box.shrunk(LATENT_STRIDE)
+        rows = np.arange(at.top, at.bottom + 1) * LATENT_STRIDE
+        columns = np.arange(at.left, at.right + 1) * LATENT_STRIDE
+        heights: NDArray[np.int64] = np.diff(rows.clip(box.top, box.bottom))
+        widths: NDArray[np.int64] = np.diff(columns.clip(box.left, box.right))
+        return int(heights @ self._positions[at.slices] @ widths)
+
+    def hides(self, box: Box) -> bool:
+        """Whether all pixels of a box inside the picture are covered."""
+        return bool(self._positions[box.shrunk(LATENT_STRIDE).slices].all())
+
+    def mask(self, box: Box) -> NDArray[np.bool_] | None:
+        """Which pixels of a box inside the picture are covered, [height, width]; None if none."""
+        at = box.shrunk(LATENT_STRIDE)
+        positions = self._positions[at.slices]
+        if not positions.any():
+            return None
+        pixels = positions.repeat(LATENT_STRIDE, axis=0).repeat(LATENT_STRIDE, axis=1)
+        return pixels[box.relative_to(at.enlarged(LATENT_STRIDE)).slices]
+
+
+def encode_patch(
+    samples: NDArray[np.uint8], alpha: Plane | None = None, exact: bool = False
+) -> bytes:
+    """Stored form of samples without loss.
+
+    Args:
+        samples: [H, W, 3], both sides at most 16,383; of a grey picture three equal channels.
+        alpha: plane [H, W] of a picture with alpha.
+        exact: whether to keep the colours of fully transparent pixels.
+
+    Raises:
+        InputError: Pillow was built without WebP.
+    """
+    _check_support()
+    planes = samples if alpha is None else np.dstack([samples, alpha])
+    target = BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(planes))
+    image.save(target, "WEBP", lossless=True, exact=exact, method=METHOD, quality=QUALITY)
+    data = target.getvalue()
+    (length,) = struct.unpack_from("<I", data, _CHUNK_START - 4)
+    return data[_HEADER.size : _CHUNK_START + length]
+
+
+def decode_patch(data: bytes, width: int, height: int, mode: str) -> Image.Image:
+    """Inverse of `encode_patch`.
+
+    Args:
+        data: the stored form.
+        width: of the patch in pixels, at most 16,383.
+        height: likewise.
+        mode: of the picture, L, LA, RGB or RGBA.
+
+    Raises:
+        DamagedFileError: the data cannot be decoded.
+        LimitError: Pillow's own limit, which the program has lowered, forbids it.
+        InputError: Pillow was built without WebP.
+    """
+    _check_support()
+    length = len(data) + _HEADER.size - _CHUNK_START
+    padding = length % 2
+    kind = width - 1 | height - 1 << _HEIGHT_BIT | mode.endswith("A") << _ALPHA_BIT
+    riff = _CHUNK_START + length + padding - _OUTSIDE
+    head = _HEADER.pack(b"RIFF", riff, b"WEBPVP8L", length, _SIGNATURE, kind)
+    try:
+        # Not by `Image.open`, whose limits and warnings are for files of strangers.
+        with WebPImagePlugin.WebPImageFile(BytesIO(head + data + bytes(padding))) as image:
+            image.load()
+            bands = image.split()
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise LimitError("a patch is above the limit PIL.Image.MAX_IMAGE_PIXELS") from error
+    except Exception as error:  # a decoder raises whatever a broken stream leads it to
+        raise DamagedFileError("damaged: a patch cannot be decoded") from error
+    if mode.startswith("L"):  # of a grey picture all colours are equal
+        bands = bands[1:2] + bands[3:]
+    return Image.merge(mode, bands)
+
+
+def _check_support() -> None:
+    if not WebPImagePlugin.SUPPORTED:
+        raise InputError("pictures without loss need a Pillow with WebP, such as Pillow's wheels")

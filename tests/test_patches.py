@@ -1,0 +1,311 @@
+"""Patches: rectangles stored without loss, from the table in the file to the picture."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from codec.codec import Codec
+from codec.encoder.model import EncoderModel
+from codec.encoder.picture import Encoded, PictureEncoder, checked_boxes
+from codec.encoder.plan import Plan
+from codec.errors import DamagedFileError, InputError
+from codec.format.container import ContainerFile, Header, Tile, write
+from codec.format.patch_table import MAX_PATCH_SIDE, Patch, covered_tiles, problem_of
+from codec.level import Level
+from codec.picture.patch import Cover, decode_patch, encode_patch
+from codec.picture.pixels import from_image
+from codec.tiles import Box, Grid
+from tests.helpers import DATA, difference
+
+WHOLE = Box(0, 0, 600, 300)
+BOXES = (Box(0, 0, 256, 256), Box(320, 16, 352, 48), Box(512, 272, 600, 300))
+HEADER = Header(600, 300, grey=False, level=Level(7), model_id=b"abcd")
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    with Image.open(DATA / "flowers.png") as image:
+        return image.convert("RGB").resize((600, 300))
+
+
+def encoded_with(
+    codec: Codec,
+    image: Image.Image,
+    boxes: Iterable[Box],
+    side: int = 256,
+    rounds: int = 0,
+    looks_back: bool = True,
+) -> Encoded:
+    """A file with patches, its PSNR and reconstruction."""
+    plan = Plan(EncoderModel(codec.model), rounds, looks_back)
+    picture, grid = from_image(image), Grid(image.height, image.width, side)
+    encoder = PictureEncoder(plan, picture, grid, map, measure=True, reconstruct=True, boxes=boxes)
+    return encoder.encode(codec.level_of(60))
+
+
+def with_alpha(image: Image.Image) -> Image.Image:
+    """A picture that is transparent in its corners, where its colours are noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (image.height, image.width, 3), np.uint8)
+    alpha = np.asarray(Image.radial_gradient("L").resize(image.size)).astype(int)
+    alpha = (255 - alpha).clip(60) - 60
+    samples = np.where(alpha[..., None] > 0, np.asarray(image), noise)
+    return Image.fromarray(np.dstack([samples, alpha]).astype(np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
+def test_streams_of_patches_come_back(mode: str, rng: np.random.Generator) -> None:
+    samples = rng.integers(0, 256, (37, 53, 3), np.uint8)
+    if mode.startswith("L"):
+        samples[:] = samples[..., :1]
+    alpha = rng.integers(0, 2, (37, 53), np.uint8) * 200 if mode.endswith("A") else None
+    data = encode_patch(samples, alpha, exact=True)
+    decoded = np.asarray(decode_patch(data, 53, 37, mode)).reshape(37, 53, -1)
+    colours = 1 if mode.startswith("L") else 3
+    assert np.array_equal(decoded[..., :colours], samples[..., :colours])
+    if alpha is not None:
+        assert np.array_equal(decoded[..., -1], alpha)
+
+
+def test_an_opaque_patch_of_a_picture_with_alpha() -> None:
+    data = encode_patch(np.full((16, 16, 3), 7, np.uint8))
+    assert decode_patch(data, 16, 16, "RGBA").getextrema() == ((7, 7),) * 3 + ((255, 255),)
+
+
+def webp(image: Image.Image, **options: object) -> bytes:
+    target = BytesIO()
+    image.save(target, "WEBP", **options)
+    return target.getvalue()
+
+
+def test_nothing_but_a_picture_of_its_size_is_decoded(rng: np.random.Generator) -> None:
+    """The header that says size and kind is the reader's own, whatever a file holds."""
+    noise = Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8))
+    stream = encode_patch(np.asarray(noise))
+    frames = {"save_all": True, "append_images": [noise.rotate(90)], "lossless": True}
+    wrong = [b"", b"\0", stream[: len(stream) // 2], webp(noise), webp(noise, **frames)]
+    for data in wrong:
+        with pytest.raises(DamagedFileError, match="patch"):
+            decode_patch(data, 48, 48, "RGB")
+    larger = decode_patch(stream, 16, 16, "RGB")  # fewer pixels than there are
+    assert larger.size == (16, 16)
+    with pytest.raises(DamagedFileError, match="patch"):
+        decode_patch(stream, 16368, 1024, "RGB")  # more than there are
+
+
+@pytest.mark.parametrize(
+    ("boxes", "problem"),
+    [
+        ([(0, 0, 38, 19)], None),
+        ([(0, 0, 1, 1), (1, 0, 2, 1), (0, 1, 38, 2)], None),
+        ([(0, 0, 0, 1)], "sides"),
+        ([(0, 0, 1, 0)], "sides"),
+        ([(0, 0, 39, 1)], "outside"),
+        ([(0, 0, 1, 20)], "outside"),
+        ([(38, 0, 39, 1)], "outside"),
+        ([(0, 19, 1, 20)], "outside"),
+        ([(0, 0, 1, 1), (0, 0, 1, 1)], "order"),
+        ([(1, 0, 2, 1), (0, 0, 1, 1)], "order"),
+        ([(0, 1, 1, 2), (0, 0, 1, 1)], "order"),
+        ([(0, 0, 2, 1), (1, 0, 3, 1)], "overlap"),
+        ([(5, 0, 6, 9), (0, 8, 38, 9)], "overlap"),
+        ([(5, 0, 6, 9), (0, 2, 2, 3), (5, 8, 6, 9)], "overlap"),
+    ],
+)
+def test_problems_of_rectangles(boxes: list[tuple[int, ...]], problem: str | None) -> None:
+    found = problem_of([Box(*box) for box in boxes], WHOLE)
+    assert found is None if problem is None else found and problem in found
+
+
+def test_patches_have_a_largest_size() -> None:
+    wide = Box(0, 0, 65535, 65535)
+    longest = Box(0, 0, MAX_PATCH_SIDE, 1)
+    assert problem_of([longest, Box(MAX_PATCH_SIDE, 0, 2 * MAX_PATCH_SIDE, 1)], wide) is None
+    assert "sides" in str(problem_of([Box(0, 0, MAX_PATCH_SIDE + 1, 1)], wide))
+    assert "sides" in str(problem_of([Box(0, 0, 1, MAX_PATCH_SIDE + 1)], wide))
+    assert problem_of([Box(0, 0, 256, 256)], wide) is None
+    assert "pixels" in str(problem_of([Box(0, 0, 256, 257)], wide))
+
+
+def test_too_many_patches() -> None:
+    wide = Box(0, 0, 65535, 65535)
+    many = [Box(n % 4096, n // 4096, n % 4096 + 1, n // 4096 + 1) for n in range(65_536)]
+    assert problem_of(many[:-1], wide) is None
+    assert "more than" in str(problem_of(many, wide))
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_overlaps_are_those_of_pixels(data: st.DataObject) -> None:
+    columns, rows = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    whole = Box(0, 0, 16 * columns - 3, 16 * rows - 5)
+    boxes = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        left, top = data.draw(st.integers(0, columns - 1)), data.draw(st.integers(0, rows - 1))
+        right = data.draw(st.integers(left + 1, columns))
+        boxes.append(Box(left, top, right, data.draw(st.integers(top + 1, rows))))
+    boxes.sort(key=lambda box: (box.top, box.left))
+    counts = np.zeros((whole.height, whole.width), int)
+    pixels = [box.enlarged(16) & whole for box in boxes]
+    for box in pixels:
+        counts[box.slices] += 1
+    assert (problem_of(boxes, whole) is None) == (counts.max() <= 1)
+    if counts.max() > 1:
+        return
+    cover = Cover(pixels, whole)
+    left, top = data.draw(st.integers(0, whole.width - 1)), data.draw(st.integers(0, 4))
+    part = Box(left, top, data.draw(st.integers(left + 1, whole.width)), whole.height)
+    assert cover.area(part) == counts[part.slices].sum()
+    assert cover.hides(part) == counts[part.slices].all()
+    mask = cover.mask(part)
+    assert np.array_equal(
+        np.zeros(counts.shape)[part.slices] if mask is None else mask, counts[part.slices]
+    )
+
+
+def test_covered_tiles_are_counted_by_pixels() -> None:
+    grid = Grid(300, 600, 256)
+    assert covered_tiles(BOXES, grid) == {0}
+    halves = [Box(0, 0, 256, 128), Box(0, 128, 256, 256), Box(256, 256, 600, 300)]
+    assert covered_tiles(halves, grid) == {0, 4, 5}
+    assert covered_tiles([Box(0, 0, 600, 300)], Grid(300, 600)) == {0}
+
+
+@pytest.mark.parametrize(
+    ("boxes", "problem"),
+    [
+        ([Box(8, 0, 16, 16)], "lattice"),
+        ([Box(0, 0, 600, 290)], "lattice"),
+        ([Box(0, 0, 32, 16), Box(16, 0, 48, 16)], "overlap"),
+        ([Box(592, 0, 608, 16)], "lattice"),
+        ([Box(0, 0, 0, 0)], "sides"),
+    ],
+)
+def test_the_writer_refuses_impossible_patches(boxes: list[Box], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        checked_boxes(boxes, WHOLE)
+    assert checked_boxes(reversed(BOXES), WHOLE) == BOXES
+
+
+def test_bytes_of_the_directory_are_frozen() -> None:
+    patches = [Patch(Box(256, 16, 512, 256), b"abc"), Patch(Box(592, 288, 600, 300), b"")]
+    data = write(HEADER, [Tile(b"tile", 5)], 0, None, patches)
+
+    def crc(content: bytes) -> str:
+        return struct.pack("<I", zlib.crc32(content)).hex()
+
+    directory = "895651430d0a012458022c01070061626364"  # flags 4 + 32
+    directory += "0000000200"  # one tile, no chunk, two patches
+    directory += "1000010010000f0003000000" + crc(b"abc")
+    directory += "250012000100010000000000" + crc(b"")
+    directory += "0400000005000000" + crc(b"tile")
+    head = bytes.fromhex(directory)
+    assert data == head + struct.pack("<I", zlib.crc32(head)) + b"abctile"
+    file = ContainerFile(BytesIO(data))
+    assert file.patches == tuple(patch.box for patch in patches)
+    assert [file.read_patch(0), file.read_patch(1)] == [b"abc", b""]
+    assert file.read_tile(0) == Tile(b"tile", 5)
+    assert not file.lossless
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
+@pytest.mark.parametrize("side", [0, 256])
+@pytest.mark.parametrize(("rounds", "looks_back"), [(0, False), (0, True), (1, True)])
+def test_patches_are_exact_and_the_rest_is_what_was_coded(
+    tiny_codec: Codec, photo: Image.Image, mode: str, side: int, rounds: int, looks_back: bool
+) -> None:
+    image = (with_alpha(photo) if mode.endswith("A") else photo).convert(mode)
+    encoded = encoded_with(tiny_codec, image, BOXES, side, rounds, looks_back)
+    decoded, original = tiny_codec.decompress(encoded.data), np.asarray(image)
+    assert encoded.reconstruction
+    assert difference(decoded, encoded.reconstruction) <= 1
+    samples = np.asarray(decoded)
+    for box in BOXES:
+        shown, here = samples[box.slices], original[box.slices]
+        if mode.endswith("A"):
+            assert np.array_equal(shown[..., -1], here[..., -1])
+            here, shown = (part[here[..., -1] > 0] for part in (here, shown))
+        assert np.array_equal(shown, here)
+    if mode.endswith("A"):
+        assert np.array_equal(samples[..., -1], original[..., -1])
+    seen = original[..., -1] > 0 if mode.endswith("A") else np.ones(original.shape[:2], bool)
+    colours = np.asarray(image.convert("RGB")).astype(float) - np.asarray(decoded.convert("RGB"))
+    mse = np.square(colours[seen]).mean()
+    assert encoded.psnr == pytest.approx(10 * np.log10(255**2 / mse), abs=0.01)
+    file = ContainerFile(BytesIO(encoded.data))
+    assert file.covered == ({0} if side else set())
+    assert encoded.patch_pixels == sum(box.area for box in BOXES)
+    assert encoded.patch_bytes == sum(section.length for section in file.patch_sections())
+
+
+def test_encoders_with_other_patches_share_work_and_agree_with_new_ones(
+    tiny_codec: Codec, photo: Image.Image
+) -> None:
+    plan = Plan(EncoderModel(tiny_codec.model), 0, True)
+    image = with_alpha(photo)
+    grid, level = Grid(300, 600, 256), tiny_codec.level_of(60)
+    first = PictureEncoder(plan, from_image(image), grid, map, trials=True)
+    plain = first.encode(level)
+    for boxes in (BOXES[:1], BOXES, ()):
+        alone = PictureEncoder(plan, from_image(image), grid, map, boxes=boxes).encode(level)
+        assert first.with_patches(boxes).encode(level).data == alone.data
+    assert first.encode(level).data == plain.data
+
+
+@pytest.mark.slow
+@settings(max_examples=20)
+@given(st.data())
+def test_regions_with_patches(tiny_codec: Codec, photo: Image.Image, data: st.DataObject) -> None:
+    encoded = encoded_with(tiny_codec, photo, BOXES, data.draw(st.sampled_from([0, 256])))
+    left, top = data.draw(st.integers(0, 599)), data.draw(st.integers(0, 299))
+    width = data.draw(st.integers(1, 600 - left))
+    height = data.draw(st.integers(1, 300 - top))
+    whole = tiny_codec.decompress(encoded.data)
+    region = tiny_codec.decompress(encoded.data, (left, top, width, height))
+    assert difference(region, whole.crop((left, top, left + width, top + height))) <= 1
+
+
+def test_a_region_reads_only_its_patches(tiny_codec: Codec, photo: Image.Image) -> None:
+    data = bytearray(encoded_with(tiny_codec, photo, BOXES).data)
+    file = ContainerFile(BytesIO(data))
+    steps: list[tuple[int, int]] = []
+    tiny_codec.decompress(file, (20, 20, 100, 100), progress=lambda *step: steps.append(step))
+    assert (file.tiles_read, steps) == (set(), [(10_000, 10_000)])
+    data[file.patch_sections()[0].offset] ^= 1
+    assert tiny_codec.decompress(bytes(data), (500, 270, 100, 30)).size == (100, 30)
+    with pytest.raises(DamagedFileError, match="checksum"):
+        tiny_codec.decompress(bytes(data))
+    with pytest.raises(DamagedFileError, match="checksum"):
+        ContainerFile(BytesIO(data)).verify()
+
+
+def test_progress_counts_every_pixel_once(tiny_codec: Codec, photo: Image.Image) -> None:
+    steps: list[tuple[int, int]] = []
+    data = encoded_with(tiny_codec, photo, BOXES).data
+    tiny_codec.decompress(data, progress=lambda *step: steps.append(step))
+    assert [done for done, _ in steps] == sorted({done for done, _ in steps})
+    assert steps[-1] == (WHOLE.area, WHOLE.area)
+    assert {total for _, total in steps} == {WHOLE.area}
+
+
+def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Image) -> None:
+    """A file that is sound but for what libwebp says of a stream."""
+    encoded = encoded_with(tiny_codec, photo, BOXES[:1])
+    file = ContainerFile(BytesIO(encoded.data))
+    tiles = [file.read_tile(n) for n in range(1, 6)]
+    for wrong in (b"", file.read_patch(0)[:1000], webp(photo)):
+        patches = [replace(encoded.patches[0], data=wrong)]
+        data = write(file.header, tiles, 256, None, patches)
+        ContainerFile(BytesIO(data)).verify()
+        with pytest.raises(DamagedFileError, match="patch"):
+            tiny_codec.decompress(data)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codec.decoder import decode, decode_lossless
-from codec.encoder import patch_choice
 from codec.encoder.lossless import WRITTEN_PIXELS, encode_lossless
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
+from codec.encoder.photograph_rates import photograph_rates
 from codec.encoder.picture import Encoded, PictureEncoder
 from codec.encoder.plan import Plan
 from codec.encoder.targets import meet
@@ -196,9 +196,9 @@ class Codec:
                 reconstruct=reconstruct,
                 trials=given.has_target,
                 progress=progress,
-                choose=patch_choice.propose if given.patches == "auto" else None,
             )
-            return meet(encoder, given, model.config)
+            rates = photograph_rates(model.id, model.config)
+            return meet(encoder, given, model.config, rates)
 
     def decompress(
         self,

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 from codec.encoder.options import EncoderOptions
+from codec.encoder.patch_choice import PatchChoice
+from codec.encoder.photograph_rates import PhotographRates
 from codec.encoder.picture import Encoded, PictureEncoder
 from codec.encoder.rate_search import LevelSearch
 from codec.errors import InputError
@@ -56,16 +59,74 @@ class _Target:
         return self.sign * (self.value - self.measure(encoded))
 
 
-def meet(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) -> Encoded:
+def meet(
+    encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig, rates: PhotographRates
+) -> Encoded:
     """The file that the options ask for; a target takes some trials.
 
     Args:
-        encoder: of the picture; measures the PSNR if that is the target.
-        options: quality, lambda or a target.
+        encoder: of the picture, without patches; measures the PSNR if that is the target.
+        options: quality, lambda or a target, and whether there may be patches.
         config: of the model.
+        rates: of photographs, with the model.
 
     Raises:
         InputError: the model cannot meet the target, or a value is out of its range.
+    """
+    choice = PatchChoice(encoder, rates) if options.patches == "auto" else None
+    if options.has_target:
+        return (
+            _met_with(choice, encoder, options, config)
+            if choice
+            else _met(encoder, options, config)
+        )
+    level = options.level(config)
+    return choice.encode(level) if choice else encoder.encode(level)
+
+
+def _met_with(
+    choice: PatchChoice, encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig
+) -> Encoded:
+    """The best of the files that meet a target without patches, with those that pay at the level
+    of that file, and with patches over everything.
+
+    The best has the greatest PSNR for a size, and the fewest bytes for a PSNR.
+    """
+    if choice.slender:
+        with suppress(InputError):
+            return _met(choice.whole, options, config)
+    found: list[tuple[PictureEncoder, Encoded]] = []
+    failure: InputError | None = None
+    try:
+        found.append((encoder, _met(encoder, options, config)))
+    except InputError as error:
+        failure = error
+    if choice.region is None and not (found and choice.suspect(found[0][1])):
+        if failure:
+            raise failure
+        return found[0][1]
+    last = config.levels[-1] if options.target_psnr is not None else config.levels[0]
+    level = found[0][1].header.level if found else Level(last)
+    chosen = choice.encoder(level)
+    for other in {id(one): one for one in (chosen, choice.whole)}.values():
+        if other is not encoder:
+            with suppress(InputError):
+                found.append((other, _met(other, options, config)))
+    if not found:
+        assert failure
+        raise failure
+    if options.target_psnr is not None:
+        return min((encoded for _, encoded in found), key=lambda one: len(one.data))
+    if len(found) == 1:
+        return found[0][1]
+    return max(found, key=lambda one: one[0].trial(one[1].header.level).psnr)[1]
+
+
+def _met(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) -> Encoded:
+    """The file of an encoder that meets a target.
+
+    Raises:
+        InputError: none was found.
     """
     levels = config.levels
     size, psnr = options.target_size, options.target_psnr
@@ -79,13 +140,12 @@ def meet(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) 
                 f"no file of {size} bytes found; of those tried the smallest has {least}"
             )
         return encoded
-    if psnr is not None:
-        encoded = _closest(encoder, _psnr_target(encoder, psnr), levels)
-        if encoded.psnr < psnr:
-            most = encoded.psnr
-            raise InputError(f"no file of {psnr} dB found; of those tried the best has {most:.2f}")
-        return encoded
-    return encoder.encode(options.level(config))
+    assert psnr is not None
+    encoded = _closest(encoder, _psnr_target(encoder, psnr), levels)
+    if encoded.psnr < psnr:
+        most = encoded.psnr
+        raise InputError(f"no file of {psnr} dB found; of those tried the best has {most:.2f}")
+    return encoded
 
 
 def _size_target(encoder: PictureEncoder, size: int) -> _Target:

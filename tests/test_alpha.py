@@ -73,3 +73,14 @@ def test_hidden_colours_continue_the_visible_ones(rng: np.random.Generator) -> N
     alpha[3:5, 3:5] = 1
     assert (fill_hidden(colours, alpha) == (10, 20, 30)).all()
     assert (fill_hidden(colours, np.zeros_like(alpha)) == 128).all()
+
+
+def test_holes_have_no_edges_inside(rng: np.random.Generator) -> None:
+    """Between two colours that meet at a hole the fill changes by small steps."""
+    colours = np.zeros((64, 64, 3), np.uint8)
+    colours[:, 48:] = 240
+    alpha = np.full((64, 64), 255, np.uint8)
+    alpha[:, 16:48] = 0
+    filled = fill_hidden(colours, alpha).astype(int)
+    assert np.abs(np.diff(filled, axis=1)).max() <= 80  # 240 if each repeats its nearest
+    assert np.abs(np.diff(filled, axis=0)).max() == 0

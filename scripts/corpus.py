@@ -78,9 +78,8 @@ def write(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], size: float
     shift = 0
     face = font(size)
     while top + size <= bottom:
-        words = (SENTENCE * 9)[shift:]
-        while draw.textlength(words, face) > right - left:
-            words = words[: len(words) * 7 // 8] if len(words) > 40 else words[:-1]
+        words = (SENTENCE * 3)[shift : shift + 100]
+        words = words[: int(len(words) * (right - left) / draw.textlength(words, face))]
         draw.text((left, top), words, ink, face)
         top += round(1.4 * size)
         shift = (shift + 17) % len(SENTENCE)

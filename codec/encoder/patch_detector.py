@@ -70,7 +70,8 @@ class DetectorTuning:
     pure: float = 0.1
     """Share of other blocks in a rectangle that needs no cut."""
     least_drawn: int = 6
-    """Drawn blocks that a rectangle has at least: a patch costs some 50 bytes by itself,"""
+    """Drawn blocks that a rectangle has at least, or a quarter of the blocks of a small picture: a
+    patch costs some 50 bytes by itself,"""
     least_share: float = 0.1
     """their share of it,"""
     least_side: int = 2
@@ -82,7 +83,7 @@ class DetectorTuning:
     """Cuts one after the other, at most."""
     all_plain: float = 0.95
     """Share of plain and drawn blocks of a picture of which all may be drawn."""
-    small: int = 4096
+    small: int = 1024
     """Pixels of a picture that is small enough to be tried without a reason."""
 
 
@@ -106,6 +107,14 @@ class Region:
 
 
 @dataclass(frozen=True)
+class _Bounds:
+    """Least rectangles of a picture, in blocks."""
+
+    side: int
+    drawn: int
+
+
+@dataclass(frozen=True)
 class BlockMap:
     """Classes of a picture's blocks, [rows, columns] each."""
 
@@ -125,8 +134,11 @@ def propose(picture: Picture) -> Region | None:
         return whole
     blocks = classify(picture)
     height, width = blocks.drawn.shape
-    side = min(TUNING.least_side, height, width)
-    found = _cut(blocks, Box(0, 0, width, height), side, TUNING.depth)
+    bounds = _Bounds(
+        side=min(TUNING.least_side, height, width),
+        drawn=min(TUNING.least_drawn, -(-blocks.drawn.size // 4)),
+    )
+    found = _cut(blocks, Box(0, 0, width, height), bounds, TUNING.depth)
     boxes = [] if found is None else [leaf.box for leaf in found.leaves()]
     area = sum(np.count_nonzero(blocks.drawn[box.slices]) for box in boxes)
     if found is None or area < TUNING.least_of_picture * blocks.drawn.size:
@@ -177,7 +189,8 @@ def _classify(
     else:
         masks = hidden.reshape(rows, BLOCK, columns, BLOCK)[at[0], :, at[1]]
         drawn[found] = _is_drawn(blocks, masks)
-    return drawn.reshape(rows, columns), plain.reshape(rows, columns), _is_loud(samples)
+    shown = samples if hidden is None else np.where(hidden[..., None], np.uint8(128), samples)
+    return drawn.reshape(rows, columns), plain.reshape(rows, columns), _is_loud(shown)
 
 
 def _is_loud(samples: Samples) -> NDArray[np.bool_]:
@@ -243,15 +256,15 @@ def _prevails(colours: NDArray[np.uint32], pixels: int) -> NDArray[np.bool_]:
     return found
 
 
-def _cut(blocks: BlockMap, box: Box, side: int, depth: int) -> Region | None:
+def _cut(blocks: BlockMap, box: Box, least: _Bounds, depth: int) -> Region | None:
     """Regions of a box, in blocks; None if too little is drawn there, or it is too narrow."""
     drawn = blocks.drawn[box.slices]
-    if np.count_nonzero(drawn) < TUNING.least_drawn:
+    if np.count_nonzero(drawn) < least.drawn:
         return None
     rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
     left, top = box.left + int(columns[0]), box.top + int(rows[0])
     box = Box(left, top, box.left + int(columns[-1]) + 1, box.top + int(rows[-1]) + 1)
-    if min(box.width, box.height) < side:
+    if min(box.width, box.height) < least.side:
         return None
     drawn = blocks.drawn[box.slices]
     other = ~(drawn | blocks.plain[box.slices])
@@ -259,7 +272,7 @@ def _cut(blocks: BlockMap, box: Box, side: int, depth: int) -> Region | None:
     if share <= TUNING.pure and np.mean(drawn) >= TUNING.least_share:
         return Region(box)
     halves = _best_cut(box, other if share > TUNING.pure else ~drawn)
-    parts = [_cut(blocks, half, side, depth - 1) for half in halves] if depth else []
+    parts = [_cut(blocks, half, least, depth - 1) for half in halves] if depth else []
     found = [part for part in parts if part]
     if not found:
         return None

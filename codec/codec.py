@@ -16,6 +16,7 @@ from codec.decoder import decode, decode_lossless
 from codec.encoder.lossless import WRITTEN_PIXELS, encode_lossless
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import DEFAULT_QUALITY, EncoderOptions, RateOptions
+from codec.encoder.patch_choice import PatchChoice
 from codec.encoder.photograph_rates import photograph_rates
 from codec.encoder.picture import Encoded, PictureEncoder
 from codec.encoder.plan import Plan
@@ -198,7 +199,8 @@ class Codec:
                 progress=progress,
             )
             rates = photograph_rates(model.id, model.config)
-            return meet(encoder, given, model.config, rates)
+            choice = PatchChoice(encoder, rates) if given.patches == "auto" else None
+            return meet(encoder, given, model.config, choice)
 
     def decompress(
         self,

@@ -73,9 +73,9 @@ class PatchChoice:
         """Encoder of the picture as patches over everything."""
         return self._plain.with_patches(patches_over(self._plain.grid))
 
-    def suspect(self, encoded: Encoded) -> bool:
-        """Whether a file without patches is larger than that of any photograph at its level;
-        from then on all of the picture may be a patch."""
+    def suspects(self, encoded: Encoded) -> bool:
+        """Whether patches may pay, once the file without them is known: if its rate is above that
+        of any photograph at its level, the whole picture may be a patch."""
         rate = encoded.bits / encoded.header.pixels
         if self.region is None and rate > self._rates.suspect_rate(encoded.header.level):
             self.region = Region(self._plain.source.whole)
@@ -85,7 +85,7 @@ class PatchChoice:
         """The file of a level with the patches that pay."""
         if self.region is None:
             encoded = self._plain.encode(level)
-            if not self.suspect(encoded):
+            if not self.suspects(encoded):
                 return encoded
         return self.encoder(level).encode(level)
 

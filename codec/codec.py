@@ -29,9 +29,17 @@ from codec.level import Level
 from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.picture.patch import ENCODING_BYTES
-from codec.picture.pixels import from_image
+from codec.picture.pixels import Picture, from_image
+from codec.tiles import Grid
 from codec.weights.file import Weights, load_weights
-from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights
+from codec.weights.released import (
+    DEFAULT_MODEL,
+    find_by_id,
+    find_weights,
+    read_config,
+    read_metadata,
+    short_id_of,
+)
 from codec.windows import Progress, workers
 
 __all__ = ["DEFAULT_QUALITY", "Codec", "Encoded", "compress", "decompress"]
@@ -157,15 +165,11 @@ class Codec:
             InputError, LimitError: as for `compress`.
         """
         given = EncoderOptions.of(quality=quality, lmbda=lmbda, **options)
-        picture = from_image(image, given.keep, given.to_8bit)
-        if max(picture.height, picture.width) > MAX_SIDE:
-            raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
-        self.limits.check_pixels(picture.width, picture.height)
-        grid = given.grid(picture.height, picture.width)
+        picture, grid = _accepted(image, given, self.limits)
         if given.lossless:
-            vq = self.weights.config.rounding == "vq"
+            rounding = self.weights.config.rounding
             return encode_lossless(
-                picture, grid, self.model.id, vq, self.limits, reconstruct, progress
+                picture, grid, self.model.id, rounding, self.limits, reconstruct, progress
             )
         model, engine = self._encoder_model, self.model.engine
         plan = Plan(
@@ -248,6 +252,15 @@ class Codec:
         return np.array(self.decompress(data, region, levels=levels, progress=progress))
 
 
+def _accepted(source: Source, options: EncoderOptions, limits: Limits) -> tuple[Picture, Grid]:
+    """A picture that can be compressed, and its tiles."""
+    picture = from_image(source, options.keep, options.to_8bit)
+    if max(picture.height, picture.width) > MAX_SIDE:
+        raise InputError(f"sides must lie in 1..{MAX_SIDE} pixels")
+    limits.check_pixels(picture.width, picture.height)
+    return picture, options.grid(picture.height, picture.width)
+
+
 def _opened(data: bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> ContainerFile:
     if isinstance(data, bytes | bytearray | memoryview):
         data = BytesIO(data)
@@ -276,6 +289,45 @@ def cached_codec(
 def _loaded(path: Path, version: tuple[int, ...], device: str, precision: Precision) -> LoadedModel:
     """One model for each version of a file."""
     return load(path, device, precision)
+
+
+def encode(
+    image: Source,
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    limits: Limits | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    quality: float | None = None,
+    lmbda: float | None = None,
+    measure: bool = False,
+    reconstruct: bool = False,
+    progress: Progress | None = None,
+    **options: Unpack[RateOptions],
+) -> Encoded:
+    """Compress a picture with a released model and report on the file.
+
+    Without loss the model is named in the file, and not loaded. Arguments and errors are those of
+    `compress` and of `Codec.encode`.
+    """
+    path = find_weights(str(model))
+    if not options.get("lossless"):
+        return cached_codec(path, device, precision, limits).encode(
+            image,
+            quality,
+            lmbda,
+            measure=measure,
+            reconstruct=reconstruct,
+            progress=progress,
+            **options,
+        )
+    limits = limits or Limits()
+    given = EncoderOptions.of(quality=quality, lmbda=lmbda, **options)
+    picture, grid = _accepted(image, given, limits)
+    rounding = read_config(read_metadata(path)).rounding
+    return encode_lossless(
+        picture, grid, short_id_of(path), rounding, limits, reconstruct, progress
+    )
 
 
 def compress(
@@ -310,8 +362,16 @@ def compress(
         >>> len(data) <= 100
         True
     """
-    loaded = cached_codec(find_weights(str(model)), device, precision, limits)
-    return loaded.compress(image, quality, lmbda, **options)
+    return encode(
+        image,
+        model,
+        limits=limits,
+        device=device,
+        precision=precision,
+        quality=quality,
+        lmbda=lmbda,
+        **options,
+    ).data
 
 
 def decompress(

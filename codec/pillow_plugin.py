@@ -11,9 +11,10 @@
 before anything is decoded. The pixels come with `load()`, which several threads may call at once.
 `verify()` checks every checksum of the file, and raises `OSError` for damage.
 
-`save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`;
-`effort` (0..9); `tile_size`; `to_8bit`, for grey pictures of 16 bits; `icc_profile`, `exif` and
-`xmp`; and `model`. It writes the pixels that it is given: turn them before, by
+`save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`, with
+`effort` (0..9) and `patches` ("auto" or "never"), or else `lossless`, which keeps every sample;
+`tile_size`; `to_8bit`, for grey pictures of 16 bits; `icc_profile`, `exif` and `xmp`; and `model`.
+It writes the pixels that it is given: turn them before, by
 `PIL.ImageOps.exif_transpose`, where EXIF data asks for it, since files have no orientation. As with
 PNG, AVIF and TIFF, the colour profile is that of `info` unless one is given (b"" for none), and
 EXIF and XMP are written only if they are given: `image.save("a.vqc", exif=image.getexif())`.
@@ -45,7 +46,7 @@ from codec.format.container import MAGIC, ContainerFile
 from codec.limits import Limits
 from codec.picture.metadata import info_of
 from codec.picture.sources.pillow import extras_of
-from codec.weights.released import DEFAULT_MODEL, find_weights
+from codec.weights.released import DEFAULT_MODEL
 
 FORMAT = "VQC"
 EXTENSION = ".vqc"
@@ -59,7 +60,7 @@ LIMITS = Limits()
 """Limits on the pictures that are decoded and encoded."""
 
 _RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
-_OPTIONS = (*_RATES, "effort", "tile_size", "to_8bit")
+_OPTIONS = (*_RATES, "effort", "patches", "lossless", "tile_size", "to_8bit")
 
 
 class VqcImageFile(ImageFile.ImageFile):
@@ -139,7 +140,7 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    from codec.codec import cached_codec
+    from codec.codec import compress
 
     given = image.encoderinfo
     model = str(given.get("model") or DEFAULT_MODEL)
@@ -148,8 +149,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     described.info = _info_to_write(image.info, given)
     with _as_os_error(f"cannot be written as {FORMAT}: "):
         _check_given(described, given)
-        codec = cached_codec(find_weights(model), DEVICE, limits=LIMITS)
-        file.write(codec.compress(described, **options))
+        file.write(compress(described, model=model, limits=LIMITS, device=DEVICE, **options))
 
 
 def _info_to_write(info: dict[Any, Any], given: dict[str, Any]) -> dict[Any, Any]:

@@ -24,11 +24,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from codec.codec import Codec
+from codec.encoder.model import EncoderModel
+from codec.encoder.options import EncoderOptions
+from codec.encoder.picture import PictureEncoder
+from codec.encoder.plan import Plan
 from codec.entropy.coder import symbol_coder
 from codec.entropy.model import with_self_check
 from codec.entropy.tables import FrequencyTables
 from codec.format.container import ContainerFile
-from codec.tiles import latent_size
+from codec.picture.pixels import from_image
+from codec.tiles import Box, latent_size
 from codec.weights.file import COLOURS, KERNEL_SIDE, Weights, load_weights
 from codec.weights.released import find_weights, released_models
 
@@ -37,7 +42,10 @@ CONFORMANCE = DATA / "conformance"
 MARGIN, Z_REACH = 64, 31
 """Symbols that narrowed tables of y keep beyond what is likely, and those that tables of z keep."""
 
+NO_PATCHES = {"patches": "never"}
 Made = tuple[Image.Image, dict[str, Any]]
+WITH_TILE = [Box(16, 0, 80, 16), Box(256, 0, 272, 70)]
+"""Patches of pictures of 272 pixels in tiles of 256: in the first tile, and over the second."""
 
 
 def photograph(left: int, top: int, width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -94,6 +102,24 @@ INTEGER: dict[str, Callable[[], Made]] = {
         with_metadata(with_alpha(photograph(100, 90, 272, 70))),
         {"quality": 70, "effort": 1, "tile_size": 256},
     ),
+    "patches-q60": lambda: (
+        photograph(40, 120, 150, 110),
+        {"quality": 60, "effort": 1, "boxes": [Box(16, 0, 64, 48), Box(96, 96, 150, 110)]},
+    ),
+    "grey-patches-q40": lambda: (
+        photograph(40, 120, 90, 70, "L"),
+        {"quality": 40, "effort": 0, "boxes": [Box(0, 0, 32, 70), Box(48, 16, 64, 32)]},
+    ),
+    "all-patches-q70": lambda: (
+        with_metadata(with_alpha(photograph(60, 90, 272, 70))),
+        {"quality": 70, "effort": 1, "tile_size": 256, "boxes": WITH_TILE},
+    ),
+    "lossless": lambda: (photograph(90, 30, 50, 41), {"lossless": True}),
+    "grey-lossless": lambda: (photograph(90, 30, 40, 24, "L"), {"lossless": True}),
+    "all-lossless": lambda: (
+        with_metadata(with_alpha(photograph(60, 60, 272, 20))),
+        {"lossless": True, "tile_size": 256},
+    ),
 }
 CENTRES: dict[str, Callable[[], Made]] = {
     "city-1": lambda: (city(), {"quality": 0}),
@@ -105,6 +131,10 @@ CENTRES: dict[str, Callable[[], Made]] = {
         with_metadata(with_alpha(photograph(100, 90, 272, 20))),
         {"quality": 100, "tile_size": 256},
     ),
+    "patches-2": lambda: (
+        with_alpha(photograph(60, 60, 272, 20)),
+        {"quality": 50, "tile_size": 256, "boxes": WITH_TILE},
+    ),
 }
 FOLDERS = {"golden": ("tiny", INTEGER), "golden_vq": ("tiny_vq", CENTRES)}
 
@@ -113,17 +143,22 @@ def facts_of(data: bytes, weights: Weights) -> dict[str, Any]:
     """What a reader of a file must find.
 
     `symbols` are the CRC-32 that FORMAT.md defines; `latents` are SHA-256 of y^ as little-endian
-    float32 [M, rows, columns], tile by tile; `metadata` are SHA-256 of what the chunks hold.
+    float32 [M, rows, columns], coded tile by coded tile; `metadata` are SHA-256 of what the chunks
+    hold; `patches` are left, top, width, height and SHA-256 of the stream of each.
     """
     file = ContainerFile(BytesIO(data))
     coder, header = symbol_coder(weights), file.header
     symbols, latents = [], []
-    for number in range(len(file.grid)):
+    for number in sorted(set(range(len(file.grid))) - file.covered):
         box, tile = file.grid.box(number), file.read_tile(number)
         size = latent_size(box.height, box.width)
         y_hat, checksum = coder.read(tile.stream, *size, header.level)
         symbols.append(f"{checksum:08x}")
         latents.append(hashlib.sha256(y_hat.astype("<f4").tobytes()).hexdigest())
+    patches = [
+        [box.left, box.top, box.width, box.height, hashlib.sha256(file.read_patch(n)).hexdigest()]
+        for n, box in enumerate(file.patches)
+    ]
     return {
         "model": weights.short_id.hex(),
         "size": [header.width, header.height],
@@ -135,7 +170,22 @@ def facts_of(data: bytes, weights: Weights) -> dict[str, Any]:
         "metadata": {
             kind: hashlib.sha256(content).hexdigest() for kind, content in file.read_metadata()
         },
-    }
+    } | ({"patches": patches} if patches else {})
+
+
+def coded(
+    codec: Codec, image: Image.Image, boxes: list[Box] | None = None, **options: Any
+) -> bytes:
+    """A file, with the patches that are given."""
+    if boxes is None:
+        return codec.compress(image, **options if "lossless" in options else options | NO_PATCHES)
+    given, picture = EncoderOptions(**options), from_image(image)
+    boxes = [box & picture.whole for box in boxes]
+    model = EncoderModel(codec.model)
+    plan = Plan(model, 0, given.looks_back and model.looks_back)
+    grid = given.grid(picture.height, picture.width)
+    encoder = PictureEncoder(plan, picture, grid, map, boxes=boxes)
+    return encoder.encode(given.level(codec.weights.config)).data
 
 
 def narrowed(tables: FrequencyTables, reaches: list[int]) -> FrequencyTables:
@@ -194,7 +244,7 @@ def files() -> None:
         (DATA / folder).mkdir(exist_ok=True)
         for file, make in pictures.items():
             image, options = make()
-            data = codec.compress(image, **options)
+            data = coded(codec, image, **options)
             (DATA / folder / f"{file}.vqc").write_bytes(data)
             shown = codec.decompress(data)
             shown.info.clear()
@@ -208,7 +258,8 @@ def files() -> None:
         for size in ((64, 48), (37, 91)):
             name = f"{path.stem}-{size[0]}x{size[1]}"
             quality = 100 * size[0] / 128
-            data = Codec(weights).compress(photograph(120, 80, *size), quality, effort=0)
+            picture = photograph(120, 80, *size)
+            data = Codec(weights).compress(picture, quality, effort=0, patches="never")
             (CONFORMANCE / f"{name}.vqc").write_bytes(data)
             vectors[name] = facts_of(data, weights)
     write_facts(CONFORMANCE / "vectors.json", vectors)

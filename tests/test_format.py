@@ -9,6 +9,8 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from safetensors import safe_open
 
 from codec.codec import Codec
 from codec.weights.released import find_weights
-from tests.helpers import flowers
+from tests.helpers import DATA, TINY, flowers
 
 Ints = NDArray[np.int64]
 LOWEST, HIGHEST, WRAP = -(2**21), 2**21 - 1, 2**64 - 1
@@ -250,3 +252,107 @@ def test_a_reader_written_from_the_page_gets_the_symbols(model: str, quality: fl
     symbols = read(decoder, weights, level, height, width)
     assert zlib.crc32(np.array(symbols, "<i2").tobytes()) == checksum
     assert decoder.exhausted()
+
+
+@dataclass
+class Directory:
+    """A file with a directory; boxes are (left, top, right, bottom) in pixels."""
+
+    level: int
+    grey: bool
+    alpha: bool
+    patches: list[tuple[tuple[int, int, int, int], bytes]] = field(default_factory=list)
+    tiles: list[tuple[tuple[int, int, int, int], bytes, int]] = field(default_factory=list)
+    """Box, stream and symbol checksum of the tiles that are coded."""
+
+
+def read_directory(data: bytes) -> Directory:
+    magic, version, flags, width, height, level = struct.unpack("<6sBBHHH", data[:14])
+    assert (magic, version, flags & 0x04, flags & ~0x3D) == (b"\x89VQC\r\n", 1, 4, 0)
+    read = Directory(level, bool(flags & 1), bool(flags & 8))
+    at = 19 + data[18] if flags & 0x10 else 18
+    side, chunks = struct.unpack_from("<HB", data, at)
+    at += 3
+    count = 0
+    if flags & 0x20:
+        (count,) = struct.unpack_from("<H", data, at)
+        at += 2
+    lengths = [struct.unpack_from("<I", data, at + 12 * n + 4)[0] for n in range(chunks)]
+    at += 12 * chunks
+    rows = [struct.unpack_from("<HHHHII", data, at + 16 * n) for n in range(count)]
+    at += 16 * count
+    covered = np.zeros((height, width), bool)
+    boxes = []
+    for left, top, across, down, _, _ in rows:
+        box = (
+            16 * left,
+            16 * top,
+            min(16 * (left + across), width),
+            min(16 * (top + down), height),
+        )
+        boxes.append(box)
+        covered[box[1] : box[3], box[0] : box[2]] = True
+    side = 64 * side or max(width, height)
+    tiles = [
+        (x, y, min(x + side, width), min(y + side, height))
+        for y in range(0, height, side)
+        for x in range(0, width, side)
+    ]
+    tiles = [box for box in tiles if not covered[box[1] : box[3], box[0] : box[2]].all()]
+    entry = struct.Struct("<IIII" if read.alpha else "<III")
+    entries = [entry.unpack_from(data, at + entry.size * n) for n in range(len(tiles))]
+    at += entry.size * len(tiles)
+    assert zlib.crc32(data[:at]) == struct.unpack_from("<I", data, at)[0]
+    at += 4 + sum(lengths)
+    for box, row in zip(boxes, rows, strict=True):
+        content = data[at : at + row[4]]
+        assert zlib.crc32(content) == row[5]
+        read.patches.append((box, content))
+        at += len(content)
+    for box, (length, *alpha, symbols, checksum) in zip(tiles, entries, strict=True):
+        assert zlib.crc32(data[at : at + length + sum(alpha)]) == checksum
+        read.tiles.append((box, data[at : at + length], symbols))
+        at += length + sum(alpha)
+    assert at == len(data)
+    return read
+
+
+def patch_samples(data: bytes, width: int, height: int, grey: bool, alpha: bool) -> Ints:
+    """Samples [height, width, channels] of the bytes of a patch, in a WebP file around them."""
+    n, odd = len(data), len(data) % 2
+    head = b"RIFF" + struct.pack("<I", n + 17 + 1 - odd) + b"WEBPVP8L" + struct.pack("<I", n + 5)
+    head += b"\x2f" + struct.pack("<I", width - 1 + 2**14 * (height - 1) + 2**28 * alpha)
+    with Image.open(BytesIO(head + data + bytes(1 - odd))) as image:
+        assert image.format == "WEBP"
+        samples = np.asarray(image.convert("RGBA"), np.int64)
+    channels = ([1] if grey else [0, 1, 2]) + [3] * alpha
+    return samples[..., channels]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "patches-q60",
+        "grey-patches-q40",
+        "all-patches-q70",
+        "lossless",
+        "grey-lossless",
+        "all-lossless",
+    ],
+)
+def test_a_reader_written_from_the_page_gets_patches(name: str) -> None:
+    path = DATA / "golden" / f"{name}.vqc"
+    read = read_directory(path.read_bytes())
+    with Image.open(path.with_suffix(".png")) as image:
+        shown = np.asarray(image, np.int64).reshape(image.height, image.width, -1)
+    assert read.patches
+    for (left, top, right, bottom), content in read.patches:
+        samples = patch_samples(content, right - left, bottom - top, read.grey, read.alpha)
+        assert np.array_equal(samples, shown[top:bottom, left:right])
+    assert bool(read.tiles) != ("lossless" in name)
+    weights = Weights(TINY)
+    for (left, top, right, bottom), stream, checksum in read.tiles:
+        decoder, size = RangeDecoder(stream), (-(-(bottom - top) // 16), -(-(right - left) // 16))
+        symbols = read_integers(decoder, weights, read.level, *size)
+        assert zlib.crc32(np.array(symbols, "<i2").tobytes()) == checksum
+        assert decoder.exhausted()

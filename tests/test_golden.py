@@ -40,6 +40,8 @@ def test_golden_files_decode_for_ever(codecs: dict[str, Codec], folder: str, nam
         assert (decoded.size, decoded.mode) == (shown.size, shown.mode)
         difference = np.abs(np.asarray(decoded).astype(int) - np.asarray(shown))
         assert difference.max() <= 1  # pixels may move by a grey level between machines
+        for box in ContainerFile(BytesIO(data)).patches:
+            assert not difference[box.slices].any()
         if "A" in decoded.mode:
             assert not difference[..., -1].any()
 
@@ -62,6 +64,16 @@ def test_golden_files_cover_the_format() -> None:
     assert set(file.metadata_sections) == {"icc", "exif", "xmp"}
     assert any(h.restoration and h.grey for h in headers)
     assert any(h.restoration and f.plain for h, f in files.values())
+    everything, file = files["golden", "all-patches-q70"]
+    assert everything.alpha
+    assert everything.restoration
+    assert file.covered == {1}
+    assert len(file.patches) == 2
+    assert set(file.metadata_sections) == {"icc", "exif", "xmp"}
+    whole = [(h.mode, len(f.patches)) for h, f in files.values() if f.lossless]
+    assert sorted(whole) == [("L", 1), ("RGB", 1), ("RGBA", 2)]
+    assert any(f.patches and h.grey and not f.lossless for h, f in files.values())
+    assert any(f.patches and h.vq for h, f in files.values())
     centres, file = files["golden_vq", "all-3"]
     assert centres.alpha
     assert len(file.grid) == 2

@@ -33,6 +33,8 @@ TARGETS = {
     "target_psnr": "--target-psnr",
 }
 RATES = {"quality": "-q", "lambda": "--lambda"} | TARGETS
+LOSSLESS = {"lossless": "--lossless"}
+PASSED = ("quality", "tile_size", "to_8bit", "effort", "lossless")
 METADATA = {"strip": "--strip", "keep": "--keep"}
 EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
 
@@ -48,6 +50,12 @@ EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
     "--effort",
     type=click.IntRange(0, 9),
     help="0 to 9: how long to look for a better file of the same quality; default 1.",
+)
+@click.option("--lossless", is_flag=True, help="Keep every sample as it is.")
+@click.option(
+    "--patches",
+    type=click.Choice(["auto", "never"]),
+    help="Rectangles that the model does badly on are kept without loss; default auto.",
 )
 @click.option("--strip", is_flag=True, help="Leave out profile, EXIF and XMP.")
 @click.option("--keep", type=Kinds(), help="Keep only these; all are kept by default.")
@@ -69,7 +77,8 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
     or output. Without transparency and metadata nothing but the pixels is stored; EXIF
     orientation is always applied to them.
     """
-    for flags in (RATES, METADATA, EXISTING):
+    apart = ({name: f"--{name}"} | LOSSLESS for name in ("effort", "patches"))
+    for flags in (RATES | LOSSLESS, *apart, METADATA, EXISTING):
         options = only_one(options, flags)
     kept = options["keep_suffix"]
     planned = plan(
@@ -90,10 +99,10 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
     task = CompressTask(
         machine=_machine(options),
         writing=_writing(options),
-        options={name: options[name] for name in (*TARGETS, "quality", "tile_size", "to_8bit")}
+        options={name: options[name] for name in (*TARGETS, *PASSED)}
         | {"lmbda": options["lambda"]}
         | {"keep": () if options["strip"] else options["keep"] or KINDS}
-        | ({} if options["effort"] is None else {"effort": options["effort"]}),
+        | {"patches": options["patches"] or "auto"},
         frame=options["frame"],
         measure=options["measure"],
         skip_larger=options["skip_larger"],

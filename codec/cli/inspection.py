@@ -87,8 +87,9 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
     header = file.header
     tiles = file.tile_sections()
     coded = sum(tile.length for tile in tiles) - file.alpha_bytes
+    patches = sum(patch.length for patch in file.patch_sections())
     metadata = {kind: section.length for kind, section in file.metadata_sections.items()}
-    content = coded + file.alpha_bytes + header.restoration_bytes + sum(metadata.values())
+    content = coded + patches + file.alpha_bytes + header.restoration_bytes + sum(metadata.values())
     facts: dict[str, Any] = {
         "version": header.version,
         "width": header.width,
@@ -96,18 +97,22 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
         "mode": header.mode,
         "bytes": file.size,
         "bpp": 8 * file.size / header.pixels,
+        "lossless": file.lossless,
         "coded_bytes": coded,
+        "patch_bytes": patches,
         "alpha_bytes": file.alpha_bytes,
         "filter_bytes": header.restoration_bytes,
         "metadata_bytes": metadata,
         "container_bytes": file.size - content,
-        "tiles": len(tiles),
+        "patches": len(file.patches),
+        "patch_pixels": sum(patch.area for patch in file.patches),
+        "tiles": len(file.grid),
         "tile_size": file.grid.side or None,
         "model": "not installed",
         "model_id": header.model_id.hex(),
         "rounding": "vq" if header.vq else "integer",
-        "levels": header.levels,
-        "level": header.level,
+        "levels": None if file.lossless else header.levels,
+        "level": None if file.lossless else header.level,
         "quality": None,
         "lambda": None,
     }
@@ -118,6 +123,8 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
     config = read_config(read_metadata(path))
     header.check_fits(config)
     position = header.level.position
+    if file.lossless:  # no level was chosen
+        return facts | {"model": path.stem}
     return facts | {
         "model": path.stem,
         "quality": config.quality_of(position),
@@ -128,12 +135,18 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
 def _text(facts: dict[str, Any]) -> str:
     size = f"{facts['width']}x{facts['height']} {facts['mode']}"
     lines = [f"{facts['file']}: vqcodec version {facts['version']}, {size}"]
-    parts = {name: facts[f"{name}_bytes"] for name in ("coded", "alpha", "filter")}
+    parts = {name: facts[f"{name}_bytes"] for name in ("coded", "patch", "alpha", "filter")}
     parts |= facts["metadata_bytes"] | {"container": facts["container_bytes"]}
     shown = ", ".join(f"{name} {size}" for name, size in parts.items() if size)
     lines.append(f"  {facts['bytes']} bytes ({shown}), {facts['bpp']:.4f} bpp")
     if facts["tile_size"]:
         lines.append(f"  {facts['tiles']} tiles of {facts['tile_size']} pixels")
+    if facts["patches"]:
+        share = facts["patch_pixels"] / (facts["width"] * facts["height"])
+        count = "1 patch" if facts["patches"] == 1 else f"{facts['patches']} patches"
+        kept = "lossless" if facts["lossless"] else f"{share:.1%} of the pixels without loss"
+        of_bytes = facts["patch_bytes"] / facts["bytes"]
+        lines.append(f"  {kept}, in {count}, {of_bytes:.1%} of the bytes")
     lines.append(f"  model {facts['model']} ({facts['model_id']}), {ROUNDINGS[facts['rounding']]}")
     if facts["levels"]:
         lines.append(f"  {facts['levels']} residual levels")

@@ -27,6 +27,7 @@ FLAGS = {
     "keep": "--keep",
     "max_memory": "--max-memory",
     "max_pixels": "--max-pixels",
+    "lossless": "--lossless",
     "model": "--model",
     "to_8bit": "--to-8bit",
 }

@@ -19,10 +19,12 @@ from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.tiles import region_box
-from codec.weights.released import DEFAULT_MODEL, find_weights
+from codec.weights.released import DEFAULT_MODEL, find_weights, read_config, read_metadata
 
 if TYPE_CHECKING:
-    from codec.codec import Codec
+    from PIL import Image
+
+    from codec.encoder.picture import Encoded
     from codec.engine.base import Precision
 
 
@@ -35,11 +37,24 @@ class Machine:
     precision: Precision
     limits: Limits
 
-    def load(self, model: str) -> Codec:
-        """The model, loaded once in each process."""
-        from codec.codec import cached_codec
+    def encode(self, image: Image.Image, **options: Any) -> Encoded:
+        """Compress a picture; the model is loaded once in each process."""
+        from codec.codec import encode
 
-        return cached_codec(find_weights(model), self.device, self.precision, self.limits)
+        model = self.model or DEFAULT_MODEL
+        return encode(
+            image,
+            model,
+            limits=self.limits,
+            device=self.device,
+            precision=self.precision,
+            **options,
+        )
+
+    def lambda_of(self, header: Header) -> float:
+        """Slope of the objective that a file was made for."""
+        path = find_weights(self.model or DEFAULT_MODEL)
+        return read_config(read_metadata(path)).lambda_of(header.level.position)
 
 
 @dataclass(frozen=True)
@@ -91,8 +106,7 @@ class CompressTask:
             to_8bit = self.options["to_8bit"]
             opened = open_picture(file, machine.limits, self.frame, to_8bit)
             with progress("compressing", self.bar) as show:
-                codec = machine.load(machine.model or DEFAULT_MODEL)
-                encoded = codec.encode(
+                encoded = machine.encode(
                     opened.image, measure=self.measure, progress=show, **self.options
                 )
         facts = _facts(encoded.header, len(encoded.data))
@@ -103,9 +117,10 @@ class CompressTask:
             self.writing.write(job, encoded.data)
         if opened.dropped:
             facts["left_out"] = list(opened.dropped)
-        level = encoded.header.level.position
-        facts["lambda"] = codec.weights.config.lambda_of(level)
+        lossless = self.options["lossless"]
+        facts["lambda"] = None if lossless else machine.lambda_of(encoded.header)
         facts["psnr"] = encoded.psnr if math.isfinite(encoded.psnr) else None
+        facts |= {"lossless": lossless, "patches": len(encoded.patches)}
         return facts | {"seconds": time.perf_counter() - began}
 
     def line(self, facts: dict[str, Any]) -> str:
@@ -131,8 +146,9 @@ class DecompressTask:
         with naming(job.source), open_file(job.source) as data:
             file = ContainerFile(data, machine.limits)
             file_format = self._format(job, file.header)
-            # What is too large for any model is refused before one is loaded.
-            machine.limits.workers(file.grid, region_box(file.grid.whole, self.region), halo=0)
+            if not file.lossless:
+                # What is too large for any model is refused before one is loaded.
+                machine.limits.workers(file.grid, region_box(file.grid.whole, self.region), halo=0)
             from codec.codec import decompress
             from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture
@@ -203,6 +219,8 @@ def _line(facts: dict[str, Any]) -> str:
     parts = [f"{facts['width']}x{facts['height']}", size, f"{facts['bpp']:.4f} bpp"]
     if facts.get("psnr") is not None:
         parts.append(f"{facts['psnr']:.2f} dB")
+    if facts.get("lossless"):
+        parts.append("lossless")
     if "bytes_read" in facts:
         read = f"{facts['tiles_read']} of {facts['tiles']} tiles"
         parts.append(f"{read}, {facts['bytes_read']} B read")

@@ -27,7 +27,7 @@ def encode_lossless(
     picture: Picture,
     grid: Grid,
     model_id: bytes,
-    vq: bool,
+    rounding: str,
     limits: Limits,
     reconstruct: bool = False,
     progress: Progress | None = None,
@@ -38,7 +38,7 @@ def encode_lossless(
         picture: to be stored.
         grid: tiles whose borders no patch crosses.
         model_id: of the model that the file names, though it needs none.
-        vq: whether that model rounds to centres.
+        rounding: of that model.
         limits: on memory.
         reconstruct: whether to give the picture that the decoder gives.
         progress: called with (pixels done, pixels in all) after each patch.
@@ -66,7 +66,7 @@ def encode_lossless(
         level=Level(0),
         model_id=model_id,
         alpha=picture.alpha,
-        vq=vq,
+        vq=rounding == "vq",
     )
     data = write(header, [], grid.side, picture.metadata, patches)
     shown = _shown(picture, header.mode) if reconstruct else None

@@ -110,5 +110,5 @@ def _doubled(colours: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     count = colours.shape[axis]
     before = colours.take(np.maximum(np.arange(count) - 1, 0), axis)
     after = colours.take(np.minimum(np.arange(count) + 1, count - 1), axis)
-    both = np.stack([3 * colours + before, 3 * colours + after], axis + 1) / np.float32(4)
+    both = (3 * np.stack([colours] * 2, axis + 1) + np.stack([before, after], axis + 1)) / 4
     return both.reshape(*colours.shape[:axis], 2 * count, *colours.shape[axis + 1 :])

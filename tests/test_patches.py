@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 
@@ -18,14 +20,14 @@ from codec.codec import Codec
 from codec.encoder.model import EncoderModel
 from codec.encoder.picture import Encoded, PictureEncoder, checked_boxes
 from codec.encoder.plan import Plan
-from codec.errors import DamagedFileError, InputError
+from codec.errors import CodecError, DamagedFileError, InputError
 from codec.format.container import ContainerFile, Header, Tile, write
 from codec.format.patch_table import MAX_PATCH_SIDE, Patch, covered_tiles, problem_of
 from codec.level import Level
 from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import from_image
 from codec.tiles import Box, Grid
-from tests.helpers import DATA, difference
+from tests.helpers import DATA, check_damage_is_found, difference
 
 WHOLE = Box(0, 0, 600, 300)
 BOXES = (Box(0, 0, 256, 256), Box(320, 16, 352, 48), Box(512, 272, 600, 300))
@@ -36,6 +38,12 @@ HEADER = Header(600, 300, grey=False, level=Level(7), model_id=b"abcd")
 def photo() -> Image.Image:
     with Image.open(DATA / "flowers.png") as image:
         return image.convert("RGB").resize((600, 300))
+
+
+@pytest.fixture(scope="module")
+def patched(tiny_codec: Codec, photo: Image.Image) -> list[bytes]:
+    """With one tile, and with a tile that is covered."""
+    return [encoded_with(tiny_codec, photo, BOXES, side).data for side in (0, 256)]
 
 
 def encoded_with(
@@ -248,6 +256,7 @@ def test_patches_are_exact_and_the_rest_is_what_was_coded(
     assert encoded.patch_bytes == sum(section.length for section in file.patch_sections())
 
 
+@pytest.mark.slow
 def test_encoders_with_other_patches_share_work_and_agree_with_new_ones(
     tiny_codec: Codec, photo: Image.Image
 ) -> None:
@@ -265,18 +274,18 @@ def test_encoders_with_other_patches_share_work_and_agree_with_new_ones(
 @pytest.mark.slow
 @settings(max_examples=20)
 @given(st.data())
-def test_regions_with_patches(tiny_codec: Codec, photo: Image.Image, data: st.DataObject) -> None:
-    encoded = encoded_with(tiny_codec, photo, BOXES, data.draw(st.sampled_from([0, 256])))
+def test_regions_with_patches(tiny_codec: Codec, patched: list[bytes], data: st.DataObject) -> None:
+    coded = data.draw(st.sampled_from(patched))
     left, top = data.draw(st.integers(0, 599)), data.draw(st.integers(0, 299))
     width = data.draw(st.integers(1, 600 - left))
     height = data.draw(st.integers(1, 300 - top))
-    whole = tiny_codec.decompress(encoded.data)
-    region = tiny_codec.decompress(encoded.data, (left, top, width, height))
+    whole = tiny_codec.decompress(coded)
+    region = tiny_codec.decompress(coded, (left, top, width, height))
     assert difference(region, whole.crop((left, top, left + width, top + height))) <= 1
 
 
-def test_a_region_reads_only_its_patches(tiny_codec: Codec, photo: Image.Image) -> None:
-    data = bytearray(encoded_with(tiny_codec, photo, BOXES).data)
+def test_a_region_reads_only_its_patches(tiny_codec: Codec, patched: list[bytes]) -> None:
+    data = bytearray(patched[1])
     file = ContainerFile(BytesIO(data))
     steps: list[tuple[int, int]] = []
     tiny_codec.decompress(file, (20, 20, 100, 100), progress=lambda *step: steps.append(step))
@@ -289,10 +298,9 @@ def test_a_region_reads_only_its_patches(tiny_codec: Codec, photo: Image.Image) 
         ContainerFile(BytesIO(data)).verify()
 
 
-def test_progress_counts_every_pixel_once(tiny_codec: Codec, photo: Image.Image) -> None:
+def test_progress_counts_every_pixel_once(tiny_codec: Codec, patched: list[bytes]) -> None:
     steps: list[tuple[int, int]] = []
-    data = encoded_with(tiny_codec, photo, BOXES).data
-    tiny_codec.decompress(data, progress=lambda *step: steps.append(step))
+    tiny_codec.decompress(patched[1], progress=lambda *step: steps.append(step))
     assert [done for done, _ in steps] == sorted({done for done, _ in steps})
     assert steps[-1] == (WHOLE.area, WHOLE.area)
     assert {total for _, total in steps} == {WHOLE.area}
@@ -309,3 +317,107 @@ def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Im
         ContainerFile(BytesIO(data)).verify()
         with pytest.raises(DamagedFileError, match="patch"):
             tiny_codec.decompress(data)
+
+
+def forged(*entries: tuple[int, ...], count: int | None = None, header: Header = HEADER) -> bytes:
+    """A file of one tile and empty patches, whose table says what is given, checksums right.
+
+    Args:
+        entries: left, top, width and height of each patch in units of the lattice.
+        count: number of patches that it claims.
+        header: with the size of the picture.
+    """
+    head = bytearray(write(header, [Tile(b"", 0)])[:18])
+    head[7] |= 0x24
+    head += struct.pack("<HBH", 0, 0, len(entries) if count is None else count)
+    for entry in entries:
+        head += struct.pack("<HHHHII", *entry, 0, 0)
+    head += struct.pack("<III", 0, 0, 0)
+    return bytes(head) + struct.pack("<I", zlib.crc32(head))
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ([], "no patches"),
+        ([(0, 0, 0, 1)], "sides"),
+        ([(0, 0, 1, 0)], "sides"),
+        ([(0, 0, 1024, 1)], "sides"),
+        ([(0, 0, 39, 1)], "outside"),
+        ([(37, 18, 1, 2)], "outside"),
+        ([(65535, 65535, 1023, 1023)], "outside"),
+        ([(0, 0, 2, 2), (1, 1, 2, 2)], "overlap"),
+        ([(1, 0, 1, 1), (0, 0, 1, 1)], "order"),
+        ([(0, 0, 1, 1), (0, 0, 1, 1)], "order"),
+    ],
+)
+def test_forged_tables_are_damage(entries: list[tuple[int, ...]], problem: str) -> None:
+    with pytest.raises(DamagedFileError, match=problem):
+        ContainerFile(BytesIO(forged(*entries)))
+
+
+def test_a_sound_table_of_empty_patches_is_read() -> None:
+    file = ContainerFile(BytesIO(forged((0, 0, 1, 1), (37, 18, 1, 1))))
+    assert file.patches == (Box(0, 0, 16, 16), Box(592, 288, 600, 300))
+
+
+def test_tables_that_claim_more_than_there_is() -> None:
+    for count in (2, 65_535):
+        with pytest.raises(DamagedFileError):
+            ContainerFile(BytesIO(forged((0, 0, 1, 1), count=count)))
+    plain = bytearray(write(HEADER, [Tile(b"", 0)]))
+    plain[7] |= 0x20
+    plain[-4:] = struct.pack("<I", zlib.crc32(plain[:-4]))
+    with pytest.raises(DamagedFileError, match="without a directory"):
+        ContainerFile(BytesIO(plain))
+
+
+@pytest.mark.slow
+def test_a_long_table_of_a_huge_picture_costs_little() -> None:
+    huge = replace(HEADER, width=65_535, height=65_535)
+    data = forged(*((n % 4096, n // 4096, 1, 1) for n in range(8_000)), header=huge)
+    tracemalloc.start()
+    assert len(ContainerFile(BytesIO(data)).patches) == 8_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80 * len(data)
+
+
+@pytest.fixture(scope="module")
+def small_file(tiny_codec: Codec) -> bytes:
+    """Two tiles, one of them covered, with alpha, metadata and a patch in the other."""
+    image = Image.linear_gradient("L").resize((272, 16))
+    image.putalpha(Image.radial_gradient("L").resize(image.size))
+    image.info["xmp"] = b"<x/>"
+    boxes = [Box(32, 0, 48, 16), Box(256, 0, 272, 16)]
+    return encoded_with(tiny_codec, image, boxes, 256, 0, False).data
+
+
+@pytest.mark.slow
+def test_damage_is_never_a_picture(tiny_codec: Codec, small_file: bytes) -> None:
+    check_damage_is_found(tiny_codec, small_file)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_mutations_with_right_checksums_raise_nothing_else(
+    tiny_codec: Codec, small_file: bytes, data: st.DataObject
+) -> None:
+    """Any bytes of any patch, and any bytes of the table, which is sealed again."""
+    file = ContainerFile(BytesIO(small_file))
+    streams = [bytearray(file.read_patch(n)) for n in range(2)]
+    mutated = data.draw(st.sampled_from(streams))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(mutated)))
+        mutated[at : at + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=8))
+    patches = [Patch(box, bytes(s)) for box, s in zip(file.patches, streams, strict=True)]
+    whole = bytearray(write(file.header, [file.read_tile(0)], 256, file.read_metadata(), patches))
+    end = file.metadata_sections["xmp"].offset - 4
+    table = end - 16 - 2 * 16
+    if data.draw(st.booleans()):
+        whole[table + data.draw(st.integers(0, 31))] = data.draw(st.integers(0, 255))
+    whole[end : end + 4] = struct.pack("<I", zlib.crc32(whole[:end]))
+    with suppress(CodecError):
+        assert tiny_codec.decompress(bytes(whole)).size == (272, 16)
+    with suppress(CodecError):
+        ContainerFile(BytesIO(whole)).verify()

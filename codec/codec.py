@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from io import BytesIO
 from numbers import Integral
@@ -204,7 +205,9 @@ class Codec:
             )
             rates = photograph_rates(model.id, model.config)
             choice = PatchChoice(encoder, rates) if given.patches == "auto" else None
-            return meet(encoder, given, model.config, choice)
+            encoded = meet(encoder, given, model.config, choice)
+        least = rates.least_psnr(encoded.header.level)
+        return replace(encoded, below_promise=encoded.psnr < least)
 
     def decompress(
         self,

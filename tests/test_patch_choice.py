@@ -108,6 +108,8 @@ def test_red_text_on_green_is_exact_at_any_quality(
         assert len(data) <= webp_bytes(image) + 64
     never = released_codec.encode(image, 100, effort=0, measure=True, patches="never")
     assert never.psnr < 20
+    assert never.below_promise
+    assert not released_codec.encode(image, 100, effort=0, measure=True).below_promise
 
 
 def test_quality_of_a_dithered_photograph_never_falls(

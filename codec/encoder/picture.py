@@ -59,6 +59,9 @@ class Encoded:
     """Picture that the decoder gives, if it was asked for."""
     patches: tuple[Patch, ...] = ()
     """Rectangles that are stored without loss."""
+    below_promise: bool = False
+    """Whether the PSNR, if it was asked for, is far below that of photographs at the same level,
+    see `codec.encoder.photograph_rates`."""
 
     @property
     def patch_pixels(self) -> int:

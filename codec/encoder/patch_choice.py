@@ -102,6 +102,8 @@ class PatchChoice:
         """Patches that the promise takes at the lowest level; None for patches over everything."""
         assert self.region is not None
         lowest = Level(0)
+        if not self._rates.least_psnr(lowest):
+            return ()
         trial = self._plain.trial(lowest)
         return self._kept(lowest, self.region, trial, ())
 

@@ -181,6 +181,7 @@ class Codec:
         if plan.rounds and not engine.differentiable:
             raise InputError("efforts from 2 on need an engine with derivatives", field="effort")
         measure = measure or given.target_psnr is not None
+        chooses = given.patches == "auto"
         remedy = "do not measure, or " if measure or reconstruct else ""
         count = self.limits.workers(
             grid,
@@ -189,7 +190,7 @@ class Codec:
             min(self._threads, len(grid)),
             plan.memory(grid),
             plan.kept(grid, measure, reconstruct),
-            ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS),
+            ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
             "lower the effort, or " if plan.rounds else remedy,
         )
         with workers(engine, count) as mapper:
@@ -204,7 +205,7 @@ class Codec:
                 progress=progress,
             )
             rates = photograph_rates(model.id, model.config)
-            choice = PatchChoice(encoder, rates) if given.patches == "auto" else None
+            choice = PatchChoice(encoder, rates) if chooses else None
             encoded = meet(encoder, given, model.config, choice)
         least = rates.least_psnr(encoded.header.level)
         return replace(encoded, below_promise=encoded.psnr < least)

@@ -4,8 +4,8 @@
     python scripts/fuzz.py [CORPUS_FOLDER] [-max_total_time=1800] [other options of libFuzzer]
 
 The first byte of an input chooses the target: files as they are, files whose checksums are put
-right (or a fuzzer would never get past them), alpha planes, weights files as they are, weights
-whose id is put right, and pictures to compress. Whatever is raised but a `CodecError` is a
+right (or a fuzzer would never get past them), alpha planes, patches, weights files as they are,
+weights whose id is put right, and pictures to compress. Whatever is raised but a `CodecError` is a
 crash; libFuzzer watches memory and time.
 """
 
@@ -28,16 +28,21 @@ with atheris.instrument_imports(include=["codec"]):
     from codec.entropy.coder import symbol_coder
     from codec.entropy.model import with_self_check
     from codec.errors import CodecError
-    from codec.format.container import ContainerFile
+    from codec.format.container import ContainerFile, write
+    from codec.format.patch_table import Patch, covered_tiles, read_table
     from codec.limits import Limits
     from codec.picture.alpha import decode_alpha
+    from codec.picture.patch import decode_patch, encode_patch
     from codec.picture.pixels import from_image
     from codec.picture.reading import open_picture
+    from codec.tiles import Box, Grid
     from codec.weights.file import Weights, load_weights
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 LIMITS = Limits(max_pixels=1 << 15, max_memory=1 << 30)
-HEADER_SIZE, VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG, FILTER_FLAG = 18, 2, 4, 8, 16
+HEADER_SIZE = 18
+VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG, FILTER_FLAG, PATCH_FLAG = 2, 4, 8, 16, 32
+MODES = ("L", "LA", "RGB", "RGBA")
 
 
 class Kind:
@@ -73,38 +78,51 @@ def decode_sealed(data: bytes) -> None:
     kind = kind_of(data[1:2])
     body = bytearray(kind.golden[:HEADER_SIZE] + data[8:])
     body[7 : HEADER_SIZE - 4] = data[1:8].ljust(7, b"\0")
-    body[7] &= 0x1F
+    body[7] &= 0x3F
     if not body[7] & DIRECTORY_FLAG:
         decode(bytes(body) + struct.pack("<I", zlib.crc32(body)))
         return
     begin = HEADER_SIZE
     if body[7] & FILTER_FLAG and len(body) > HEADER_SIZE:
         begin += 1 + body[HEADER_SIZE]
-    chunks = body[begin + 2] if len(body) > begin + 2 else 0
-    entry = 16 if body[7] & ALPHA_FLAG else 12
-    start = begin + 3
-    side = 64 * int.from_bytes(body[begin : begin + 2], "little")
+    fixed = bytes(body[begin : begin + 5]).ljust(5, b"\0")
+    units, chunks, patches = struct.unpack("<HBH", fixed)
+    patches *= bool(body[7] & PATCH_FLAG)
+    start = begin + (5 if body[7] & PATCH_FLAG else 3)
+    table = start + 12 * chunks
+    start_of_tiles = table + 16 * patches
+    if len(body) < start_of_tiles:
+        return
     width, height = struct.unpack_from("<HH", body, 8)
-    tiles = -(-width // side) * -(-height // side) if side else 1
-    end = start + 12 * chunks + entry * tiles
+    grid = Grid(height, width, 64 * units)
+    boxes = [box for box, _, _ in read_table(bytes(body[table:start_of_tiles]), grid.whole)]
+    tiles = len(grid) - len(covered_tiles(boxes, grid))
+    lengths = 2 if body[7] & ALPHA_FLAG else 1
+    entry = 8 + 4 * lengths
+    end = start_of_tiles + entry * tiles
     payload = end + 4
-    for number in range(chunks + min(tiles, 1000)):
-        at = start + 12 * number if number < chunks else start + 12 * chunks
-        at += 0 if number < chunks else entry * (number - chunks)
-        if at + entry > len(body):
+    # Where the lengths of each part stand, how many there are, and where its checksum is.
+    parts = [(start + 12 * n + 4, 1, start + 12 * n + 8) for n in range(chunks)]
+    parts += [(table + 16 * n + 8, 1, table + 16 * n + 12) for n in range(patches)]
+    firsts = (start_of_tiles + entry * n for n in range(min(tiles, 1000)))
+    parts += [(first, lengths, first + entry - 4) for first in firsts]
+    for first, count, checksum in parts:
+        if checksum + 4 > len(body):
             break
-        first = at + 4 if number < chunks else at
-        count = 1 if number < chunks or entry == 12 else 2
-        size = sum(v % 300 for v in struct.unpack_from(f"<{count}I", body, first))
-        body[first : first + 4 * count] = b"".join(
-            struct.pack("<I", v % 300) for v in struct.unpack_from(f"<{count}I", body, first)
-        )
-        checksum = at + 8 if number < chunks or entry == 12 else at + 12
-        part = body[payload : payload + size]
-        body[checksum : checksum + 4] = struct.pack("<I", zlib.crc32(part))
-        payload += size
+        sizes = [size % 300 for size in struct.unpack_from(f"<{count}I", body, first)]
+        struct.pack_into(f"<{count}I", body, first, *sizes)
+        part = body[payload : payload + sum(sizes)]
+        struct.pack_into("<I", body, checksum, zlib.crc32(part))
+        payload += sum(sizes)
     directory = bytes(body[:end])
     decode(directory + struct.pack("<I", zlib.crc32(directory)) + bytes(body[end + 4 : payload]))
+
+
+def read_patch(data: bytes) -> None:
+    """Decode a patch of a size and mode given by the input."""
+    height, width, mode = data[1:2] or b"\7", data[2:3] or b"\7", data[3:4] or b"\0"
+    image = decode_patch(data[4:], width[0] + 1, height[0] + 1, MODES[mode[0] % len(MODES)])
+    assert image.size == (width[0] + 1, height[0] + 1)
 
 
 def read_alpha(data: bytes) -> None:
@@ -156,6 +174,7 @@ TARGETS = (
     read_weights,
     read_consistent_weights,
     read_picture,
+    read_patch,
 )
 
 
@@ -177,6 +196,17 @@ def tiled(grey: bool) -> bytes:
     return (CENTRES if grey else INTEGERS).codec.compress(image, 10, tile_size=256)
 
 
+def patched(grey: bool) -> bytes:
+    """Make a file with tiles, of which patches cover the second and a part of the first."""
+    file = ContainerFile(BytesIO(tiled(grey)))
+    patches = []
+    for box in (Box(256, 0, 300, 70), Box(16, 16, 48, 32)):
+        samples = np.zeros((box.height, box.width, 3), np.uint8)
+        samples[::2] = 200
+        patches.append(Patch(box, encode_patch(samples, samples[..., 0])))
+    return write(file.header, [file.read_tile(0)], 256, file.read_metadata(), patches)
+
+
 def seed(folder: Path) -> None:
     """Seeds of a corpus: golden files, a tiny model, a few pictures."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -184,15 +214,19 @@ def seed(folder: Path) -> None:
         if file.suffix == ".vqc":
             content = file.read_bytes()
             (folder / f"raw-{file.name}").write_bytes(b"\0" + content)
-            sealed = content[7:14] + content[HEADER_SIZE:-4]
+            checksum = 0 if content[7] & DIRECTORY_FLAG else 4
+            sealed = content[7:14] + content[HEADER_SIZE : len(content) - checksum]
             (folder / f"sealed-{file.name}").write_bytes(b"\1" + sealed)
         elif file.suffix == ".png" and file.stat().st_size < 5000:
             (folder / file.name).write_bytes(b"\6" + file.read_bytes())
     for name, grey in (("grey", True), ("colour", False)):
-        content = tiled(grey)
-        decode_sealed(sealed := b"\1" + content[7:14] + content[HEADER_SIZE:])
-        (folder / f"tiled-{name}").write_bytes(sealed)
-        (folder / f"tiled-raw-{name}").write_bytes(b"\0" + content)
+        for kind, content in (("tiled", tiled(grey)), ("patched", patched(grey))):
+            decode_sealed(sealed := b"\1" + content[7:14] + content[HEADER_SIZE:])
+            (folder / f"{kind}-{name}").write_bytes(sealed)
+            (folder / f"{kind}-raw-{name}").write_bytes(b"\0" + content)
+    noise = np.random.default_rng(0).integers(0, 4, (9, 17, 3), np.uint8)
+    for number, size in enumerate((b"\x08\x10", b"\x10\x08")):
+        (folder / f"patch-{number}").write_bytes(b"\7" + size + b"\2" + encode_patch(noise))
     (folder / "tiny").write_bytes(b"\4" + (DATA / "tiny.safetensors").read_bytes()[:20_000])
 
 

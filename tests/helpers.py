@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from codec.codec import Codec, Encoded
+    from codec.tiles import Box
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.safetensors"
@@ -121,6 +122,27 @@ def cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
     """bits + lambda 255^2 MSE pixels, with the distortion measured on the decoded file."""
     lmbda = codec.weights.config.lambda_of(encoded.header.level.position)
     return encoded.bits + lmbda * squared_error_of(codec, encoded, image) / 3
+
+
+def encoded_with(
+    codec: Codec,
+    image: Image.Image,
+    boxes: Iterable[Box],
+    side: int = 256,
+    rounds: int = 0,
+    looks_back: bool = True,
+) -> Encoded:
+    """A file with patches, its PSNR and reconstruction."""
+    from codec.encoder.model import EncoderModel
+    from codec.encoder.picture import PictureEncoder
+    from codec.encoder.plan import Plan
+    from codec.picture.pixels import from_image
+    from codec.tiles import Grid
+
+    plan = Plan(EncoderModel(codec.model), rounds, looks_back)
+    picture, grid = from_image(image), Grid(image.height, image.width, side)
+    encoder = PictureEncoder(plan, picture, grid, map, measure=True, reconstruct=True, boxes=boxes)
+    return encoder.encode(codec.level_of(60))
 
 
 def check_damage_is_found(codec: Codec, data: bytes) -> None:

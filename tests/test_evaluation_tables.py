@@ -45,6 +45,6 @@ def test_rates_against_all_others() -> None:
 
 def test_what_the_model_says() -> None:
     lines = theory_table(evaluation()).splitlines()
-    row = "| ours | 0 | 1030 | 1000 | 100 | 500 | 400 | 0.0 | 26.0 | 4.0 | 1.2500 | 1.0000 |"
+    row = "| ours | 0 | 1030 | 1000 | 100 | 500 | 400 | 0.0 | 0.0 | 26.0 | 4.0 | 1.2500 | 1.0000 |"
     assert lines[2] == row
     assert len(lines) == 4

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import codec.pillow_plugin  # noqa: F401
+import codec.pillow_plugin  # noqa: F401 - registers the format
 from codec.codec import Codec, compress, decompress
 from codec.encoder import lossless
 from codec.errors import InputError, LimitError
@@ -138,6 +138,17 @@ def test_patches_are_few_and_stay_in_their_tiles() -> None:
     assert max(box.area for box in large) <= lossless.WRITTEN_PIXELS
     assert len(large) <= 25
     assert sum(box.area for box in large) == 6000 * 8000
+
+
+@pytest.mark.parametrize("size", [(1, 65_535), (65_535, 1)])
+def test_the_longest_pictures_are_small(size: tuple[int, int]) -> None:
+    """The transforms would pad them to 16 pixels."""
+    ramp = np.arange(65_535) // 64 % 256
+    image = Image.fromarray(ramp.astype(np.uint8).reshape(size[::-1]))
+    data = compress(image, lossless=True)
+    assert len(data) < 3000
+    assert decompress(data).tobytes() == image.tobytes()
+    assert decompress(data, region=(0, 0, 1, 1)).size == (1, 1)
 
 
 def test_memory_is_checked_by_the_largest_patch() -> None:

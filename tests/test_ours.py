@@ -7,9 +7,10 @@ from PIL import Image
 from codec.codec import Codec
 from codec.evaluation.ours import ModelCoder
 from codec.evaluation.provenance import source_digest
+from codec.tiles import Box
 from codec.weights.config import PASSES
 from codec.weights.file import Weights, load_weights
-from tests.helpers import DATA, TINY_VQ
+from tests.helpers import DATA, TINY_VQ, encoded_with
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,21 @@ def test_bits_of_tiles_add_up(coder: ModelCoder) -> None:
     positions = coder.position_bits(encoded.data)
     assert positions is not None
     assert positions.sum() == pytest.approx(model.rounded)
+
+
+def test_bits_of_patches_are_counted_where_they_lie(coder: ModelCoder) -> None:
+    image, box = flowers(300, 290), Box(256, 0, 300, 256)
+    encoded = encoded_with(coder.codec, image, [box, Box(0, 0, 32, 16)])
+    model = coder.model_bits(image, 60.0, encoded.data)
+    assert model.patches == 8 * (encoded.patch_bytes + 2 * 16)
+    assert model.content == pytest.approx(encoded.bits)
+    positions = coder.position_bits(encoded.data)
+    assert positions is not None
+    assert positions.sum() == pytest.approx(model.rounded + model.patches)
+    sizes = {patch.box: 16 + len(patch.data) for patch in encoded.patches}
+    assert positions[:16, 16:].sum() == pytest.approx(8 * sizes[box])
+    whole = coder.codec.compress(image, lossless=True)
+    assert coder.model_bits(image, 60.0, whole).rounded == 0
 
 
 def test_noise_costs_more_than_rounding_and_is_the_same_every_time(coder: ModelCoder) -> None:

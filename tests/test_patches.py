@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import struct
 import tracemalloc
 import zlib
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
@@ -16,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from codec.codec import Codec
+from codec.codec import Codec, decompress
 from codec.encoder.model import EncoderModel
-from codec.encoder.picture import Encoded, PictureEncoder, checked_boxes
+from codec.encoder.picture import PictureEncoder, checked_boxes
 from codec.encoder.plan import Plan
 from codec.errors import CodecError, DamagedFileError, InputError
 from codec.format.container import ContainerFile, Header, Tile, write
@@ -27,7 +28,7 @@ from codec.level import Level
 from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import from_image
 from codec.tiles import Box, Grid
-from tests.helpers import DATA, check_damage_is_found, difference
+from tests.helpers import DATA, TINY_VQ, Run, check_damage_is_found, difference, encoded_with
 
 WHOLE = Box(0, 0, 600, 300)
 BOXES = (Box(0, 0, 256, 256), Box(320, 16, 352, 48), Box(512, 272, 600, 300))
@@ -43,22 +44,7 @@ def photo() -> Image.Image:
 @pytest.fixture(scope="module")
 def patched(tiny_codec: Codec, photo: Image.Image) -> list[bytes]:
     """With one tile, and with a tile that is covered."""
-    return [encoded_with(tiny_codec, photo, BOXES, side).data for side in (0, 256)]
-
-
-def encoded_with(
-    codec: Codec,
-    image: Image.Image,
-    boxes: Iterable[Box],
-    side: int = 256,
-    rounds: int = 0,
-    looks_back: bool = True,
-) -> Encoded:
-    """A file with patches, its PSNR and reconstruction."""
-    plan = Plan(EncoderModel(codec.model), rounds, looks_back)
-    picture, grid = from_image(image), Grid(image.height, image.width, side)
-    encoder = PictureEncoder(plan, picture, grid, map, measure=True, reconstruct=True, boxes=boxes)
-    return encoder.encode(codec.level_of(60))
+    return [encoded_with(tiny_codec, photo, BOXES, side, 0, False).data for side in (0, 256)]
 
 
 def with_alpha(image: Image.Image) -> Image.Image:
@@ -308,7 +294,7 @@ def test_progress_counts_every_pixel_once(tiny_codec: Codec, patched: list[bytes
 
 def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Image) -> None:
     """A file that is sound but for what libwebp says of a stream."""
-    encoded = encoded_with(tiny_codec, photo, BOXES[:1])
+    encoded = encoded_with(tiny_codec, photo, BOXES[:1], 256, 0, False)
     file = ContainerFile(BytesIO(encoded.data))
     tiles = [file.read_tile(n) for n in range(1, 6)]
     for wrong in (b"", file.read_patch(0)[:1000], webp(photo)):
@@ -317,6 +303,49 @@ def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Im
         ContainerFile(BytesIO(data)).verify()
         with pytest.raises(DamagedFileError, match="patch"):
             tiny_codec.decompress(data)
+
+
+@pytest.mark.parametrize(("rounds", "looks_back"), [(0, False), (0, True), (1, True)])
+@pytest.mark.parametrize("side", [0, 256])
+def test_patches_over_everything_leave_nothing_to_code(
+    tiny_codec: Codec, photo: Image.Image, rounds: int, looks_back: bool, side: int
+) -> None:
+    boxes = [Box(0, 0, 304, 112), Box(304, 0, 600, 112), Box(0, 112, 600, 300)]
+    encoded = encoded_with(tiny_codec, photo, boxes, side, rounds, looks_back)
+    file = ContainerFile(BytesIO(encoded.data))
+    assert file.lossless
+    assert file.tile_sections() == []
+    assert not file.header.restoration
+    assert encoded.psnr == math.inf
+    assert encoded.reconstruction
+    assert encoded.reconstruction.tobytes() == photo.tobytes()
+    assert decompress(encoded.data).tobytes() == photo.tobytes()  # though no model is installed
+
+
+def test_a_covered_tile_of_a_model_that_rounds_to_centres() -> None:
+    codec = Codec(TINY_VQ)
+    with Image.open(DATA / "golden_vq" / "patches-2.png") as image:
+        shown = np.asarray(image)
+    data = (DATA / "golden_vq" / "patches-2.vqc").read_bytes()
+    decoded = np.asarray(codec.decompress(data, levels=1))
+    for box in ContainerFile(BytesIO(data)).patches:
+        assert np.array_equal(decoded[box.slices], shown[box.slices])
+
+
+def test_info_tells_of_patches(run: Run) -> None:
+    path = DATA / "golden" / "all-patches-q70.vqc"
+    status, out, _ = run("info", "--check", "--json", path)
+    facts = json.loads(out)
+    file = ContainerFile(BytesIO(path.read_bytes()))
+    assert status == 0
+    assert (facts["lossless"], facts["patches"], facts["tiles"]) == (False, 2, 2)
+    assert facts["patch_pixels"] == 64 * 16 + 16 * 70
+    assert facts["patch_bytes"] == sum(section.length for section in file.patch_sections())
+    parts = ("coded_bytes", "patch_bytes", "alpha_bytes", "filter_bytes", "container_bytes")
+    assert sum(facts[part] for part in parts) + sum(facts["metadata_bytes"].values()) == file.size
+    share = facts["patch_bytes"] / file.size
+    _, out, _ = run("info", path)
+    assert f"11.3% of the pixels without loss, in 2 patches, {share:.1%} of the bytes" in out
 
 
 def forged(*entries: tuple[int, ...], count: int | None = None, header: Header = HEADER) -> bytes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import stat
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def peer(request: pytest.FixtureRequest) -> Coder:
 
 @pytest.mark.slow
 def test_settings_rise_in_rate_and_quality(peer: Coder, city: Image.Image) -> None:
+    if peer.name in ("webp-lossless", "png"):
+        assert psnr(city, peer.decode(peer.encode(city, *peer.settings))) == math.inf
+        return
     few = peer.settings[1], peer.settings[4], peer.settings[-1]
     files = [peer.encode(city, setting) for setting in few]
     sizes = [len(data) for data in files]

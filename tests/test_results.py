@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -78,3 +79,14 @@ def test_codecs_of_an_evaluation_keep_their_order() -> None:
     evaluation = Evaluation("", "", {"a": (40, 20)}, found, {})
     assert evaluation.codecs == ["vqcodec photo", "jpeg", "avif"]
     assert evaluation.curve("jpeg").bpp == (1.0,)
+
+
+def test_lossless_anchors_leave_no_picture_out() -> None:
+    one, two = measurement("ours", 0, 100, 30.0), measurement("ours", 1, 200, math.inf)
+    anchor = measurement("png", 9, 900, math.inf)
+
+    def lossless(*found: Measurement) -> list[str]:
+        return Evaluation("", "", {"a": (40, 20)}, list(found), {}).lossless
+
+    assert lossless(one, anchor) == []
+    assert lossless(one, two, anchor) == ["a"]

@@ -64,7 +64,8 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     show_default=True,
     callback=_names,
     metavar="NAMES",
-    help="Codecs to compare with, of jpeg, webp, avif, avif-ssim, jpeg2000, jxl, avifenc; or none.",
+    help="Codecs to compare with, of jpeg, webp, webp-lossless, png, avif, avif-ssim, jpeg2000, "
+    "jxl, avifenc; or none.",
 )
 @click.option(
     "--report",

@@ -233,7 +233,7 @@ class PictureEncoder:
                 and several tiles.
         """
         measures = self._measure or self._reconstruct
-        if effort and self._plan.rounds:
+        if effort and self._plan.rounds and self._coded:
             done = self._searched(level, measures)
         else:
             method = self._plan.base if effort else Round(self._model)

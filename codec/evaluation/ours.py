@@ -19,10 +19,12 @@ from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.evaluation.provenance import source_digest
 from codec.evaluation.results import ModelBits
 from codec.format.container import ContainerFile
+from codec.format.patch_table import ENTRY
 from codec.level import Level
 from codec.picture.pixels import from_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size
 from codec.training.noisy_rate import NoisyRate
+from codec.weights.config import PASSES
 
 FINEST = 0.5
 """Step of quality in the search for a size."""
@@ -62,34 +64,38 @@ class ModelCoder:
     def model_bits(self, image: Image.Image, setting: float, data: bytes) -> ModelBits:
         """Bits of a file from `encode` by part, and the rate of noisy latents."""
         lengths = [len(stream) for stream, _, _ in self._streams(data)]
-        header = ContainerFile(BytesIO(data), self.codec.limits).header
-        restoration = 8.0 * header.restoration_bytes
-        container = 8.0 * (len(data) - sum(lengths)) - restoration
+        file = ContainerFile(BytesIO(data), self.codec.limits)
+        restoration = 8.0 * file.header.restoration_bytes
+        patches = 8.0 * sum(_patch_sizes(file))
+        container = 8.0 * (len(data) - sum(lengths)) - restoration - patches
         if self.codec.weights.config.rounding == "vq":
-            bits = self.codec.encode(image, setting).bits
-            return ModelBits(0.0, (bits,), container, None, len(lengths))
+            bits = self.codec.encode(image, setting).bits - patches
+            return ModelBits(0.0, (bits,), container, None, len(lengths), patches=patches)
         sums = [[float(g.bits.sum()) for g in rounded.groups] for rounded, _ in self._rounded(data)]
-        z, *passes = map(sum, zip(*sums, strict=True))
+        z, *passes = map(sum, zip(*sums, strict=True)) if sums else [0.0] * (1 + PASSES)
         noisy = self._noisy_rate.bits(from_image(image), self.codec.level_of(setting))
-        return ModelBits(z, tuple(passes), container, noisy, len(lengths), restoration)
+        return ModelBits(z, tuple(passes), container, noisy, len(lengths), restoration, patches)
 
     def position_bits(self, data: bytes) -> NDArray[np.float64] | None:
         """-log2 P of a file by latent position, [ceil(H/16), ceil(W/16)].
 
-        None for models that round to centres.
+        Bits of a patch are spread over its positions. None for models that round to centres.
         """
         if self.codec.weights.config.rounding == "vq":
             return None
-        header = ContainerFile(BytesIO(data), self.codec.limits).header
-        whole = np.zeros(latent_size(header.height, header.width))
+        file = ContainerFile(BytesIO(data), self.codec.limits)
+        whole = np.zeros(latent_size(file.header.height, file.header.width))
+        for size, box in zip(_patch_sizes(file), file.patches, strict=True):
+            at = box.shrunk(LATENT_STRIDE)
+            whole[at.slices] += 8 * size / at.area
         for rounded, box in self._rounded(data):
-            whole[box.shrunk(LATENT_STRIDE).slices] = rounded.position_bits
+            whole[box.shrunk(LATENT_STRIDE).slices] += rounded.position_bits
         return whole
 
     def _streams(self, data: bytes) -> Iterator[tuple[bytes, Box, Level]]:
-        """Stream, box of pixels and level of each tile of a file."""
+        """Stream, box of pixels and level of each coded tile of a file."""
         file = ContainerFile(BytesIO(data), self.codec.limits)
-        for number in range(len(file.grid)):
+        for number in sorted(set(range(len(file.grid))) - file.covered):
             yield file.read_tile(number).stream, file.grid.box(number), file.header.level
 
     def _rounded(self, data: bytes) -> Iterator[tuple[RoundedLatents, Box]]:
@@ -107,3 +113,8 @@ class ModelCoder:
     @cached_property
     def _noisy_rate(self) -> NoisyRate:
         return NoisyRate(self.codec.weights)
+
+
+def _patch_sizes(file: ContainerFile) -> list[int]:
+    """Bytes of each patch with its entry in the table."""
+    return [ENTRY.size + section.length for section in file.patch_sections()]

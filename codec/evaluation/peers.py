@@ -3,7 +3,8 @@
 All get the same samples, without metadata, and are decoded back to samples. Encoders have the
 options that their users get by default, except for AVIF, which has those that are best for PSNR
 over RGB: 4:4:4, and tuning for PSNR, since tuning for SSIM costs some 15 % in bits at equal PSNR.
-`avif-ssim` is the same, tuned for SSIM.
+`avif-ssim` is the same, tuned for SSIM. `webp-lossless` and `png` are anchors of one setting;
+the former has the options of the patches of our files.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from PIL import Image, features
 
 from codec.errors import InputError
 from codec.evaluation.coders import Coder
+from codec.picture.patch import METHOD, QUALITY
 
 OPAQUE_MODES = frozenset({"L", "RGB"})
 ALL_MODES = OPAQUE_MODES | {"LA", "RGBA"}
@@ -161,6 +163,29 @@ def _avif(name: str, tune: str) -> Coder:
     )
 
 
+def _webp_lossless() -> Coder:
+    return PillowCoder(
+        "webp-lossless",
+        f"libwebp {features.version('webp')} through Pillow, lossless, method {METHOD}, "
+        f"quality {QUALITY}",
+        (100.0,),
+        (100.0,),
+        "WEBP",
+        lambda _: {"lossless": True, "method": METHOD, "quality": QUALITY},
+    )
+
+
+def _png() -> Coder:
+    return PillowCoder(
+        "png",
+        f"zlib {features.version('zlib')} through Pillow, lossless, optimised",
+        (9.0,),
+        (9.0,),
+        "PNG",
+        lambda _: {"optimize": True},
+    )
+
+
 def _jpeg2000() -> Coder:
     return PillowCoder(
         "jpeg2000",
@@ -220,6 +245,8 @@ PEERS = {
     "webp": _Source(_webp, feature="webp"),
     "avif": _Source(partial(_avif, "avif", "psnr"), feature="avif"),
     "avif-ssim": _Source(partial(_avif, "avif-ssim", "ssim"), feature="avif"),
+    "webp-lossless": _Source(_webp_lossless, feature="webp"),
+    "png": _Source(_png, feature="zlib"),
     "jpeg2000": _Source(_jpeg2000, feature="jpg_2000"),
     "jxl": _Source(_jxl, programs=("cjxl", "djxl")),
     "avifenc": _Source(_avifenc, programs=("avifenc", "avifdec")),

@@ -23,7 +23,7 @@ class ModelBits:
     passes: tuple[float, ...]
     """-log2 P of y by pass; of all indices with rounding to centres."""
     container: float
-    """Bits of the file besides its streams and the weights of the restoration filter."""
+    """Bits of the file besides its streams, patches and the weights of the restoration filter."""
     noisy: float | None
     """-log2 of the density of noisy latents, see `codec.training.noisy_rate`. None with rounding to
     centres."""
@@ -31,6 +31,8 @@ class ModelBits:
     """Number of streams, one for each tile."""
     restoration: float = 0.0
     """Bits of the weights of the restoration filter and of their number, 8 each."""
+    patches: float = 0.0
+    """Bits of the patches, which are stored without loss."""
 
     @property
     def rounded(self) -> float:
@@ -39,8 +41,8 @@ class ModelBits:
 
     @property
     def content(self) -> float:
-        """-log2 P of all rounded latents, and the weights of the restoration filter."""
-        return self.rounded + self.restoration
+        """-log2 P of all rounded latents, patches and the weights of the restoration filter."""
+        return self.rounded + self.restoration + self.patches
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Measurement:
 
     @property
     def excess(self) -> float:
-        """Bytes of the file beyond -log2 P and the weights of the restoration filter, container
-        included; nan for other codecs."""
+        """Bytes of the file beyond -log2 P, patches and the weights of the restoration filter,
+        container included; nan for other codecs."""
         return self.size - self.model.content / 8 if self.model else math.nan
 
     @property
@@ -195,8 +197,10 @@ class Evaluation:
 
     @property
     def lossless(self) -> list[str]:
-        """Pictures that some codec keeps without loss at some setting."""
-        return list(dict.fromkeys(m.picture for m in self.measurements if m.psnr == math.inf))
+        """Pictures that some codec keeps without loss at some setting, though not all others."""
+        lossy = {m.codec for m in self.measurements if m.psnr < math.inf}
+        kept = (m.picture for m in self.measurements if m.psnr == math.inf and m.codec in lossy)
+        return list(dict.fromkeys(kept))
 
     @property
     def counted(self) -> list[Measurement]:

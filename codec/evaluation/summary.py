@@ -153,6 +153,8 @@ class TheoryRow:
     """-log2 of the density of noisy latents, an upper bound on the mutual information, likewise."""
     restoration: float
     """Weights of the restoration filter."""
+    patches: float
+    """Patches, which are stored without loss."""
 
     @property
     def rounded(self) -> float:
@@ -161,7 +163,7 @@ class TheoryRow:
     @property
     def coder(self) -> float:
         """Bytes of the streams beyond -log2 P."""
-        return self.size - self.rounded - self.restoration - self.container
+        return self.size - self.rounded - self.restoration - self.patches - self.container
 
     @property
     def excess(self) -> float:
@@ -199,4 +201,5 @@ def _theory_row(setting: float, group: list[tuple[Measurement, ModelBits]]) -> T
         rounded_bpp=fmean(bits.rounded / m.pixels for m, bits in group),
         noisy_bpp=fmean(noisy) if len(noisy) == len(group) else None,
         restoration=fmean(bits.restoration for _, bits in group) / 8,
+        patches=fmean(bits.patches for _, bits in group) / 8,
     )

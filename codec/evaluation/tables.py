@@ -68,7 +68,8 @@ def theory_table(evaluation: Evaluation) -> str:
     most = max((len(row.passes) for _, row in rows), default=0)
     passes = "".join(f"pass {number}|" for number in range(1, most + 1))
     return table(
-        f"codec|setting|file, bytes|-log2 P|z|{passes}filter|container|coder|noisy bpp|rounded bpp",
+        f"codec|setting|file, bytes|-log2 P|z|{passes}filter|patches|container|coder|"
+        "noisy bpp|rounded bpp",
         _theory_rows(rows, most),
     )
 
@@ -81,6 +82,7 @@ def _theory_rows(rows: list[tuple[str, TheoryRow]], passes: int) -> Iterator[tup
             *(f"{size:.0f}" for size in (row.size, row.rounded, row.z, *row.passes)),
             *("" for _ in range(passes - len(row.passes))),
             f"{row.restoration:.1f}",
+            f"{row.patches:.1f}",
             f"{row.container:.1f}",
             f"{row.coder:.1f}",
             "" if row.noisy_bpp is None else f"{row.noisy_bpp:.4f}",

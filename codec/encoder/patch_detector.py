@@ -35,7 +35,7 @@ STRIP_PIXELS = 1 << 19
 """Pixels that are classified together; they take some 50 bytes each."""
 SAMPLING = 2
 """Stride of the pixels whose colours the first look counts,"""
-ROWS_APART = 8
+ROWS_APART = 16
 """and of the rows in which it compares neighbours."""
 
 
@@ -133,6 +133,18 @@ def propose(picture: Picture) -> Region | None:
     if picture.whole.area <= TUNING.small:
         return whole
     blocks = classify(picture)
+    found = _drawn_regions(blocks)
+    if found is None:
+        calm = np.mean(blocks.plain | blocks.drawn) >= TUNING.all_plain
+        return whole if calm else None
+    return Region(picture.whole, (_in_pixels(found, picture.whole),))
+
+
+def _drawn_regions(blocks: BlockMap) -> Region | None:
+    """Regions of a picture that may be drawn, in blocks; None if they are too small a part."""
+    least = TUNING.least_of_picture * blocks.drawn.size
+    if np.count_nonzero(blocks.drawn) < least:
+        return None
     height, width = blocks.drawn.shape
     bounds = _Bounds(
         side=min(TUNING.least_side, height, width),
@@ -141,10 +153,7 @@ def propose(picture: Picture) -> Region | None:
     found = _cut(blocks, Box(0, 0, width, height), bounds, TUNING.depth)
     boxes = [] if found is None else [leaf.box for leaf in found.leaves()]
     area = sum(np.count_nonzero(blocks.drawn[box.slices]) for box in boxes)
-    if found is None or area < TUNING.least_of_picture * blocks.drawn.size:
-        calm = np.mean(blocks.plain | blocks.drawn) >= TUNING.all_plain
-        return whole if calm else None
-    return Region(picture.whole, (_in_pixels(found, picture.whole),))
+    return found if area >= least else None
 
 
 def classify(picture: Picture) -> BlockMap:
@@ -194,7 +203,7 @@ def _classify(
 
 
 def _is_loud(samples: Samples) -> NDArray[np.bool_]:
-    """Whether blocks of samples [H, W, 3] are loud, [H/16, W/16], by every eighth row."""
+    """Whether blocks of samples [H, W, 3] are loud, [H/16, W/16], by a row of each."""
     lines = samples[::ROWS_APART].astype(np.int16)
     rows, columns = samples.shape[0] // BLOCK, samples.shape[1] // BLOCK
     red, green, blue = lines[..., 0], lines[..., 1], lines[..., 2]

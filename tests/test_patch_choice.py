@@ -17,6 +17,7 @@ from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.errors import InputError
 from codec.level import Level
+from codec.picture.patch import METHOD, QUALITY
 from codec.picture.pixels import from_image, psnr
 from codec.tiles import Box, Grid
 from codec.weights.file import load_weights
@@ -41,8 +42,10 @@ def encoder_of(codec: Codec, image: Image.Image, effort: int = 0, side: int = 0)
 
 
 def webp_bytes(image: Image.Image) -> int:
+    """Size of a lossless WebP of the same effort as patches."""
     target = BytesIO()
-    (image.convert("L") if image.mode == "1" else image).save(target, "WEBP", lossless=True)
+    plain = image.convert("L") if image.mode == "1" else image
+    plain.save(target, "WEBP", lossless=True, method=METHOD, quality=QUALITY)
     return len(target.getvalue())
 
 

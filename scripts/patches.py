@@ -9,7 +9,6 @@ whether the files of photographs are the same with and without patches, and the 
 from __future__ import annotations
 
 import json
-import math
 import re
 import statistics
 import subprocess
@@ -127,9 +126,11 @@ def _by_kind(rows: list[dict[str, Any]]) -> str:
         for quality in QUALITIES:
             some = [r for r in rows if (r["kind"], r["quality"]) == (kind, quality)]
             some = [r for r in some if r["without"] and r["avif"] and r["webp"]]
+            if not some:
+                continue
             cells = [kind if quality == QUALITIES[0] else "", str(quality)]
             for name in ("without", "with", "avif"):
-                least = min((r[name][1] for r in some), default=math.inf)
+                least = min(r[name][1] for r in some)
                 cells += _point([sum(r[name][0] for r in some), least])
             lines.append([*cells, str(sum(r["webp"] for r in some))])
     head = ["kind", "quality", "without: bytes", "least dB", "with: bytes", "least dB"]

@@ -261,8 +261,8 @@ class ContainerFile:
         self.covered: frozenset[int] = frozenset()
         """Tiles that patches cover wholly, which have no stream."""
         self._patches: list[Section] = []
+        # Section, alpha length and symbol checksum of each tile that is coded.
         self._tiles: dict[int, tuple[Section, int, int]] = {}
-        # section, alpha length, symbol checksum
         self._plain_stream = b""
         if self.plain:
             self._parse_plain(head)

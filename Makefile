@@ -13,7 +13,7 @@ SIZES ?= 0.4,4
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic cards given clean
+.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards given clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -92,6 +92,12 @@ train-smoke: $(READY) ## train a tiny model on the test pictures in under a minu
 
 synthetic: $(READY) ## drawn pictures for the training data: text, patterns, dithers (PHOTOS=folder OUT=folder)
 	$(BIN)/python -m scripts.synthetic $(PHOTOS) $(OUT)
+
+patches: $(READY) ## what patches do for drawn pictures: tables of codec/encoder/PATCHES.md (MODEL=photo)
+	$(BIN)/python -m scripts.patches --model $(MODEL)
+
+photograph-rates: $(READY) ## what photographs reach with a model, which patches depend on (MODEL=photo PHOTOS=folder)
+	$(BIN)/python -m scripts.photograph_rates $(PHOTOS) --model $(MODEL)
 
 clean: ## remove the environment and all caches, but no runs
 	rm -rf .venv $(BARE) .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

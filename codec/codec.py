@@ -5,6 +5,7 @@ The writer is imported when something is written.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from io import BytesIO
 from numbers import Integral
@@ -175,10 +176,11 @@ class Codec:
         Raises:
             InputError, LimitError: as for `compress`.
         """
-        from codec.encoder import patch_choice
         from codec.encoder.lossless import WRITTEN_PIXELS, encode_lossless
         from codec.encoder.model import EncoderModel
         from codec.encoder.options import EncoderOptions
+        from codec.encoder.patch_choice import PatchChoice
+        from codec.encoder.photograph_rates import photograph_rates
         from codec.encoder.picture import PictureEncoder
         from codec.encoder.plan import Plan
         from codec.encoder.targets import meet
@@ -221,9 +223,12 @@ class Codec:
                 reconstruct=reconstruct,
                 trials=given.has_target,
                 progress=progress,
-                choose=patch_choice.propose if chooses else None,
             )
-            return meet(encoder, given, model.config)
+            rates = photograph_rates(model.id, model.config)
+            choice = PatchChoice(encoder, rates) if chooses else None
+            encoded = meet(encoder, given, model.config, choice)
+        least = rates.least_psnr(encoded.header.level)
+        return replace(encoded, below_promise=encoded.psnr < least)
 
     def decompress(
         self,

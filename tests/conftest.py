@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # slow to import, and not every test needs them
     from codec.codec import Codec
     from codec.engine.torch import TorchEngine
     from codec.model.autoencoder import RoundingAutoencoder
+    from scripts.corpus import Drawn
 
 OPTIONAL = (
     "torch",
@@ -132,6 +133,14 @@ def photographs() -> list[Path]:
         assert kodak, f"VQCODEC_KODAK={folder} holds no PNG pictures"
         pictures += kodak[::4]
     return pictures
+
+
+@pytest.fixture(scope="session")
+def corpus() -> list[Drawn]:
+    """Pictures that no model was trained for."""
+    from scripts.corpus import corpus
+
+    return list(corpus())
 
 
 @pytest.fixture(scope="session")

@@ -84,11 +84,12 @@ def test_psnr_is_measured_on_demand(folder: Path, run: Run) -> None:
 
 
 def test_outputs_larger_than_inputs(folder: Path, run: Run) -> None:
-    """A flat picture of a few bytes, with metadata that may be left out or not."""
+    """A flat picture of a few bytes, which patches would make smaller."""
+    rate = ("-q", 100, "--patches", "never", *MODEL)
     small = folder / "small.png"
     Image.new("1", (300, 200)).save(small)
     source = small.stat().st_size
-    status, _, err = run("compress", small, "-q", 100, *MODEL)
+    status, _, err = run("compress", small, *rate)
     coded = small.with_suffix(".vqc")
     size = coded.stat().st_size
     assert status == 0
@@ -96,18 +97,20 @@ def test_outputs_larger_than_inputs(folder: Path, run: Run) -> None:
     assert f"  {source} -> {size} B  " in err
     assert err.endswith("larger than the input\n")
     coded.write_bytes(b"mine")
-    options = ("-q", 100, "--skip-larger", *MODEL)
+    options = (*rate, "--skip-larger")
     status, _, err = run("compress", small, "-f", *options)
     assert (status, err.endswith("larger than the input, skipped\n")) == (0, True)
     assert coded.read_bytes() == b"mine"
     pictures = (small, folder / "city.png")
+    assert run("compress", small, "-f", "-q", 100, *MODEL)[0] == 0
+    assert coded.stat().st_size < source
     status, out, _ = run("compress", *pictures, "-d", folder / "out", "--json", *options)
     assert status == 0
     first, second = map(json.loads, out.splitlines())
     assert (first["status"], first["larger"], first["bytes"]) == ("skipped", True, size)
     assert (second["status"], second["larger"]) == ("done", False)
     assert [path.name for path in (folder / "out").iterdir()] == ["city.vqc"]
-    _, _, err = run("compress", *pictures, "-d", folder / "out", "-f", "-q", 100, *MODEL)
+    _, _, err = run("compress", *pictures, "-d", folder / "out", "-f", *rate)
     assert err.endswith("2 done, 0 skipped, 0 failed, 1 larger than the input\n")
     status, _, err = run("compress", small, "-", *options)
     assert (status, "standard output" in err) == (2, True)

@@ -181,12 +181,12 @@ class _Drifting:
 @pytest.mark.parametrize("size", [5000, 9000, 9990, 10100, 11000])
 def test_files_that_drift_from_their_estimates(size: int) -> None:
     options = EncoderOptions(target_size=size)
-    encoded = meet(_Drifting(), options, ModelConfig())  # type: ignore[arg-type]
+    encoded = meet(_Drifting(), options, ModelConfig(), None)  # type: ignore[arg-type]
     assert 0.98 * size <= len(encoded.data) <= size
 
 
 @pytest.mark.parametrize("psnr", [34.0, 38.0, 38.5])
 def test_qualities_that_drift_from_their_estimates(psnr: float) -> None:
     options = EncoderOptions(target_psnr=psnr)
-    encoded = meet(_Drifting(), options, ModelConfig())  # type: ignore[arg-type]
+    encoded = meet(_Drifting(), options, ModelConfig(), None)  # type: ignore[arg-type]
     assert psnr <= encoded.psnr <= psnr + 0.2

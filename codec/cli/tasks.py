@@ -119,10 +119,11 @@ class CompressTask:
             self.writing.write(job, encoded.data)
         if opened.dropped:
             facts["left_out"] = list(opened.dropped)
-        lossless = self.options["lossless"]
+        lossless = encoded.patch_pixels == encoded.header.pixels
         facts["lambda"] = None if lossless else machine.lambda_of(encoded.header)
         facts["psnr"] = encoded.psnr if math.isfinite(encoded.psnr) else None
         facts |= {"lossless": lossless, "patches": len(encoded.patches)}
+        facts["below_promise"] = encoded.below_promise
         return facts | {"seconds": time.perf_counter() - began}
 
     def line(self, facts: dict[str, Any]) -> str:
@@ -222,6 +223,8 @@ def _line(facts: dict[str, Any]) -> str:
     parts = [f"{facts['width']}x{facts['height']}", size, f"{facts['bpp']:.4f} bpp"]
     if facts.get("psnr") is not None:
         parts.append(f"{facts['psnr']:.2f} dB")
+    if facts.get("below_promise"):
+        parts.append("far below photographs of this quality")
     if facts.get("lossless"):
         parts.append("lossless")
     if "bytes_read" in facts:

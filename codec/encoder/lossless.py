@@ -76,13 +76,18 @@ def encode_lossless(
 
 def patches_over(grid: Grid) -> Iterator[Box]:
     """Boxes that together cover all tiles of a picture, as few as may be of each."""
-    longest = PATCH_UNIT * MAX_PATCH_SIDE
     for tile in grid.boxes():
-        for left in range(tile.left, tile.right, longest):
-            right = min(left + longest, tile.right)
-            rows = min(WRITTEN_PIXELS // (right - left), longest) // PATCH_UNIT * PATCH_UNIT
-            for top in range(tile.top, tile.bottom, rows):
-                yield Box(left, top, right, min(top + rows, tile.bottom))
+        yield from pieces(tile)
+
+
+def pieces(box: Box) -> Iterator[Box]:
+    """A box cut into as few as may be written, whose corner lies on the lattice of patches."""
+    longest = PATCH_UNIT * MAX_PATCH_SIDE
+    for left in range(box.left, box.right, longest):
+        right = min(left + longest, box.right)
+        rows = min(WRITTEN_PIXELS // (right - left), longest) // PATCH_UNIT * PATCH_UNIT
+        for top in range(box.top, box.bottom, rows):
+            yield Box(left, top, right, min(top + rows, box.bottom))
 
 
 def _shown(picture: Picture, mode: str) -> Image.Image:

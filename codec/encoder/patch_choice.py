@@ -1,24 +1,202 @@
-"""The choice of patches: which rectangles of a picture to store without loss."""
+"""The choice of patches: which rectangles of a picture to store without loss.
+
+The detector proposes a tree of rectangles, or nothing, as of photographs, and then nothing else is
+done. Otherwise the picture is coded by rounding and reconstructed once. A rectangle R is taken if
+
+    bits(R) + w error(R)  >  8 bytes(R)
+
+with the bits and the squared error of the latent positions that it covers, w bits for a unit of
+error, and the bytes of its samples without loss; one over two others, if it saves more than both.
+What is chosen is coded in the same way, and of the picture without patches, with these, and as
+one patch the one of least cost is taken.
+
+The weight w is lambda / 3, that of the objective of models for squared error. For all others it is
+the same: their ladders of lambdas have the same ends, and photographs about the same PSNR at them,
+while neither MS-SSIM nor the distance to centres sees that text cannot be read.
+
+Beyond the cost a quality promises a PSNR, see `photograph_rates`. While a picture is below, w is
+raised. The same is done at the lowest level, and what it takes there is taken at all levels, so
+that a picture that is exact at one quality is so at all higher ones.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.encoder.lossless import patches_over, pieces
+from codec.encoder.patch_detector import Region, propose
+from codec.encoder.photograph_rates import PhotographRates
+from codec.encoder.picture import Encoded, PictureEncoder, Trial
+from codec.format.patch_table import ENTRY, MAX_PATCHES
 from codec.level import Level
-from codec.tiles import Box
+from codec.picture.pixels import psnr_of
+from codec.tiles import LATENT_STRIDE, Box
+from codec.weights.file import COLOURS
 
-if TYPE_CHECKING:
-    from codec.encoder.picture import PictureEncoder
+SLENDER = 4
+"""Shorter side in pixels below which a picture is a patch without a trial: transforms would see
+it four times and more as large as it is."""
+RAISED = 4.0
+"""Factor by which the weight of the error is raised while a promise is not kept,"""
+MOST_RAISED = 8
+"""and the number of times that it is, at most."""
 
 
-def propose(encoder: PictureEncoder, level: Level) -> tuple[Box, ...]:
-    """Patches with which a picture's file is better, at one level.
+class PatchChoice:
+    """Patches of one picture, at any level.
 
     Args:
-        encoder: of the picture, without patches; `with_patches` gives it with others.
-        level: of the file.
-
-    Returns:
-        Boxes of pixels as `PictureEncoder` takes them; none if patches do not pay.
+        encoder: of the picture, without patches.
+        rates: of photographs, with the model.
     """
-    return ()
+
+    def __init__(self, encoder: PictureEncoder, rates: PhotographRates) -> None:
+        self._plain = encoder
+        self._rates = rates
+
+    @cached_property
+    def region(self) -> Region | None:
+        """The picture and what may be patches of it; None if nothing may be."""
+        return Region(self._plain.source.whole) if self.slender else propose(self._plain.source)
+
+    @property
+    def slender(self) -> bool:
+        """Whether the picture is too narrow for the transforms."""
+        return min(self._plain.source.width, self._plain.source.height) < SLENDER
+
+    @cached_property
+    def whole(self) -> PictureEncoder:
+        """Encoder of the picture as patches over everything."""
+        return self._plain.with_patches(patches_over(self._plain.grid))
+
+    def suspects(self, encoded: Encoded) -> bool:
+        """Whether patches may pay, once the file without them is known: if its rate is above that
+        of any photograph at its level, the whole picture may be a patch."""
+        rate = encoded.bits / encoded.header.pixels
+        if self.region is None and rate > self._rates.suspect_rate(encoded.header.level):
+            self.region = Region(self._plain.source.whole)
+        return self.region is not None
+
+    def encode(self, level: Level) -> Encoded:
+        """The file of a level with the patches that pay."""
+        if self.region is None:
+            encoded = self._plain.encode(level)
+            if not self.suspects(encoded):
+                return encoded
+        return self.encoder(level).encode(level)
+
+    def encoder(self, level: Level) -> PictureEncoder:
+        """Encoder of the picture with the patches that pay at a level."""
+        if self.region is None:
+            return self._plain
+        if self.slender or self._promised is None:
+            return self.whole
+        return self._best(level, self.region, self._promised)
+
+    @cached_property
+    def _promised(self) -> tuple[Box, ...] | None:
+        """Patches that the promise takes at the lowest level; None for patches over everything."""
+        assert self.region is not None
+        lowest = Level(0)
+        if not self._rates.least_psnr(lowest):
+            return ()
+        trial = self._plain.trial(lowest)
+        return self._kept(lowest, self.region, trial, ())
+
+    def _best(self, level: Level, region: Region, promised: tuple[Box, ...]) -> PictureEncoder:
+        """Encoder of least cost that keeps the promise, with some patches at least."""
+        plain = self._plain.trial(level)
+        least = self._rates.least_psnr(level)
+        boxes = _outermost([*promised, *self._chosen(region, plain, plain.error_weight)])
+        found = [] if promised else [(plain, self._plain)]
+        if boxes:
+            found.append(self._tried(level, boxes))
+        found = [(trial, encoder) for trial, encoder in found if trial.psnr >= least]
+        if not found:
+            kept = self._kept(level, region, plain, promised)
+            if kept is None:
+                return self.whole
+            found = [self._tried(level, kept)]
+        found.append((self.whole.trial(level), self.whole))
+        return min(found, key=lambda one: one[0].cost)[1]
+
+    def _kept(
+        self, level: Level, region: Region, plain: Trial, promised: tuple[Box, ...]
+    ) -> tuple[Box, ...] | None:
+        """Patches with which the promise is kept at a level; None for those over everything.
+
+        Args:
+            level: of the file.
+            region: all that may be patches.
+            plain: the file without patches.
+            promised: patches to take in any case.
+        """
+        least = self._rates.least_psnr(level)
+        if plain.psnr >= least and not promised:
+            return ()
+        weight = plain.error_weight
+        samples = COLOURS * self._plain.source.count_visible()
+        for _ in range(MOST_RAISED):
+            boxes = _outermost([*promised, *self._chosen(region, plain, weight)])
+            left = plain.error.sum() - sum(_under(box, plain.error) for box in boxes)
+            if boxes and psnr_of(max(left, 0.0), samples) >= least:
+                trial, _ = self._tried(level, boxes)
+                if trial.psnr >= least:
+                    return boxes
+            weight *= RAISED
+        return None
+
+    def _tried(self, level: Level, boxes: tuple[Box, ...]) -> tuple[Trial, PictureEncoder]:
+        encoder = self._plain.with_patches(piece for box in boxes for piece in pieces(box))
+        return encoder.trial(level), encoder
+
+    def _chosen(self, region: Region, plain: Trial, weight: float) -> list[Box]:
+        """Rectangles inside a region, or itself if there are none, that pay.
+
+        Args:
+            region: all that may be patches.
+            plain: the file without patches.
+            weight: bits that a unit of squared error is worth.
+        """
+        chosen: list[Box] = []
+        for part in region.parts or (region,):
+            _, boxes = self._pruned(part, plain, weight)
+            chosen += boxes
+        return chosen if len(chosen) <= MAX_PATCHES else [region.box]
+
+    def _pruned(self, region: Region, plain: Trial, weight: float) -> tuple[float, list[Box]]:
+        """Bits that the best patches of a region save, and these patches."""
+        saved, chosen, all_chosen = 0.0, list[Box](), True
+        for part in region.parts:
+            gain, boxes = self._pruned(part, plain, weight)
+            saved += gain
+            chosen += boxes
+            all_chosen &= bool(boxes)
+        if all_chosen:
+            cost = _under(region.box, plain.bits) + weight * _under(region.box, plain.error)
+            gain = cost - 8 * self._bytes_of(region.box)
+            if gain > saved:
+                return gain, [region.box]
+        return saved, chosen
+
+    def _bytes_of(self, box: Box) -> int:
+        """Bytes of a rectangle without loss, with its entry in the table."""
+        patches = self._plain.patches_of(pieces(box))
+        return sum(len(patch.data) + ENTRY.size for patch in patches)
+
+
+def _under(box: Box, plane: NDArray[np.float64]) -> float:
+    """Sum over the latent positions of a box of pixels."""
+    return float(plane[box.shrunk(LATENT_STRIDE).slices].sum())
+
+
+def _outermost(boxes: Iterable[Box]) -> tuple[Box, ...]:
+    """Boxes of one tree without those inside others."""
+    found = set(boxes)
+    return tuple(
+        box for box in found if not any(box != other and box & other == box for other in found)
+    )

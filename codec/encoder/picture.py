@@ -9,7 +9,7 @@ so that nothing that was written is decoded.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codec.encoder.filter_fit import LeastSquares
-from codec.encoder.method import Method, Round
+from codec.encoder.method import ChosenSymbols, Method, Round
 from codec.encoder.plan import Plan
 from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Features
@@ -33,18 +33,15 @@ from codec.picture.alpha import Plane, encode_alpha
 from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import Picture, Samples, psnr_of, squared_error
 from codec.picture.rendering import to_image
-from codec.tiles import Box, Grid, latent_size
+from codec.tiles import LATENT_STRIDE, Box, Grid, latent_size
 from codec.weights.file import COLOURS
-from codec.windows import Mapper, Progress, windows
+from codec.windows import Fetch, Mapper, Progress, windows
 
 KEPT_PIXELS = 1 << 23
 """Up to this the features of a picture are kept where they are used again: 12 bytes per pixel with
 the released models."""
 STREAM_BYTES = 4.0
 """Length of a stream beyond -log2 P, about."""
-
-Choose = Callable[["PictureEncoder", Level], Iterable[Box]]
-"""Patches for the file of a picture at one level."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,9 @@ class Encoded:
     """Picture that the decoder gives, if it was asked for."""
     patches: tuple[Patch, ...] = ()
     """Rectangles that are stored without loss."""
+    below_promise: bool = False
+    """Whether the PSNR, if it was asked for, is far below that of photographs at the same level,
+    see `codec.encoder.photograph_rates`."""
 
     @property
     def patch_pixels(self) -> int:
@@ -111,6 +111,27 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A file of rounded latents: what it costs and misses, and where."""
+
+    size: int
+    """Bytes of the file."""
+    bits: NDArray[np.float64]
+    """-log2 P of the symbols by latent position, [rows, columns]."""
+    error: NDArray[np.float64]
+    """Squared error of the visible samples, likewise; none under patches."""
+    error_weight: float
+    """Bits that a unit of squared error is worth."""
+    psnr: float
+    """PSNR of the reconstruction in dB."""
+
+    @property
+    def cost(self) -> float:
+        """Rate-distortion cost in bits."""
+        return 8 * self.size + self.error_weight * float(self.error.sum())
+
+
+@dataclass(frozen=True)
 class _Cache:
     """What encoders of one picture with other patches share; may be used by several threads."""
 
@@ -134,7 +155,6 @@ class PictureEncoder:
         progress: called after each round of each tile.
         boxes: patches, disjoint boxes of pixels whose corners are multiples of 16 or lie on the
             right and lower border of the picture.
-        choose: gives the patches of each level, if there are no `boxes`.
 
     Raises:
         InputError: no file has such patches.
@@ -151,7 +171,6 @@ class PictureEncoder:
         trials: bool = False,
         progress: Progress | None = None,
         boxes: Iterable[Box] = (),
-        choose: Choose | None = None,
     ) -> None:
         self._plan = plan
         self._model = plan.model
@@ -164,7 +183,6 @@ class PictureEncoder:
         again = trials or plan.starts_apart(grid)
         self._keeps_features = again and grid.whole.area <= KEPT_PIXELS
         self._progress = progress
-        self._choose = choose
         self._cache = _Cache({}, {}, {})
         self._use(boxes)
 
@@ -175,7 +193,6 @@ class PictureEncoder:
             InputError: no file has such patches.
         """
         other = copy(self)
-        other._choose = None
         other._use(boxes)
         return other
 
@@ -200,8 +217,6 @@ class PictureEncoder:
         The symbols' costs are exact; the restoration filter counts with all weights that it may
         have, but not for what it does to the error.
         """
-        if self._choose:
-            return self.with_patches(self._choose(self, level)).estimate(level, measure)
         done = self._code(level, Round(self._model), _Steps(None, 0), measure, writes=False)
         streams = done.bits / 8 + STREAM_BYTES * len(self._coded)
         streams += (1 + self._model.kernels) * self._plan.restores
@@ -217,8 +232,6 @@ class PictureEncoder:
                 with a greater cost of the whole picture than it started from, but with MS-SSIM
                 and several tiles.
         """
-        if self._choose:
-            return self.with_patches(self._choose(self, level)).encode(level, effort)
         measures = self._measure or self._reconstruct
         if effort and self._plan.rounds and self._coded:
             done = self._searched(level, measures)
@@ -236,6 +249,32 @@ class PictureEncoder:
             done.reconstruction,
             self._patches,
         )
+
+    def trial(self, level: Level) -> Trial:
+        """Code at one level by rounding alone, without a restoration filter, and measure.
+
+        Holds the latents of few tiles at a time, however large the picture is.
+        """
+        lattice = self.grid.whole.shrunk(LATENT_STRIDE)
+        bits, errors = np.zeros((2, lattice.height, lattice.width))
+        method, steps = Round(self._model), _Steps(None, 0)
+        tiles: dict[int, Tile] = {}
+
+        def fetch(number: int) -> NDArray[np.float32]:
+            if number in self._covered:
+                return self._nothing(number)
+            tile, chosen = self._code_tile(number, level, method, steps)
+            tiles[number] = tile
+            bits[self.grid.box(number).shrunk(LATENT_STRIDE).slices] = chosen.rounded.position_bits
+            return chosen.rounded.y_hat
+
+        for box, samples, original, alpha in self._windows(level, fetch):
+            decoded = np.asarray(to_image(samples, self._picture.grey).convert("RGB"))
+            errors[box.shrunk(LATENT_STRIDE).slices] = _error_map(original, decoded, alpha)
+        done = _Candidate(level, tuple(tiles[number] for number in self._coded), 0.0, {})
+        weight = self._model.error_weight(level)
+        psnr = self._psnr(float(errors.sum()))
+        return Trial(len(self._file(done)), bits, errors, weight, psnr)
 
     def _searched(self, level: Level, measures: bool) -> _Candidate:
         """Code by the search, for the restoration filter of its start."""
@@ -272,28 +311,11 @@ class PictureEncoder:
             keeps: whether the latents are needed again.
             writes: whether to write the streams.
         """
-        visible = self._visible
 
         def code(number: int) -> _Part:
-            box = self.grid.box(number)
-            features = self._features_of(number)
-
-            def progress(done: int) -> None:
-                steps.report(number, done)
-
-            tile = SourceTile(self._model, self._picture, box, features, visible, progress)
-            chosen = method.code(tile, level)
-            rounded = chosen.rounded
-            stream = self._model.coder.write(rounded) if writes else b""
-            checksum = rounded.checksum if writes else 0
-            part = _Part(
-                Tile(stream, checksum, self._alpha_of(number)),
-                rounded.bits,
-                rounded.y_hat if keeps else None,
-                chosen.fit,
-            )
-            steps.report(number, method.rounds + 1)
-            return part
+            tile, chosen = self._code_tile(number, level, method, steps, writes)
+            y_hat = chosen.rounded.y_hat if keeps else None
+            return _Part(tile, chosen.rounded.bits, y_hat, chosen.fit)
 
         parts = list(self._mapper(code, self._coded))
         numbered = zip(self._coded, parts, strict=True)
@@ -305,11 +327,27 @@ class PictureEncoder:
             fits[0].merge(fit)
         return self._filtered(done, fits[0]) if fits else done
 
+    def _code_tile(
+        self, number: int, level: Level, method: Method, steps: _Steps, writes: bool = True
+    ) -> tuple[Tile, ChosenSymbols]:
+        """Code one tile; arguments as of `_code`."""
+
+        def progress(done: int) -> None:
+            steps.report(number, done)
+
+        box, features = self.grid.box(number), self._features_of(number)
+        source = SourceTile(self._model, self._picture, box, features, self._visible, progress)
+        chosen = method.code(source, level)
+        stream = self._model.coder.write(chosen.rounded) if writes else b""
+        checksum = chosen.rounded.checksum if writes else 0
+        steps.report(number, method.rounds + 1)
+        return Tile(stream, checksum, self._alpha_of(number)), chosen
+
     def _with_filter(self, done: _Candidate) -> _Candidate:
         """Fit the restoration filter to the reconstruction of a candidate without one."""
         fit = self._model.least_squares(self._picture, self._visible)
         assert fit is not None
-        for _, samples, original, alpha in self._windows(done):
+        for _, samples, original, alpha in self._windows_of(done):
             fit.add(samples, original, alpha)
         return self._filtered(done, fit)
 
@@ -326,7 +364,7 @@ class PictureEncoder:
         if reconstruct:
             image = Image.new(self._header(done).mode, self._picture.image.size)
         error = 0.0
-        for box, samples, original, alpha in self._windows(done, done.restoration):
+        for box, samples, original, alpha in self._windows_of(done, done.restoration):
             decoded = to_image(samples, self._picture.grey)
             error += squared_error(original, np.asarray(decoded.convert("RGB")), alpha)[0]
             if image:
@@ -339,26 +377,35 @@ class PictureEncoder:
                 image.paste(shown, (place.left, place.top))
         return replace(done, error=error, reconstruction=image)
 
-    def _windows(
+    def _windows_of(
         self, done: _Candidate, restoration: tuple[int, ...] = ()
     ) -> Iterator[tuple[Box, NDArray[np.float32], Samples, Plane | None]]:
-        """Windows of the reconstruction, each with that of the picture."""
+        """Windows of a candidate's reconstruction, each with that of the picture."""
+
+        def fetch(number: int) -> NDArray[np.float32]:
+            covered = number in self._covered
+            return self._nothing(number) if covered else done.latents[number]
+
+        return self._windows(done.level, fetch, restoration)
+
+    def _windows(
+        self, level: Level, fetch: Fetch, restoration: tuple[int, ...] = ()
+    ) -> Iterator[tuple[Box, NDArray[np.float32], Samples, Plane | None]]:
+        """Windows of the reconstruction of y^, each with that of the picture."""
         engine = self._model.engine
         for box, samples in windows(
             self.grid,
             self.grid.whole,
             engine.synthesis_halo,
-            lambda number: self._latents_of(done, number),
-            lambda y_hat: engine.synthesise(y_hat, done.level, restoration),
+            fetch,
+            lambda y_hat: engine.synthesise(y_hat, level, restoration),
             self._mapper,
             *([self._cover.hides] if self._cover else []),
         ):
             yield box, samples, *self._picture.crop(box)
 
-    def _latents_of(self, done: _Candidate, number: int) -> NDArray[np.float32]:
-        """y^ of a tile as the decoder has it."""
-        if number not in self._covered:
-            return done.latents[number]
+    def _nothing(self, number: int) -> NDArray[np.float32]:
+        """y^ of a tile that patches cover, as the decoder has it."""
         box = self.grid.box(number)
         size = latent_size(box.height, box.width)
         return np.zeros((self._model.config.latent, *size), np.float32)
@@ -375,12 +422,17 @@ class PictureEncoder:
 
     @cached_property
     def _patches(self) -> tuple[Patch, ...]:
+        return self.patches_of(self.boxes)
+
+    def patches_of(self, boxes: Iterable[Box]) -> tuple[Patch, ...]:
+        """Samples of boxes without loss, of which each is coded once."""
+
         def patch_of(box: Box) -> Patch:
             if box not in self._cache.patches:
                 self._cache.patches[box] = encode_patch(*self.source.original(box))
             return Patch(box, self._cache.patches[box])
 
-        return tuple(self._mapper(patch_of, self.boxes))
+        return tuple(self._mapper(patch_of, boxes))
 
     def _psnr(self, error: float) -> float:
         return psnr_of(error, COLOURS * self._seen)
@@ -424,6 +476,17 @@ class PictureEncoder:
     def _touching(self, box: Box) -> tuple[Box, ...]:
         """Patches that cover some of a box."""
         return tuple(patch for patch in self.boxes if (patch & box).area)
+
+
+def _error_map(original: Samples, decoded: Samples, alpha: Plane | None) -> NDArray[np.float64]:
+    """Sum of squared differences of visible samples [H, W, 3] by latent position."""
+    squares = np.square(original.astype(np.float32) - decoded).sum(2)
+    if alpha is not None:
+        squares[alpha == 0] = 0
+    rows = np.arange(0, squares.shape[0], LATENT_STRIDE)
+    columns = np.arange(0, squares.shape[1], LATENT_STRIDE)
+    by_row = np.add.reduceat(squares, rows, axis=0, dtype=np.float64)
+    return np.add.reduceat(by_row, columns, axis=1)
 
 
 def checked_boxes(boxes: Iterable[Box], whole: Box) -> tuple[Box, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from codec.encoder.options import EncoderOptions
+from codec.encoder.patch_choice import PatchChoice
 from codec.encoder.picture import Encoded, PictureEncoder
 from codec.encoder.rate_search import LevelSearch
 from codec.errors import InputError
@@ -56,36 +57,119 @@ class _Target:
         return self.sign * (self.value - self.measure(encoded))
 
 
-def meet(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) -> Encoded:
+def meet(
+    encoder: PictureEncoder,
+    options: EncoderOptions,
+    config: ModelConfig,
+    choice: PatchChoice | None,
+) -> Encoded:
     """The file that the options ask for; a target takes some trials.
 
     Args:
-        encoder: of the picture; measures the PSNR if that is the target.
+        encoder: of the picture, without patches; measures the PSNR if that is the target.
         options: quality, lambda or a target.
         config: of the model.
+        choice: of patches for this encoder; None for no patches.
 
     Raises:
         InputError: the model cannot meet the target, or a value is out of its range.
     """
-    levels = config.levels
-    size, psnr = options.target_size, options.target_psnr
+    if not options.has_target:
+        level = options.level(config)
+        return choice.encode(level) if choice else encoder.encode(level)
+    if choice:
+        return _met_with(choice, encoder, options, config)
+    return _met(encoder, options, config)
+
+
+def _met_with(
+    choice: PatchChoice, encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig
+) -> Encoded:
+    """The best of the files that meet a target without patches, with those that pay at the level
+    of that file, and with patches over everything.
+
+    The best has the greatest PSNR for a size, and the fewest bytes for a PSNR.
+
+    Raises:
+        InputError: none meets it.
+    """
+    lowest = Level(config.levels[0])
+    whole = choice.whole.encode(lowest) if choice.slender else None
+    if whole and _meets(whole, encoder, options):
+        return whole
+    plain = _closest_of(encoder, options, config)
+    if not choice.suspects(plain):
+        return _checked(plain, encoder, options)
+    found = [(encoder, plain), (choice.whole, choice.whole.encode(lowest))]
+    chosen = choice.encoder(plain.header.level)
+    if chosen not in (encoder, choice.whole):
+        found.append((chosen, _closest_of(chosen, options, config)))
+    meeting = [one for one in found if _meets(one[1], encoder, options)]
+    if len(meeting) < 2:
+        nearest = meeting or found
+        sign = 1 if options.target_psnr is None else -1
+        by_value = sorted(nearest, key=lambda one: sign * _value(one[1], options))
+        return _checked(by_value[0][1], encoder, options)
+    if options.target_psnr is not None:
+        return min((encoded for _, encoded in meeting), key=lambda one: len(one.data))
+    return max(meeting, key=lambda one: one[0].trial(one[1].header.level).psnr)[1]
+
+
+def _met(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) -> Encoded:
+    """The file of an encoder that meets a target.
+
+    Raises:
+        InputError: none was found.
+    """
+    return _checked(_closest_of(encoder, options, config), encoder, options)
+
+
+def _closest_of(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) -> Encoded:
+    """The file of an encoder that meets a target, or comes closest."""
+    if options.target_psnr is not None:
+        target = _psnr_target(encoder, options.target_psnr)
+    else:
+        target = _size_target(encoder, _most_bytes(encoder, options))
+    return _closest(encoder, target, config.levels)
+
+
+def _most_bytes(encoder: PictureEncoder, options: EncoderOptions) -> int:
+    """Size that a target allows."""
     if options.target_bpp is not None:
-        size = math.floor(min(options.target_bpp * encoder.grid.whole.area / 8, LARGEST_SIZE))
-    if size is not None:
-        encoded = _closest(encoder, _size_target(encoder, size), levels)
-        if len(encoded.data) > size:
-            least = len(encoded.data)
-            raise InputError(
-                f"no file of {size} bytes found; of those tried the smallest has {least}"
-            )
+        return math.floor(min(options.target_bpp * encoder.grid.whole.area / 8, LARGEST_SIZE))
+    assert options.target_size is not None
+    return options.target_size
+
+
+def _value(encoded: Encoded, options: EncoderOptions) -> float:
+    """What a target is about, of a file."""
+    return len(encoded.data) if options.target_psnr is None else encoded.psnr
+
+
+def _meets(encoded: Encoded, encoder: PictureEncoder, options: EncoderOptions) -> bool:
+    value = _value(encoded, options)
+    if options.target_psnr is not None:
+        return value >= options.target_psnr
+    return value <= _most_bytes(encoder, options)
+
+
+def _checked(encoded: Encoded, encoder: PictureEncoder, options: EncoderOptions) -> Encoded:
+    """A file, if it meets a target.
+
+    Raises:
+        InputError: it does not.
+    """
+    if _meets(encoded, encoder, options):
         return encoded
-    if psnr is not None:
-        encoded = _closest(encoder, _psnr_target(encoder, psnr), levels)
-        if encoded.psnr < psnr:
-            most = encoded.psnr
-            raise InputError(f"no file of {psnr} dB found; of those tried the best has {most:.2f}")
-        return encoded
-    return encoder.encode(options.level(config))
+    value = _value(encoded, options)
+    if options.target_psnr is not None:
+        raise InputError(
+            f"no file of {options.target_psnr} dB found; of those tried the best has {value:.2f}"
+        )
+    raise InputError(
+        f"no file of {_most_bytes(encoder, options)} bytes found; of those tried the smallest has "
+        f"{value:.0f}"
+    )
 
 
 def _size_target(encoder: PictureEncoder, size: int) -> _Target:

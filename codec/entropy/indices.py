@@ -34,7 +34,9 @@ class RoundedIndices:
     indices: NDArray[np.int32]
     """The chosen centres, [levels, G, H, W]."""
     level_bits: tuple[float, ...]
-    """-log2 P by the integer frequencies, of each residual level."""
+    """-log2 P by the integer frequencies, of each residual level,"""
+    position_bits: NDArray[np.float64]
+    """and of all by latent position, [H, W]."""
 
     @property
     def bits(self) -> float:
@@ -71,6 +73,7 @@ class IndexCoder:
         remainder = self._group(flat.astype(np.float32))
         y_hat = np.zeros_like(remainder)
         encoder, checksum, level_bits = RangeEncoder(), SymbolChecksum(), []
+        position_bits = np.zeros((1, grid.height * grid.width))
         walk = self._prior.walk(grid)
         count = level.anchor + 1
         packed = np.empty((count, self._config.groups, grid.height * grid.width), np.int32)
@@ -83,7 +86,9 @@ class IndexCoder:
                 indices = self._codebook.choose(latents, number, part.group, weighed)
                 encoder.encode_each(indices, frequencies)
                 checksum.add(indices)
-                bits += float(costs[np.arange(len(indices)), indices].sum())
+                chosen_costs = costs[np.arange(len(indices)), indices]
+                bits += float(chosen_costs.sum())
+                position_bits[0, part.squares] += chosen_costs
                 walk.tell(number, part, indices)
                 packed[number][part] = indices
                 chosen = self._codebook.look_up(indices, number, part.group)
@@ -98,6 +103,7 @@ class IndexCoder:
                 *packed.shape[:2], grid.height, grid.width
             ),
             tuple(level_bits),
+            grid.to_spatial(position_bits).reshape(grid.height, grid.width),
         )
 
     def write(self, rounded: Rounded) -> bytes:

@@ -41,3 +41,7 @@ class Rounded(Protocol):
     @property
     def checksum(self) -> int:
         """CRC-32 of all symbols in coding order, as little-endian int16."""
+
+    @property
+    def position_bits(self) -> NDArray[np.float64]:
+        """-log2 P by latent position, [H, W]; those of z are shared by the positions it covers."""

@@ -28,7 +28,6 @@ from codec.codec import Codec
 from codec.encoder.options import Patches
 from codec.encoder.patch_choice import SLENDER
 from codec.evaluation.provenance import describe_machine
-from codec.picture.patch import METHOD, QUALITY
 from codec.picture.pixels import from_image, psnr_of, squared_error
 from scripts.bench.tables import table
 from scripts.corpus import Drawn, corpus
@@ -45,11 +44,11 @@ EXACT = 99.99
 
 
 def webp_bytes(image: Image.Image) -> int | None:
-    """Size of a lossless WebP of the same effort as patches; None if it cannot hold the picture."""
+    """Size of a lossless WebP as Pillow writes it; None if it cannot hold the picture."""
     target = BytesIO()
     try:
         plain = image.convert("L") if image.mode == "1" else image
-        plain.save(target, "WEBP", lossless=True, method=METHOD, quality=QUALITY)
+        plain.save(target, "WEBP", lossless=True)
     except (OSError, ValueError):
         return None
     return len(target.getvalue())

@@ -17,7 +17,6 @@ from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.errors import InputError
 from codec.level import Level
-from codec.picture.patch import METHOD, QUALITY
 from codec.picture.pixels import from_image, psnr
 from codec.tiles import Box, Grid
 from codec.weights.file import load_weights
@@ -42,10 +41,10 @@ def encoder_of(codec: Codec, image: Image.Image, effort: int = 0, side: int = 0)
 
 
 def webp_bytes(image: Image.Image) -> int:
-    """Size of a lossless WebP of the same effort as patches."""
+    """Size of a lossless WebP as Pillow writes it."""
     target = BytesIO()
     plain = image.convert("L") if image.mode == "1" else image
-    plain.save(target, "WEBP", lossless=True, method=METHOD, quality=QUALITY)
+    plain.save(target, "WEBP", lossless=True)
     return len(target.getvalue())
 
 

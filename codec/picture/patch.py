@@ -38,6 +38,11 @@ of Kodak and of four drawn screenshots:
     6, 90             2,085,954  1.51   749,596  0.79
     6, 100            2,075,700  31.2   748,434  5.24
 """
+OTHER = 4, 80
+"""Pillow's own effort, which is tried too of small patches: of these its files are sometimes the
+smaller ones."""
+SMALL_PIXELS = 1 << 18
+"""Largest area of such patches."""
 
 _HEADER = struct.Struct("<4sI8sIBI")
 """RIFF, bytes that follow, name of the chunk, bytes of it, signature, and size and kind."""
@@ -102,9 +107,17 @@ def encode_patch(
     """
     _check_support()
     planes = samples if alpha is None else np.dstack([samples, alpha])
-    target = BytesIO()
     image = Image.fromarray(np.ascontiguousarray(planes))
-    image.save(target, "WEBP", lossless=True, exact=exact, method=METHOD, quality=QUALITY)
+    efforts = [(METHOD, QUALITY)]
+    if image.width * image.height <= SMALL_PIXELS:
+        efforts.append(OTHER)
+    return min((_stream(image, exact, *effort) for effort in efforts), key=len)
+
+
+def _stream(image: Image.Image, exact: bool, method: int, quality: int) -> bytes:
+    """VP8L stream of an image, without the bytes that begin a WebP file."""
+    target = BytesIO()
+    image.save(target, "WEBP", lossless=True, exact=exact, method=method, quality=quality)
     data = target.getvalue()
     (length,) = struct.unpack_from("<I", data, _CHUNK_START - 4)
     return data[_HEADER.size : _CHUNK_START + length]

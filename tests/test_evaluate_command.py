@@ -295,6 +295,10 @@ def test_figure(run: Run, pictures: Path, options: list[object], tmp_path: Path)
     variables = set(re.findall(r"var\((--[\w-]+)\)", figure.read_text()))
     assert all(f"{name}:" in figure.read_text() for name in variables)
     assert run(*command, "--figure", figure)[0] == 3
+    assert "PSNR in dB" in texts
+    assert run(*command, "--metrics", "ssimulacra2,psnr", "--figure", figure, "-f")[0] == 0
+    assert "SSIMULACRA 2" in figure.read_text()
+    assert "PSNR in dB" not in figure.read_text()
     folder = tmp_path / "new"
     assert run(*command, "--report", folder, "--figure", folder / "curves.svg", "-Q")[0] == 0
     assert {path.name for path in folder.iterdir()} == {"index.html", "curves.svg"}

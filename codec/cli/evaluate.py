@@ -87,7 +87,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the curves of PSNR as SVG.",
+    help="Write the curves of the first of --metrics as SVG.",
 )
 @click.option(
     "--gallery",
@@ -132,7 +132,7 @@ def evaluate(**options: Any) -> int:
     """
     from PIL import Image
 
-    from codec.evaluation.instruments import find_instruments
+    from codec.evaluation.instruments import PSNR, find_instruments
     from codec.evaluation.measuring import Measurer
     from codec.evaluation.measuring import evaluate as run
     from codec.evaluation.published import curves_beside, published_curves
@@ -178,7 +178,9 @@ def evaluate(**options: Any) -> int:
     if figure:
         from codec.evaluation.report import write_figure
 
-        write_figure(figure, evaluation, options["force"])
+        named = [one for one in instruments if one.name in options["metrics"][:1]]
+        metric = named[0].metrics[0] if named and named[0].metrics else PSNR
+        write_figure(figure, evaluation, metric, options["force"])
     for name, reason in absent.items():
         tell(f"vqcodec: {name} is not measured: {reason}")
     _print(evaluation, options["json"])  # last: it may be that nobody takes it

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from codec.errors import InputError, OutputError
 from codec.evaluation import summary
 from codec.evaluation.bd_rate import decibels
-from codec.evaluation.instruments import PSNR
+from codec.evaluation.instruments import PSNR, Metric
 from codec.evaluation.metrics import WHOLE_PIXELS
 from codec.evaluation.report.comparison import Comparison
 from codec.evaluation.report.pictures import COPY_QUALITY, panel
@@ -55,22 +55,26 @@ def write_report(
     return path
 
 
-def write_figure(path: Path, evaluation: Evaluation, force: bool) -> None:
-    """Write the curves of PSNR as an SVG file that follows the viewer's light or dark scheme.
+def write_figure(path: Path, evaluation: Evaluation, metric: Metric, force: bool) -> None:
+    """Write the curves of a metric as an SVG file that follows the viewer's light or dark scheme.
 
     Args:
         path: path of the file.
         evaluation: results.
+        metric: that was measured.
         force: whether an existing file may be replaced.
 
     Raises:
         OutputExistsError: there is one and `force` is not set.
         OutputError: it cannot be written.
-        InputError: no measurement has a finite PSNR.
+        InputError: no measurement has a finite value.
     """
-    plots = _plots(evaluation)
-    if not plots or plots[0].title != "PSNR":
-        raise InputError(f"{path}: there is no PSNR to draw; the pictures were kept without loss")
+    plots = [plot for plot in _plots(evaluation) if plot.title == metric.title]
+    if not plots:
+        raise InputError(
+            f"{path}: there is no {metric.title} to draw; the pictures were kept without loss, or "
+            "are too small for it"
+        )
     svg = plots[0].linear[0]
     style = _environment().get_template("figure.css").render()
     opening = svg.index(">") + 1

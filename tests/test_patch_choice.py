@@ -12,6 +12,7 @@ from PIL import Image
 from codec.codec import Codec
 from codec.encoder.model import EncoderModel
 from codec.encoder.patch_choice import PatchChoice
+from codec.encoder.patch_detector import propose
 from codec.encoder.photograph_rates import PROMISE, PhotographRates, photograph_rates
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
@@ -67,6 +68,23 @@ def test_promise_over_the_corpus(released_codec: Codec, corpus: list[Drawn], par
             before = encoded.psnr
             if max(one.image.size) < 1 << 14:
                 assert len(encoded.data) <= webp_bytes(one.image) + 64, (one.name, quality)
+
+
+@pytest.mark.parametrize("name", ["gradient", "texture"])
+def test_what_looks_photographed_is_no_larger_than_webp(released_codec: Codec, name: str) -> None:
+    """Nothing here has few colours in a block; yet it takes little without loss."""
+    if name == "gradient":
+        rows, columns = np.mgrid[:256, :256]
+        planes = [columns, rows, (rows + columns) // 2]
+        image = Image.fromarray(np.stack(planes, axis=2).astype(np.uint8))
+    else:
+        with Image.open(DATA / "city.png") as opened:
+            motif = np.asarray(opened.convert("RGB").crop((0, 0, 48, 48)))
+        image = Image.fromarray(np.tile(motif, (6, 6, 1)))
+    assert propose(from_image(image)) is None
+    plain, file = (released_codec.compress(image, 100, patches=p) for p in ("never", "auto"))
+    assert len(plain) > webp_bytes(image) + 64
+    assert len(file) <= webp_bytes(image) + 64
 
 
 @pytest.mark.slow

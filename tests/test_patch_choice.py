@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from io import BytesIO
 
@@ -16,9 +17,11 @@ from codec.encoder.patch_detector import propose
 from codec.encoder.photograph_rates import PROMISE, PhotographRates, photograph_rates
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
+from codec.encoder.tile import window_features
+from codec.engine.base import Engine, Features
 from codec.errors import InputError
 from codec.level import Level
-from codec.picture.pixels import from_image, psnr
+from codec.picture.pixels import Picture, from_image, psnr
 from codec.tiles import Box, Grid
 from codec.weights.file import load_weights
 from codec.weights.released import find_weights
@@ -250,6 +253,32 @@ def test_trial_is_the_file_of_rounding_alone(tiny_codec: Codec, side: int) -> No
             assert trial.error[2:, 1:17].sum() == 0
         else:
             assert trial.error[2:, 1:17].min() > 0
+
+
+def test_features_under_other_patches_do_not_add_up(
+    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded by one set of them; the files are those of features that are not kept."""
+    alive: list[weakref.ref[object]] = []
+
+    def remembered(engine: Engine, picture: Picture, box: Box) -> Features:
+        features = window_features(engine, picture, box)
+        alive.append(weakref.ref(features))
+        return features
+
+    monkeypatch.setattr("codec.encoder.picture.window_features", remembered)
+    image = viewer()
+    plan = Plan(EncoderModel(tiny_codec.model), 0, looks_back=False)
+    picture = from_image(image)
+    grid = Grid(picture.height, picture.width)
+    plain = PictureEncoder(plan, picture, grid, map, trials=True)
+    files = []
+    for left in (0, 16, 32):
+        patched = plain.with_patches([Box(left, 0, left + 16, 16)])
+        files.append(patched.encode(Level(0)).data)
+        assert sum(one() is not None for one in alive) == 1
+    again = encoder_of(tiny_codec, image).with_patches([Box(0, 0, 16, 16)])
+    assert again.encode(Level(0)).data == files[0]
 
 
 def test_cost_decides_where_nothing_is_promised(

@@ -1,7 +1,8 @@
 """The choice of patches: which rectangles of a picture to store without loss.
 
 The detector proposes a tree of rectangles, or nothing, as of photographs. Then nothing else is
-done, unless the file takes too much, see `PatchChoice.suspects`. Otherwise the picture is coded by rounding and reconstructed once. A rectangle R is taken if
+done, unless the file takes too much, see `PatchChoice.suspects`. Otherwise the picture is coded by
+rounding and reconstructed once. A rectangle R is taken if
 
     bits(R) + w error(R)  >  8 bytes(R)
 

@@ -44,7 +44,10 @@ class LoadedModel:
         if self.engine.differentiable:
             return self
         if self.search_engine is None:
-            raise InputError("efforts from 2 on need an engine with derivatives", field="effort")
+            raise InputError(
+                "efforts from 2 on need an engine with derivatives; choose torch or less effort",
+                field="effort",
+            )
         with self._making:
             if not self._searching:
                 self._searching.append(replace(self, engine=self.search_engine()))

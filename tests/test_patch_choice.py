@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from io import BytesIO
 
@@ -12,12 +13,15 @@ from PIL import Image
 from codec.codec import Codec
 from codec.encoder.model import EncoderModel
 from codec.encoder.patch_choice import PatchChoice
+from codec.encoder.patch_detector import propose
 from codec.encoder.photograph_rates import PROMISE, PhotographRates, photograph_rates
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
+from codec.encoder.tile import window_features
+from codec.engine.base import Engine, Features
 from codec.errors import InputError
 from codec.level import Level
-from codec.picture.pixels import from_image, psnr
+from codec.picture.pixels import Picture, from_image, psnr
 from codec.tiles import Box, Grid
 from codec.weights.file import load_weights
 from codec.weights.released import find_weights
@@ -67,6 +71,23 @@ def test_promise_over_the_corpus(released_codec: Codec, corpus: list[Drawn], par
             before = encoded.psnr
             if max(one.image.size) < 1 << 14:
                 assert len(encoded.data) <= webp_bytes(one.image) + 64, (one.name, quality)
+
+
+@pytest.mark.parametrize("name", ["gradient", "texture"])
+def test_what_looks_photographed_is_no_larger_than_webp(released_codec: Codec, name: str) -> None:
+    """Nothing here has few colours in a block; yet it takes little without loss."""
+    if name == "gradient":
+        rows, columns = np.mgrid[:256, :256]
+        planes = [columns, rows, (rows + columns) // 2]
+        image = Image.fromarray(np.stack(planes, axis=2).astype(np.uint8))
+    else:
+        with Image.open(DATA / "city.png") as opened:
+            motif = np.asarray(opened.convert("RGB").crop((0, 0, 48, 48)))
+        image = Image.fromarray(np.tile(motif, (6, 6, 1)))
+    assert propose(from_image(image)) is None
+    plain, file = (released_codec.compress(image, 100, patches=p) for p in ("never", "auto"))
+    assert len(plain) > webp_bytes(image) + 64
+    assert len(file) <= webp_bytes(image) + 64
 
 
 @pytest.mark.slow
@@ -175,7 +196,9 @@ def test_size_that_holds_a_page_without_loss_gives_it_so(
     data = released_codec.compress(image, target_size=enough, effort=0)
     assert len(data) <= enough
     assert np.array_equal(released_codec.decompress_array(data), np.asarray(image))
-    with pytest.raises(InputError, match=f"smallest has {len(data)}"):
+    plain = released_codec.compress(image, 0, effort=0, patches="never")
+    smallest = min(len(data), len(plain))
+    with pytest.raises(InputError, match=f"smallest has {smallest};"):
         released_codec.encode(image, target_bpp=0.2, effort=0)
 
 
@@ -232,6 +255,32 @@ def test_trial_is_the_file_of_rounding_alone(tiny_codec: Codec, side: int) -> No
             assert trial.error[2:, 1:17].sum() == 0
         else:
             assert trial.error[2:, 1:17].min() > 0
+
+
+def test_features_under_other_patches_do_not_add_up(
+    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded by one set of them; the files are those of features that are not kept."""
+    alive: list[weakref.ref[object]] = []
+
+    def remembered(engine: Engine, picture: Picture, box: Box) -> Features:
+        features = window_features(engine, picture, box)
+        alive.append(weakref.ref(features))
+        return features
+
+    monkeypatch.setattr("codec.encoder.picture.window_features", remembered)
+    image = viewer()
+    plan = Plan(EncoderModel(tiny_codec.model), 0, looks_back=False)
+    picture = from_image(image)
+    grid = Grid(picture.height, picture.width)
+    plain = PictureEncoder(plan, picture, grid, map, trials=True)
+    files = []
+    for left in (0, 16, 32):
+        patched = plain.with_patches([Box(left, 0, left + 16, 16)])
+        files.append(patched.encode(Level(0)).data)
+        assert sum(one() is not None for one in alive) == 1
+    again = encoder_of(tiny_codec, image).with_patches([Box(0, 0, 16, 16)])
+    assert again.encode(Level(0)).data == files[0]
 
 
 def test_cost_decides_where_nothing_is_promised(

@@ -263,7 +263,7 @@ def test_engines_that_do_not_fit(tiny_weights: Weights, city: Image.Image) -> No
         LoadedModel(load_weights(TINY_VQ), TorchEngine(tiny_weights), symbol_coder(tiny_weights))
     plain = Codec(LoadedModel(tiny_weights, TorchEngine(tiny_weights), symbol_coder(tiny_weights)))
     assert plain.decompress(plain.compress(city, effort=1)).size == city.size
-    with pytest.raises(InputError, match="derivatives"):
+    with pytest.raises(InputError, match="derivatives; choose torch"):
         plain.compress(city, effort=2)
     with pytest.raises(InputError, match="unknown precision 'float16'"):
         Codec(tiny_weights, precision="float16")  # type: ignore[arg-type]

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec.pillow_plugin  # noqa: F401
-from codec.codec import Codec
+from codec.codec import Codec, load
 from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.derivatives import Curvature, SteadyGradient
+from codec.encoder.model import EncoderModel
 from codec.encoder.options import ROUNDS
+from codec.encoder.plan import Plan
 from codec.encoder.search import Caution, descend, kept, steps
 from codec.engine.base import Slopes
 from codec.entropy.latents import LatentCoder
@@ -23,8 +25,22 @@ from codec.entropy.model import IntegerModel
 from codec.errors import InputError, LimitError
 from codec.level import Level
 from codec.limits import Limits
+from codec.tiles import Grid
 from codec.weights.file import Weights, load_weights
 from tests.helpers import TINY, TINY_VQ, Run, cost, flowers
+
+
+@pytest.mark.parametrize(
+    ("distortion", "compares"), [("mse", True), ("looks", True), ("ms-ssim", False)]
+)
+def test_search_of_tiles_is_compared_where_squared_error_decides(
+    tiny_weights: Weights, distortion: str, compares: bool
+) -> None:
+    text = json.dumps({**tiny_weights.config.to_dict(), "distortion": distortion}, sort_keys=True)
+    model = load(dataclasses.replace(tiny_weights, config_text=text))
+    plan = Plan(EncoderModel(model), rounds=1, looks_back=False)
+    assert plan.compares(Grid(512, 512, 256)) == compares
+    assert not plan.compares(Grid(512, 512))
 
 
 @pytest.mark.slow

@@ -137,8 +137,9 @@ class _Cache:
 
     patches: dict[Box, bytes]
     alpha: dict[tuple[int, tuple[Box, ...]], bytes]
-    features: dict[tuple[int, tuple[Box, ...]], Features]
-    """By tile, and by the patches that its samples and their surroundings have."""
+    features: dict[int, tuple[tuple[Box, ...], Features]]
+    """By tile, with the patches that its samples and their surroundings have; the latest alone, so
+    that they do not add up."""
 
 
 class PictureEncoder:
@@ -457,12 +458,13 @@ class PictureEncoder:
     def _features_of(self, number: int) -> Features:
         known, engine = self._cache.features, self._model.engine
         box = self.grid.box(number)
-        key = number, self._touching(box.grown(engine.analysis_halo, within=self.grid.whole))
-        if key in known:
-            return known[key]
+        patches = self._touching(box.grown(engine.analysis_halo, within=self.grid.whole))
+        kept = known.get(number)
+        if kept and kept[0] == patches:
+            return kept[1]
         features = window_features(engine, self._picture, box)
         if self._keeps_features:
-            known[key] = features
+            known[number] = patches, features
         return features
 
     def _alpha_of(self, number: int) -> bytes:

@@ -53,7 +53,7 @@ class Plan:
         A search of several tiles does not know what becomes of the tiles around. MS-SSIM of the
         whole is not measured, so there the search is taken.
         """
-        return self.rounds > 0 and len(grid) > 1 and self.model.config.distortion == "mse"
+        return self.rounds > 0 and len(grid) > 1 and self.model.config.weighs_error
 
     def starts_apart(self, grid: Grid) -> bool:
         """Whether all tiles are coded by `base` before the search: for its restoration filter, or

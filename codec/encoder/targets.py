@@ -164,11 +164,13 @@ def _checked(encoded: Encoded, encoder: PictureEncoder, options: EncoderOptions)
     value = _value(encoded, options)
     if options.target_psnr is not None:
         raise InputError(
-            f"no file of {options.target_psnr} dB found; of those tried the best has {value:.2f}"
+            f"no file of {options.target_psnr} dB found; of those tried the best has {value:.2f}; "
+            "ask for less, or keep every sample with lossless",
+            field="lossless",
         )
     raise InputError(
         f"no file of {_most_bytes(encoder, options)} bytes found; of those tried the smallest has "
-        f"{value:.0f}"
+        f"{value:.0f}; ask for more, or make the picture smaller"
     )
 
 

@@ -43,6 +43,8 @@ OTHER = 4, 80
 smaller ones."""
 SMALL_PIXELS = 1 << 18
 """Largest area of such patches."""
+QUICK = 0, 50
+"""Least effort; of photographs it takes 8 % more bytes."""
 
 _HEADER = struct.Struct("<4sI8sIBI")
 """RIFF, bytes that follow, name of the chunk, bytes of it, signature, and size and kind."""
@@ -106,12 +108,23 @@ def encode_patch(
         InputError: Pillow was built without WebP.
     """
     _check_support()
-    planes = samples if alpha is None else np.dstack([samples, alpha])
-    image = Image.fromarray(np.ascontiguousarray(planes))
+    image = _image_of(samples, alpha)
     efforts = [(METHOD, QUALITY)]
     if image.width * image.height <= SMALL_PIXELS:
         efforts.append(OTHER)
     return min((_stream(image, exact, *effort) for effort in efforts), key=len)
+
+
+def quick_size(samples: NDArray[np.uint8], alpha: Plane | None = None) -> int:
+    """Bytes of samples without loss at the least effort; arguments and errors as of
+    `encode_patch`."""
+    _check_support()
+    return len(_stream(_image_of(samples, alpha), False, *QUICK))
+
+
+def _image_of(samples: NDArray[np.uint8], alpha: Plane | None) -> Image.Image:
+    planes = samples if alpha is None else np.dstack([samples, alpha])
+    return Image.fromarray(np.ascontiguousarray(planes))
 
 
 def _stream(image: Image.Image, exact: bool, method: int, quality: int) -> bytes:

@@ -145,6 +145,18 @@ def test_quality_of_a_dithered_photograph_never_falls(
     assert reached == sorted(reached)
 
 
+def test_what_takes_next_to_nothing_without_loss_is_not_tried(
+    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PictureEncoder, "trial", lambda *_: pytest.fail("tried"))
+    flat = Image.new("RGB", (400, 300), "orange")
+    flat.paste("navy", (37, 41, 250, 211))
+    coded = tiny_codec.encode(flat, 0, reconstruct=True)
+    assert coded.patch_pixels == 400 * 300
+    assert len(coded.data) < 400 * 300 * 0.05 / 8 + 64
+    assert tiny_codec.decompress(coded.data).tobytes() == flat.tobytes()
+
+
 def test_slender_pictures_are_exact(released_codec: Codec, rng: np.random.Generator) -> None:
     samples = rng.integers(0, 256, (3, 2000, 3), dtype=np.uint8)
     for image in (Image.fromarray(samples), Image.fromarray(samples.transpose(1, 0, 2).copy())):

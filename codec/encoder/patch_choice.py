@@ -42,6 +42,9 @@ from codec.weights.file import COLOURS
 SLENDER = 4
 """Shorter side in pixels below which a picture is a patch without a trial: transforms would see
 it four times and more as large as it is."""
+SIMPLE_RATE = 0.05
+"""Bits per pixel without loss up to which nothing else is tried: it is less than any photograph
+takes, and trials of large flat pictures take seconds."""
 RAISED = 4.0
 """Factor by which the weight of the error is raised while a promise is not kept,"""
 MOST_RAISED = 8
@@ -120,9 +123,16 @@ class PatchChoice:
         """Encoder of the picture with the patches that pay at a level."""
         if self.region is None:
             return self._plain
-        if self.slender or self._promised is None:
+        if self.slender or self._simple or self._promised is None:
             return self.whole
         return self._best(level, self.region, self._promised)
+
+    @cached_property
+    def _simple(self) -> bool:
+        """Whether the picture takes next to nothing without loss."""
+        patches = self._plain.patches_of(self.whole.boxes)
+        size = sum(len(patch.data) + ENTRY.size for patch in patches)
+        return 8 * size <= SIMPLE_RATE * self._plain.source.whole.area
 
     @cached_property
     def _promised(self) -> tuple[Box, ...] | None:

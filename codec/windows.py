@@ -26,8 +26,8 @@ R = TypeVar("R")
 
 Fetch = Callable[[int], NDArray[np.float32]]
 """y^ of a tile by its number."""
-Synthesise = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""y^ [M, h, w] to samples [3, 16h, 16w]."""
+Synthesise = Callable[[NDArray[np.float32], Box], NDArray[np.float32]]
+"""y^ [M, h, w] to samples [3, 16h', 16w'] of a box of h'xw' of its positions."""
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
@@ -107,7 +107,7 @@ def windows(
         region: pixels to reconstruct, inside the picture.
         halo: latents around a window that its samples depend on.
         fetch: called once for each tile that is needed.
-        synthesise: samples of a window and its halo.
+        synthesise: samples of a window, from latents of it and its halo.
         mapper: runs `fetch` and `synthesise`.
         hidden: whether nothing of a box is seen; such windows are left out.
 
@@ -121,9 +121,10 @@ def windows(
         box: Box, source: Box, tiles: Mapping[int, _Tile]
     ) -> tuple[Box, NDArray[np.float32]]:
         latents = {number: tile.y_hat for number, tile in tiles.items()}
-        samples = synthesise(_gather(grid, source, latents))
-        area = source.shrunk(LATENT_STRIDE).enlarged(LATENT_STRIDE)
-        rows, columns = box.relative_to(area).slices
+        inner = box.shrunk(LATENT_STRIDE)
+        around = source.shrunk(LATENT_STRIDE)
+        samples = synthesise(_gather(grid, source, latents), inner.relative_to(around))
+        rows, columns = box.relative_to(inner.enlarged(LATENT_STRIDE)).slices
         return box, samples[:, rows, columns]
 
     def work() -> Iterator[Callable[[], tuple[Box, NDArray[np.float32]] | None]]:

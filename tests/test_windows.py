@@ -72,7 +72,7 @@ def test_windows_reconstruct_what_the_whole_does(model: EncoderModel, large: Pic
         grid.whole,
         model.engine.synthesis_halo,
         lambda number: y_hat[:, *tiled.box(number).shrunk(LATENT_STRIDE).slices],
-        lambda y: model.engine.synthesise(y, LEVEL),
+        lambda y, inner: model.engine.synthesise(y, LEVEL, inner=inner),
         map,
     ):
         assert np.isnan(shown[:, *box.slices]).all()
@@ -150,8 +150,8 @@ def test_threads_fetch_each_tile_once(engine: TorchEngine, count: int) -> None:
         box = grid.box(number).shrunk(LATENT_STRIDE)
         return np.full((1, box.height, box.width), number, np.float32)
 
-    def synthesise(y_hat: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.repeat(y_hat.repeat(16, 1).repeat(16, 2), 3, axis=0)
+    def synthesise(y_hat: NDArray[np.float32], inner: Box) -> NDArray[np.float32]:
+        return np.repeat(y_hat[:, *inner.slices].repeat(16, 1).repeat(16, 2), 3, axis=0)
 
     with workers(engine, count) as mapper:
         shown = list(windows(grid, grid.whole, 6, fetch, synthesise, mapper))
@@ -168,4 +168,4 @@ def test_damage_of_a_tile_ends_all_threads(engine: TorchEngine) -> None:
         raise DamagedFileError("damaged")
 
     with workers(engine, 3) as mapper, pytest.raises(DamagedFileError):
-        list(windows(grid, grid.whole, 6, fetch, lambda y: y, mapper))
+        list(windows(grid, grid.whole, 6, fetch, lambda y, _: y, mapper))

@@ -349,7 +349,7 @@ class PictureEncoder:
             self.grid.whole,
             engine.synthesis_halo,
             lambda number: self._latents_of(done, number),
-            lambda y_hat: engine.synthesise(y_hat, done.level, restoration),
+            lambda y_hat, inner: engine.synthesise(y_hat, done.level, restoration, inner),
             self._mapper,
             *([self._cover.hides] if self._cover else []),
         ):

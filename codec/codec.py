@@ -71,7 +71,9 @@ class Codec:
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
         limits: on pixels and memory, for pictures in both directions.
-        threads: tiles in work at once; None for as many as the engine has threads.
+        threads: tiles in work at once; None for as many as the engine has threads. With several,
+            NumPy's own threads get in their way: set OPENBLAS_NUM_THREADS=1 before it is imported,
+            as the command line does.
         engine: that runs the transforms: "onnx" on ONNX Runtime; "torch", which efforts 2 to 9,
             other devices than "cpu" and bfloat16 need; or "auto", torch where it is needed.
 

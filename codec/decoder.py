@@ -123,8 +123,8 @@ def decode(
     level = header.level if levels is None else _level_of(levels, header)
     tiles, cover = TileDecoder(file, model, levels), Cover(file.patches, grid.whole)
 
-    def synthesise(y_hat: NDArray[np.float32]) -> NDArray[np.float32]:
-        return engine.synthesise(y_hat, level, header.restoration)
+    def synthesise(y_hat: NDArray[np.float32], inner: Box) -> NDArray[np.float32]:
+        return engine.synthesise(y_hat, level, header.restoration, inner)
 
     canvas = _Canvas(file, area, progress)
     with workers(engine, count) as mapper:

@@ -6,8 +6,13 @@ long as a window needs them, so memory does not grow with the picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from functools import partial
+from operator import call
+from threading import Lock
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -21,10 +26,13 @@ R = TypeVar("R")
 
 Fetch = Callable[[int], NDArray[np.float32]]
 """y^ of a tile by its number."""
-Synthesise = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""y^ [M, h, w] to samples [3, 16h, 16w]."""
+Synthesise = Callable[[NDArray[np.float32], Box], NDArray[np.float32]]
+"""y^ [M, h, w] to samples [3, 16h', 16w'] of a box of h'xw' of its positions."""
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
+
+QUEUE = 2
+"""Pieces of work for each thread that are in work, wait for it, or are done and not yet used."""
 
 
 class Mapper(Protocol):
@@ -44,9 +52,43 @@ def workers(engine: Engine, count: int) -> Iterator[Mapper]:
         return
     pool = engine.pool(count)
     try:
-        yield pool.map
+        yield partial(_map, pool, QUEUE * count)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _map(pool: Executor, most: int, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`map` on a pool; `items` are taken as they are needed, at most so many beyond a result."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class _Tile:
+    """y^ of a tile, which is decoded once, by the thread that first asks for it."""
+
+    def __init__(self, fetch: Fetch, number: int) -> None:
+        self._fetch = fetch
+        self._number = number
+        self._lock = Lock()
+        self._y_hat: NDArray[np.float32] | None = None
+
+    def decode(self) -> None:
+        """Decode it, unless that is done."""
+        with self._lock:
+            if self._y_hat is None:
+                self._y_hat = self._fetch(self._number)
+
+    @property
+    def y_hat(self) -> NDArray[np.float32]:
+        """y^, decoded if that is not done; waits for a thread that does it."""
+        self.decode()
+        assert self._y_hat is not None
+        return self._y_hat
 
 
 def windows(
@@ -65,7 +107,7 @@ def windows(
         region: pixels to reconstruct, inside the picture.
         halo: latents around a window that its samples depend on.
         fetch: called once for each tile that is needed.
-        synthesise: samples of a window and its halo.
+        synthesise: samples of a window, from latents of it and its halo.
         mapper: runs `fetch` and `synthesise`.
         hidden: whether nothing of a box is seen; such windows are left out.
 
@@ -73,25 +115,33 @@ def windows(
         (box, samples [3, height, width]), boxes being disjoint and making up the region but for
         what is hidden.
     """
-    latents: dict[int, NDArray[np.float32]] = {}
     lines = [[box for box in line if not hidden(box)] for line in _lines(grid, region)]
-    needs = [[_sources(grid, box, halo) for box in line] for line in lines]
-    for line, sources in zip(lines, needs, strict=True):
-        needed = {n for source in sources for n in grid.touched(source)}
-        latents = {n: y for n, y in latents.items() if n in needed}
-        missing = sorted(needed - latents.keys())
-        latents |= zip(missing, mapper(fetch, missing), strict=True)
 
-        def reconstruct(
-            job: tuple[Box, Box], held: dict[int, NDArray[np.float32]] = latents
-        ) -> tuple[Box, NDArray[np.float32]]:
-            box, source = job
-            samples = synthesise(_gather(grid, source, held))
-            area = source.shrunk(LATENT_STRIDE).enlarged(LATENT_STRIDE)
-            rows, columns = box.relative_to(area).slices
-            return box, samples[:, rows, columns]
+    def reconstruct(
+        box: Box, source: Box, tiles: Mapping[int, _Tile]
+    ) -> tuple[Box, NDArray[np.float32]]:
+        latents = {number: tile.y_hat for number, tile in tiles.items()}
+        inner = box.shrunk(LATENT_STRIDE)
+        around = source.shrunk(LATENT_STRIDE)
+        samples = synthesise(_gather(grid, source, latents), inner.relative_to(around))
+        rows, columns = box.relative_to(inner.enlarged(LATENT_STRIDE)).slices
+        return box, samples[:, rows, columns]
 
-        yield from mapper(reconstruct, list(zip(line, sources, strict=True)))
+    def work() -> Iterator[Callable[[], tuple[Box, NDArray[np.float32]] | None]]:
+        """The tiles that a line of windows needs, then the windows, line by line. A thread waits
+        for nothing but a tile that another one is decoding."""
+        tiles: dict[int, _Tile] = {}
+        for line in lines:
+            sources = [_sources(grid, box, halo) for box in line]
+            touched = [list(grid.touched(source)) for source in sources]
+            needed = sorted({n for numbers in touched for n in numbers})
+            missing = [n for n in needed if n not in tiles]
+            tiles = {n: tiles.get(n) or _Tile(fetch, n) for n in needed}
+            yield from (tiles[n].decode for n in missing)
+            for box, source, numbers in zip(line, sources, touched, strict=True):
+                yield partial(reconstruct, box, source, {n: tiles[n] for n in numbers})
+
+    yield from filter(None, mapper(call, work()))
 
 
 def _lines(grid: Grid, region: Box) -> Iterator[list[Box]]:

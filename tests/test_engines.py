@@ -26,6 +26,7 @@ from codec.level import Level
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.transforms import build_transforms
+from codec.tiles import Box
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights
 from tests.helpers import TINY, difference, flowers
@@ -97,6 +98,21 @@ def test_both_engines_give_the_same_numbers(
     if config.compensable:
         missing = rng.normal(0, 0.1, (3, 48, 64)).astype(np.float32)
         assert near(one.change(missing, level), other.change(missing, level))
+
+
+def test_a_halo_is_as_wide_as_the_synthesis_sees(
+    weights: Weights, rng: np.random.Generator
+) -> None:
+    level = Level.of_anchor(weights.config.anchors - 1)
+    restoration = (90, -127, 3) if weights.config.restorable else ()
+    for engine in (OnnxEngine(weights), TorchEngine(weights)):
+        halo = engine.synthesis_halo
+        y_hat = np.rint(rng.normal(0, 2, (weights.config.latent, 2 * halo + 2, halo + 4)))
+        y_hat = y_hat.astype(np.float32)
+        whole = engine.synthesise(y_hat, level, restoration)
+        for inner in (Box(0, halo, 3, halo + 2), Box(2, 0, halo + 4, halo + 2)):
+            shown = engine.synthesise(y_hat, level, restoration, inner)
+            assert near(shown, whole[:, *inner.enlarged(16).slices])
 
 
 def test_what_overflows_is_grey(weights: Weights) -> None:

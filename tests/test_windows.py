@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from codec.codec import Codec
@@ -16,6 +17,7 @@ from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Latents
 from codec.engine.receptive_field import analysis_halo, synthesis_halo
 from codec.engine.torch import TorchEngine
+from codec.errors import DamagedFileError
 from codec.level import Level
 from codec.model.transforms import build_transforms
 from codec.picture.pixels import Picture, from_image
@@ -70,7 +72,7 @@ def test_windows_reconstruct_what_the_whole_does(model: EncoderModel, large: Pic
         grid.whole,
         model.engine.synthesis_halo,
         lambda number: y_hat[:, *tiled.box(number).shrunk(LATENT_STRIDE).slices],
-        lambda y: model.engine.synthesise(y, LEVEL),
+        lambda y, inner: model.engine.synthesise(y, LEVEL, inner=inner),
         map,
     ):
         assert np.isnan(shown[:, *box.slices]).all()
@@ -121,3 +123,49 @@ def test_workers_give_results_in_order(engine: TorchEngine) -> None:
     with workers(engine, 3) as mapper:
         assert list(mapper(lambda n: n * n, range(50))) == [n * n for n in range(50)]
     assert torch.get_num_threads() == threads
+
+
+def test_workers_take_no_more_than_they_need(engine: TorchEngine) -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    with workers(engine, 2) as mapper:
+        results = mapper(str, items())
+        assert next(results) == "0"
+        assert len(taken) <= 6
+        assert [*results] == [str(number) for number in range(1, 50)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_threads_fetch_each_tile_once(engine: TorchEngine, count: int) -> None:
+    grid = Grid(1000, 1300, 256)
+    fetched: list[int] = []
+
+    def fetch(number: int) -> NDArray[np.float32]:
+        fetched.append(number)
+        box = grid.box(number).shrunk(LATENT_STRIDE)
+        return np.full((1, box.height, box.width), number, np.float32)
+
+    def synthesise(y_hat: NDArray[np.float32], inner: Box) -> NDArray[np.float32]:
+        return np.repeat(y_hat[:, *inner.slices].repeat(16, 1).repeat(16, 2), 3, axis=0)
+
+    with workers(engine, count) as mapper:
+        shown = list(windows(grid, grid.whole, 6, fetch, synthesise, mapper))
+    assert sorted(fetched) == list(range(len(grid)))
+    assert sum(box.area for box, _ in shown) == grid.whole.area
+    for box, samples in shown:
+        assert (samples == next(grid.touched(box))).all()
+
+
+def test_damage_of_a_tile_ends_all_threads(engine: TorchEngine) -> None:
+    grid = Grid(1000, 1300, 256)
+
+    def fetch(number: int) -> NDArray[np.float32]:
+        raise DamagedFileError("damaged")
+
+    with workers(engine, 3) as mapper, pytest.raises(DamagedFileError):
+        list(windows(grid, grid.whole, 6, fetch, lambda y, _: y, mapper))

@@ -115,7 +115,7 @@ class Correction:
             tile,
             self._engine.synthesis_halo,
             lambda _: latents,
-            lambda part: self._engine.synthesise(part, self._level),
+            lambda part, inner: self._engine.synthesise(part, self._level, inner=inner),
             map,
         ):
             here = box.relative_to(tile).slices

@@ -399,7 +399,7 @@ class PictureEncoder:
             self.grid.whole,
             engine.synthesis_halo,
             fetch,
-            lambda y_hat: engine.synthesise(y_hat, level, restoration),
+            lambda y_hat, inner: engine.synthesise(y_hat, level, restoration, inner),
             self._mapper,
             *([self._cover.hides] if self._cover else []),
         ):

@@ -138,7 +138,11 @@ class Engine(Protocol):
         """
 
     def synthesise(
-        self, y_hat: NDArray[np.float32], level: Level, restoration: Sequence[int] = ()
+        self,
+        y_hat: NDArray[np.float32],
+        level: Level,
+        restoration: Sequence[int] = (),
+        inner: Box | None = None,
     ) -> NDArray[np.float32]:
         """Samples [3, H, W], about 0..1, of latents.
 
@@ -146,6 +150,8 @@ class Engine(Protocol):
             y_hat: rounded latents, [M, H/16, W/16].
             level: that they were coded at.
             restoration: weights of the restoration filter; none for no filter.
+            inner: latent positions whose samples are asked for, the others being a halo of
+                `synthesis_halo`, where the picture does not end; None for all.
         """
 
     def restore(

@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,17 @@ from numpy.typing import NDArray
 from codec.engine import onnx_graphs
 from codec.engine.base import Distortion, Latents, Scene
 from codec.engine.onnx_graphs import Graph
-from codec.engine.receptive_field import analysis_halo, synthesis_halo
+from codec.engine.receptive_field import (
+    analysis_halo,
+    synthesis_halo,
+    synthesis_margins,
+)
 from codec.engine.tensors import transform_tensors
 from codec.engine.threads import thread_count
 from codec.errors import InputError
 from codec.level import Level
 from codec.limits import ONNX_FOOTPRINT, STRIP_PIXELS
-from codec.tiles import HYPER_STRIDE, LATENT_STRIDE
+from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box
 from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import COLOURS, KERNEL_RADIUS, Weights
 
@@ -36,6 +41,8 @@ import onnxruntime
 
 Array = NDArray[np.float32]
 
+ALL = 2**31 - 1
+"""End of a slice that has all channels."""
 FATAL_ONLY = 4
 """Severity of what ONNX Runtime may print; errors are told by exceptions."""
 
@@ -58,7 +65,9 @@ class OnnxEngine:
         self.strip_pixels = strip_pixels
         self.model_id = weights.short_id
         self.analysis_halo = analysis_halo(weights.config)
-        self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
+        restores = weights.kernels > 0
+        self.synthesis_halo = synthesis_halo(weights.config, restores)
+        self._margins = synthesis_margins(weights.config, restores)
         self.description = f"onnxruntime {onnxruntime.__version__}, float32 on cpu"
         self._config = config = weights.config
         self._tensors = transform_tensors(weights)
@@ -118,15 +127,30 @@ class OnnxEngine:
         change: Array = (matrix @ flat).reshape(-1, rows, columns)
         return change
 
-    def synthesise(self, y_hat: Array, level: Level, restoration: Sequence[int] = ()) -> Array:
-        inputs = {"y": y_hat[None]}
+    def synthesise(
+        self,
+        y_hat: Array,
+        level: Level,
+        restoration: Sequence[int] = (),
+        inner: Box | None = None,
+    ) -> Array:
+        whole = Box(0, 0, y_hat.shape[2], y_hat.shape[1])
+        inner = inner or whole
+        inputs: dict[str, NDArray[Any]] = {"y": y_hat[None]}
+        known = whole
         if not self._to_centres:
             inputs["y"] = inputs["y"] * self._factors("gain.log_inverse", level)
         if self._config.transform == "lowres":
             inputs["scale"] = self._factors("g_s.scale.log_scale", level)
+            sides = {"at8": 2, "at4": 4} if self._config.filter4 else {"at8": 2}
+            for (name, side), margin in zip(sides.items(), self._margins, strict=False):
+                before, known = known, inner.grown(margin, within=whole)
+                inputs |= _corners(name, known.relative_to(before).enlarged(side))
         # Latents outside the training range can overflow; grey instead of undefined casts.
         samples = _finite(self._sessions.run("synthesis", **inputs)[0])
-        return self._restored(samples, restoration)
+        samples = self._restored(samples, restoration)
+        rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE).slices
+        return samples[:, rows, columns]
 
     def restore(self, samples: Array, restoration: Sequence[int]) -> Array:
         return self._restored(samples, restoration)
@@ -171,7 +195,7 @@ class _Sessions:
         self._making = threading.Lock()
         _ALL.add(self)
 
-    def run(self, name: str, **inputs: Array) -> Array:
+    def run(self, name: str, **inputs: NDArray[Any]) -> Array:
         """Output of a graph, [1, C, H, W]."""
         key = name, _threads()
         session = self._made.get(key)
@@ -224,6 +248,12 @@ def _session(graph: Graph, model: bytes, threads: int) -> onnxruntime.InferenceS
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.tensors.values()]
     options.add_external_initializers(list(graph.tensors), values)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _corners(name: str, box: Box) -> dict[str, NDArray[np.int64]]:
+    """Inputs of a graph that is to go on with a box of all channels."""
+    first, end = [0, 0, box.top, box.left], [1, ALL, box.bottom, box.right]
+    return {f"{name}.first": np.array(first), f"{name}.end": np.array(end)}
 
 
 def _finite(samples: Array) -> Array:

@@ -45,6 +45,7 @@ def model(
     outputs: Mapping[str, Shape],
     tensors: Mapping[str, Shape],
     constants: Mapping[str, Sequence[float]],
+    corners: Sequence[str] = (),
 ) -> bytes:
     """An ONNX model of one graph on float32 values.
 
@@ -55,11 +56,13 @@ def model(
         outputs: likewise of what it gives.
         tensors: shapes of the float32 tensors that are given when the model is loaded.
         constants: float32 scalars (one value) that stand in the model.
+        corners: inputs of four int64 values, which `Slice` reads.
     """
     graph = b"".join(_field(1, _node(node)) for node in nodes) + _field(2, name.encode())
     graph += b"".join(_field(5, _external(name, shape)) for name, shape in tensors.items())
     graph += b"".join(_field(5, _constant(name, values)) for name, values in constants.items())
     graph += b"".join(_field(11, _value(name, shape)) for name, shape in inputs.items())
+    graph += b"".join(_field(11, _value(name, (4,), INT64)) for name in corners)
     graph += b"".join(_field(12, _value(name, shape)) for name, shape in outputs.items())
     opset = _number(2, OPSET)
     return _number(1, IR_VERSION) + _field(2, b"vqcodec") + _field(7, graph) + _field(8, opset)
@@ -99,12 +102,12 @@ def _tensor(name: str, shape: Shape) -> bytes:
     return dimensions + _number(2, FLOAT) + _field(8, name.encode())
 
 
-def _value(name: str, shape: Shape) -> bytes:
+def _value(name: str, shape: Shape, element: int = FLOAT) -> bytes:
     dimensions = b"".join(
         _field(1, _number(1, size) if isinstance(size, int) else _field(2, size.encode()))
         for size in shape
     )
-    kind = _field(1, _number(1, FLOAT) + _field(2, dimensions))
+    kind = _field(1, _number(1, element) + _field(2, dimensions))
     return _field(1, name.encode()) + _field(2, kind)
 
 

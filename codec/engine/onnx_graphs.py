@@ -44,6 +44,8 @@ class Graph:
     tensors: dict[str, Array] = field(default_factory=dict)
     """Contiguous float32 arrays by name."""
     inputs: dict[str, Shape] = field(default_factory=dict)
+    corners: list[str] = field(default_factory=list)
+    """Inputs of four int64 values."""
     _nodes: list[Node] = field(default_factory=list)
     _constants: dict[str, tuple[float]] = field(default_factory=dict)
 
@@ -51,6 +53,11 @@ class Graph:
         """Declare an input of a shape."""
         self.inputs[name] = shape
         return name
+
+    def crop(self, x: str, name: str) -> str:
+        """The part of [1, C, H, W] from the corner `name.first` to `name.end`, which are inputs."""
+        self.corners += f"{name}.first", f"{name}.end"
+        return self.add("Slice", x, *self.corners[-2:])
 
     def constant(self, value: float) -> str:
         """A scalar."""
@@ -74,7 +81,9 @@ class Graph:
         """The ONNX model whose output, of a shape, is that of the last operation."""
         shapes = {name: array.shape for name, array in self.tensors.items()}
         outputs = {self._nodes[-1].output: shape}
-        return model(self.name, self._nodes, self.inputs, outputs, shapes, self._constants)
+        return model(
+            self.name, self._nodes, self.inputs, outputs, shapes, self._constants, self.corners
+        )
 
 
 class _Layers:
@@ -226,7 +235,11 @@ def hyper(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
 
 
 def synthesis(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
-    """g_s: y^ times the inverse gain, and the scale with `lowres`, to x^."""
+    """g_s: y^ times the inverse gain, and the scale with `lowres`, to x^.
+
+    With `lowres` the halo is cut off as far as the layers to come do not see it: at 1/8 to what
+    the inputs `at8` say, and at 1/4, if there is a filter, to what `at4` say.
+    """
     graph = Graph("synthesis")
     layers = _Layers(graph, tensors, "g_s")
     y = graph.input("y", 1, config.latent, "H", "W")
@@ -240,6 +253,7 @@ def synthesis(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
         h = layers.convolve(y, "head")
         h = layers.blocks(h, "blocks16", config.blocks16, config.gate_bound, config.gates16)
         h = graph.add("Mul", layers.to_blocks(layers.convolve(h, "up"), 2), scale)
+        h = graph.crop(h, "at8")
         h = layers.blocks(h, "blocks8", config.blocks8, config.gate_bound, gated=True)
         h = _samples(config, layers, graph, h)
     graph.add("Add", h, graph.constant(MIDDLE_GREY))
@@ -258,7 +272,7 @@ def _samples(config: ModelConfig, layers: _Layers, graph: Graph, h: str) -> str:
     order = np.arange(COLOURS * STEM**2).reshape(COLOURS, parts, side, parts, side)
     order = order.transpose(0, 2, 4, 1, 3).reshape(-1)
     weight, bias = (layers.named(f"stem.{name}")[order] for name in ("weight", "bias"))
-    blocks = layers.to_blocks(layers.convolve(h, "stem", weight, bias), parts)
+    blocks = graph.crop(layers.to_blocks(layers.convolve(h, "stem", weight, bias), parts), "at4")
     pads = (1, 1, 1, 1)
     h = graph.add("LeakyRelu", layers.convolve(blocks, "filter.enter", pads=pads), alpha=SLOPE)
     h = graph.add("LeakyRelu", layers.convolve(h, "filter.mix"), alpha=SLOPE)

@@ -36,8 +36,17 @@ def synthesis_halo(config: ModelConfig, restores: bool = False) -> int:
         config: of the model.
         restores: whether there is a restoration filter.
     """
-    radius = KERNEL_RADIUS if restores else 0
     if config.transform == "lowres":
-        radius += 8 * config.blocks8 + (FILTER_RADIUS if config.filter4 else 0)
-        return config.blocks16 + -(-radius // LATENT_STRIDE)
-    return GDN_SYNTHESIS_RADIUS + -(-radius // LATENT_STRIDE)
+        return config.blocks16 + synthesis_margins(config, restores)[0]
+    return GDN_SYNTHESIS_RADIUS + (1 if restores else 0)
+
+
+def synthesis_margins(config: ModelConfig, restores: bool = False) -> tuple[int, int]:
+    """Latents around a window that its samples still depend on at 1/8 and at the end of g_s.
+
+    Args:
+        config: of a model with `lowres`; like `restores` as of `synthesis_halo`.
+        restores: likewise.
+    """
+    last = (KERNEL_RADIUS if restores else 0) + (FILTER_RADIUS if config.filter4 else 0)
+    return -(-(8 * config.blocks8 + last) // LATENT_STRIDE), -(-last // LATENT_STRIDE)

@@ -24,7 +24,7 @@ from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.restoration import Kernels, restore
 from codec.model.transforms import LowResAnalysis, build_transforms
-from codec.tiles import HYPER_STRIDE
+from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box
 from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import Weights
 
@@ -142,10 +142,17 @@ class TorchEngine:
             return change
 
     def synthesise(
-        self, y_hat: NDArray[np.float32], level: Level, restoration: Sequence[int] = ()
+        self,
+        y_hat: NDArray[np.float32],
+        level: Level,
+        restoration: Sequence[int] = (),
+        inner: Box | None = None,
     ) -> NDArray[np.float32]:
         with torch.inference_mode():
             x_hat = self.reconstruct(self.tensor(y_hat), level, restoration)
+            if inner:
+                rows, columns = inner.enlarged(LATENT_STRIDE).slices
+                x_hat = x_hat[:, rows, columns]
             samples: NDArray[np.float32] = x_hat.cpu().numpy()
             return samples
 

@@ -14,6 +14,9 @@ from codec.picture.exif import is_readable
 from codec.picture.metadata import EXIF_PREFIX, KINDS, Metadata
 
 JPEG_QUALITY = 95
+PNG_LEVEL = 3
+"""Of compression: a third of the time of Pillow's 6. Photographs of Kodak become 2.4 % smaller than
+with that, upscaled ones 5 % larger."""
 JPEG_SEGMENT = 65_500
 """Room for EXIF or XMP in a JPEG file, which has it in one segment."""
 _ALPHA_FORMATS = {"PNG", "WEBP", "TIFF"}
@@ -76,6 +79,8 @@ def _options(metadata: Metadata, file_format: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if file_format == "WEBP":
         options = {"lossless": True, "exact": True}
+    elif file_format == "PNG":
+        options = {"compress_level": PNG_LEVEL}
     elif file_format == "JPEG":
         options = {"quality": JPEG_QUALITY, "subsampling": 0}
     if metadata.icc:

@@ -18,6 +18,9 @@ from codec.weights.config import ModelConfig
 
 SUFFIX = ".safetensors"
 DEFAULT_MODEL = "photo"
+RESEARCH_MODELS = {"photo-ms-ssim": "619ee0db", "vq": "535fef9a"}
+"""Short ids of released models that are not installed, by name: each is 12 to 15 MB for few."""
+RESEARCH_FILES = "weights/{}.safetensors of the source repository"
 ID_BYTES = 4
 MAX_HEADER_BYTES = 1 << 24
 
@@ -61,7 +64,7 @@ def read_config(metadata: dict[str, str]) -> ModelConfig:
 
 
 def released_models() -> list[Path]:
-    """The weights files that ship with the package, by name."""
+    """The released weights files that are here, by name."""
     return sorted(_weights_folder().glob(f"*{SUFFIX}"), key=lambda path: path.stem)
 
 
@@ -83,6 +86,8 @@ def find_weights(model: str) -> Path:
             return path
     if Path(model).is_file():
         return Path(model)
+    if model in RESEARCH_MODELS:
+        raise ModelNotFoundError(f"model {model} {_not_installed(model)}", field="model")
     known = ", ".join(p.stem for p in released_models()) or "none"
     raise ModelNotFoundError(f"no model {model!r}: no such file, and released models are: {known}")
 
@@ -105,9 +110,19 @@ def find_by_id(short_id: bytes) -> Path:
     for path, claimed in models.items():
         if claimed == short_id:
             return path
+    for name, research in RESEARCH_MODELS.items():
+        if short_id.hex() == research:
+            raise ModelNotFoundError(
+                f"made with model {name} ({research}), which {_not_installed(name)}", field="model"
+            )
     known = ", ".join(f"{p.stem} ({i.hex()})" for p, i in models.items() if i) or "none"
     raise ModelNotFoundError(
         f"made with model {short_id.hex()}, which is not among the released ones: {known}; "
         "name its weights file with model",
         field="model",
     )
+
+
+def _not_installed(name: str) -> str:
+    file = RESEARCH_FILES.format(name)
+    return f"is for research and not installed; name its weights file, {file}, with model"

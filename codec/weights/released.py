@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import struct
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +69,9 @@ def released_models() -> list[Path]:
 
 def _weights_folder() -> Path:
     """This package's own folder where it is installed, the checkout's otherwise."""
-    installed = Path(str(resources.files("codec"))) / "weights"
+    installed = Path(__file__).parent
     shipped = any(installed.glob(f"*{SUFFIX}"))
-    return installed if shipped else Path(__file__).parents[2] / "weights"
+    return installed if shipped else installed.parents[1] / "weights"
 
 
 def find_weights(model: str) -> Path:

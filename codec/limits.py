@@ -42,7 +42,7 @@ class Footprint:
     """Per pixel of the window that goes through a transform."""
 
 
-ONNX_FOOTPRINT = Footprint(190 << 20, 160)
+ONNX_FOOTPRINT = Footprint(230 << 20, 160)
 TORCH_FOOTPRINT = Footprint(450 << 20, 250)
 
 
@@ -95,6 +95,7 @@ class Limits:
         instead: int = 0,
         remedy: str = "",
         footprint: Footprint = ONNX_FOOTPRINT,
+        analyses: bool = False,
     ) -> int:
         """Number of tiles that may be in work at once.
 
@@ -108,16 +109,20 @@ class Limits:
             instead: bytes of other work that may be done in place of that on a tile.
             remedy: what else than a higher limit would help, such as "lower the effort, or ".
             footprint: memory of the engine; the least by default.
+            analyses: whether whole tiles go through a transform, as in an encoder.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
         """
         side = min(grid.side or WINDOW, max(grid.height, grid.width))
         window = min(grid.whole.area, (side + 2 * halo) ** 2)
-        tile = grid.box(0).area
+        height, width = grid.box(0).height, grid.box(0).width
+        tile = height * width
+        analysed = min(grid.whole.area, (height + 2 * halo) * (width + 2 * halo)) * analyses
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
         fixed = footprint.base + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
-        each = max(tile * CODING_BYTES + window * footprint.transform + extra, instead)
+        coding = tile * CODING_BYTES + window * footprint.transform
+        each = max(max(coding, analysed * footprint.transform) + extra, instead)
         self._check_memory(fixed + each, remedy)
         return max(1, min(most, (self.max_memory - fixed) // each))
 

@@ -74,6 +74,8 @@ def test_memory_limits() -> None:
     assert limits.workers(large, large.whole, 128) == 1
     with pytest.raises(LimitError, match="MiB; sleep, or allow more with max_memory"):
         limits.workers(large, large.whole, 128, extra=1 << 30, remedy="sleep, or ")
+    with pytest.raises(LimitError, match="allow more with max_memory"):
+        limits.workers(large, large.whole, 128, analyses=True)
     untiled = Grid(10_000, 10_000)
     with pytest.raises(LimitError, match="allow more with max_memory"):
         limits.workers(untiled, untiled.whole, 128)

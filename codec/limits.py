@@ -1,15 +1,25 @@
 """Limits on pixels and memory, checked from the header before anything is allocated.
 
-The constants were measured with the released model (`make bench` prints peak memory);
-they are upper bounds for models of its width, and are not exact for others. MiB with ONNX Runtime:
+The constants were measured with the released models (`make bench` prints peak memory);
+they are upper bounds for models of their width, and are not exact for others. MiB on Linux x86-64,
+torch from its CUDA build, of which the import alone takes 650:
 
-    pixels   command              estimate   peak
-    0.41 MP  effort 1                  315    256
-    0.41 MP  decode                    286    171
-    1.96 MP  effort 1                  740    695
-    1.96 MP  decode                    576    377
-    6.76 MP  effort 1, one tile        677    673
-    6.76 MP  decode, one tile          577    421
+    pixels    command                engine  threads  estimate   peak
+    0.39 MP   effort 1               onnx          1       350    252
+    0.39 MP   decode                 onnx          1       322    179
+    1.96 MP   effort 1               onnx          1       781    695
+    1.96 MP   decode                 onnx          1       616    406
+    4.05 MP   effort 1               onnx          2      1066    879
+    6.76 MP   effort 1               onnx          1       717    685
+    6.76 MP   effort 1, one tile     onnx          1      1913   1725
+    6.76 MP   decode, one tile       onnx          1      1010    548
+    12.0 MP   effort 1               onnx          1       771    718
+    12.0 MP   decode                 onnx          1       672    555
+    100.7 MP  effort 1               onnx          2      1924   1443
+    0.39 MP   effort 1               torch         1       914    795
+    0.39 MP   decode                 torch         1       886    767
+    1.96 MP   effort 1               torch         1      1452   1150
+    1.96 MP   effort 2               both          1      2184   2102
 """
 
 from __future__ import annotations
@@ -20,7 +30,8 @@ from codec.errors import LimitError
 from codec.tiles import WINDOW, Box, Grid
 
 DEFAULT_MAX_PIXELS = 1 << 27
-DEFAULT_MAX_MEMORY = 2 << 30
+DEFAULT_MAX_MEMORY = 3 << 30
+"""Enough for efforts 2 to 9 at any number of pixels up to some fifty millions."""
 
 PICTURE_BYTES = 8
 """Per pixel of the picture: Pillow keeps 4 bytes, and turning it upright makes a copy."""
@@ -43,7 +54,7 @@ class Footprint:
 
 
 ONNX_FOOTPRINT = Footprint(230 << 20, 160)
-TORCH_FOOTPRINT = Footprint(450 << 20, 250)
+TORCH_FOOTPRINT = Footprint(760 << 20, 250)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ given:
 
 $(CORE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 
 $(READY): $(CORE)
@@ -56,11 +56,11 @@ lint: $(READY) ## style, types and the layer contract alone
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## speed and memory by stage, size and threads, against 5x5 + GDN (SIZES=0.4,4)
+bench: $(READY) ## speed and memory by engine, size and threads, against AVIF and 5x5 + GDN (SIZES=0.4,4)
 	$(BIN)/python -m scripts.bench --sizes $(SIZES) $(PICTURE)
 
 bench-large: $(READY) ## time and peak memory of 100 megapixels, whole and a region
-	$(BIN)/python -m scripts.bench --sizes 100 --no-classic $(PICTURE)
+	$(BIN)/python -m scripts.bench --sizes 100 --no-classic --no-torch --no-avif $(PICTURE)
 
 kinds: $(READY) ## a table of what becomes of each kind of input
 	$(BIN)/python scripts/input_kinds.py

@@ -214,6 +214,7 @@ class Codec:
             ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
             "lower the effort, or " if plan.rounds else remedy,
             engine.footprint,
+            analyses=True,
         )
         with workers(engine, count) as mapper:
             encoder = PictureEncoder(

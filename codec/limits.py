@@ -1,15 +1,25 @@
 """Limits on pixels and memory, checked from the header before anything is allocated.
 
-The constants were measured with the released model (`make bench` prints peak memory);
-they are upper bounds for models of its width, and are not exact for others. MiB with ONNX Runtime:
+The constants were measured with the released models (`make bench` prints peak memory);
+they are upper bounds for models of their width, and are not exact for others. MiB on Linux x86-64,
+torch from its CUDA build, of which the import alone takes 650:
 
-    pixels   command              estimate   peak
-    0.41 MP  effort 1                  315    256
-    0.41 MP  decode                    286    171
-    1.96 MP  effort 1                  740    695
-    1.96 MP  decode                    576    377
-    6.76 MP  effort 1, one tile        677    673
-    6.76 MP  decode, one tile          577    421
+    pixels    command                engine  threads  estimate   peak
+    0.39 MP   effort 1               onnx          1       350    252
+    0.39 MP   decode                 onnx          1       322    179
+    1.96 MP   effort 1               onnx          1       781    695
+    1.96 MP   decode                 onnx          1       616    406
+    4.05 MP   effort 1               onnx          2      1066    879
+    6.76 MP   effort 1               onnx          1       717    685
+    6.76 MP   effort 1, one tile     onnx          1      1913   1725
+    6.76 MP   decode, one tile       onnx          1      1010    548
+    12.0 MP   effort 1               onnx          1       771    718
+    12.0 MP   decode                 onnx          1       672    555
+    100.7 MP  effort 1               onnx          2      1924   1443
+    0.39 MP   effort 1               torch         1       914    795
+    0.39 MP   decode                 torch         1       886    767
+    1.96 MP   effort 1               torch         1      1452   1150
+    1.96 MP   effort 2               both          1      2184   2102
 """
 
 from __future__ import annotations
@@ -20,7 +30,8 @@ from codec.errors import LimitError
 from codec.tiles import WINDOW, Box, Grid
 
 DEFAULT_MAX_PIXELS = 1 << 27
-DEFAULT_MAX_MEMORY = 2 << 30
+DEFAULT_MAX_MEMORY = 3 << 30
+"""Enough for efforts 2 to 9 at any number of pixels up to some fifty millions."""
 
 PICTURE_BYTES = 8
 """Per pixel of the picture: Pillow keeps 4 bytes, and turning it upright makes a copy."""
@@ -42,8 +53,8 @@ class Footprint:
     """Per pixel of the window that goes through a transform."""
 
 
-ONNX_FOOTPRINT = Footprint(190 << 20, 160)
-TORCH_FOOTPRINT = Footprint(450 << 20, 250)
+ONNX_FOOTPRINT = Footprint(230 << 20, 160)
+TORCH_FOOTPRINT = Footprint(760 << 20, 250)
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ class Limits:
         instead: int = 0,
         remedy: str = "",
         footprint: Footprint = ONNX_FOOTPRINT,
+        analyses: bool = False,
     ) -> int:
         """Number of tiles that may be in work at once.
 
@@ -108,16 +120,20 @@ class Limits:
             instead: bytes of other work that may be done in place of that on a tile.
             remedy: what else than a higher limit would help, such as "lower the effort, or ".
             footprint: memory of the engine; the least by default.
+            analyses: whether whole tiles go through a transform, as in an encoder.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
         """
         side = min(grid.side or WINDOW, max(grid.height, grid.width))
         window = min(grid.whole.area, (side + 2 * halo) ** 2)
-        tile = grid.box(0).area
+        height, width = grid.box(0).height, grid.box(0).width
+        tile = height * width
+        analysed = min(grid.whole.area, (height + 2 * halo) * (width + 2 * halo)) * analyses
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
         fixed = footprint.base + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
-        each = max(tile * CODING_BYTES + window * footprint.transform + extra, instead)
+        coding = tile * CODING_BYTES + window * footprint.transform
+        each = max(max(coding, analysed * footprint.transform) + extra, instead)
         self._check_memory(fixed + each, remedy)
         return max(1, min(most, (self.max_memory - fixed) // each))
 

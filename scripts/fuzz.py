@@ -5,12 +5,14 @@
 
 The first byte of an input chooses the target: files as they are, files whose checksums are put
 right (or a fuzzer would never get past them), alpha planes, patches, weights files as they are,
-weights whose id is put right, and pictures to compress. Whatever is raised but a `CodecError` is a
-crash; libFuzzer watches memory and time.
+weights whose id is put right and that code then, and pictures to compress. Whatever is raised but a
+`CodecError` is a crash; libFuzzer watches memory and time.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import struct
 import sys
 import tempfile
@@ -18,11 +20,14 @@ import zlib
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import atheris
 
 with atheris.instrument_imports(include=["codec"]):
     import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
 
     from codec.codec import Codec
     from codec.entropy.coder import symbol_coder
@@ -36,6 +41,7 @@ with atheris.instrument_imports(include=["codec"]):
     from codec.picture.pixels import from_image
     from codec.picture.reading import open_picture
     from codec.tiles import Box, Grid
+    from codec.weights.config import MAX_WIDTH, ModelConfig
     from codec.weights.file import Weights, load_weights
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -43,6 +49,11 @@ LIMITS = Limits(max_pixels=1 << 15, max_memory=1 << 30)
 HEADER_SIZE = 18
 VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG, FILTER_FLAG, PATCH_FLAG = 2, 4, 8, 16, 32
 MODES = ("L", "LA", "RGB", "RGBA")
+TRANSFORMS = ("g_a.", "g_s.", "h_a.", "gain.", "restoration.")
+"""Beginnings of the names of tensors that only an engine reads."""
+EXTREMES = (0.0, -0.0, 6e-8, 6e4, -6e4, 3e38, -3e38, float("inf"), float("-inf"), float("nan"))
+CHOICES = ("lowres", "gdn", "integer", "vq", "mse", "ms-ssim", "looks", "learned", "uniform")
+PICTURE = Image.effect_noise((70, 50), 60).convert("RGB")
 
 
 class Kind:
@@ -138,27 +149,85 @@ def read_weights(data: bytes) -> None:
 
 
 def read_consistent_weights(data: bytes) -> None:
-    """Load a tiny model with altered tensors or configuration and a matching id."""
+    """Code with a tiny model of altered tensors or configuration, whose id and digest match."""
     provider = atheris.FuzzedDataProvider(data[1:])
     kind = KINDS[provider.ConsumeIntInRange(0, len(KINDS) - 1)]
     tensors = dict(kind.weights.tensors)
-    names = sorted(tensors)
-    for _ in range(provider.ConsumeIntInRange(1, 4)):
+    transforms = [name for name in sorted(tensors) if name.startswith(TRANSFORMS)]
+    names = transforms if provider.ConsumeBool() else sorted(tensors)
+    for _ in range(provider.ConsumeIntInRange(0, 4)):
         name = names[provider.ConsumeIntInRange(0, len(names) - 1)]
-        array = tensors[name].copy().reshape(-1)
-        if provider.ConsumeBool() and len(array):
-            where = provider.ConsumeIntInRange(0, len(array) - 1)
-            info = np.iinfo(array.dtype) if array.dtype.kind == "i" else np.iinfo(np.int16)
-            array[where] = provider.ConsumeIntInRange(int(info.min), int(info.max))
-            tensors[name] = array.reshape(tensors[name].shape)
-        else:
-            tensors[name] = array[: provider.ConsumeIntInRange(0, len(array))].copy()
+        if name in tensors:
+            alter(tensors, name, provider)
     config = kind.weights.config_text
     if provider.ConsumeBool():
-        config = provider.ConsumeUnicodeNoSurrogates(200)
+        config = altered_config(config, provider)
     forged = with_self_check(Weights("forged", config, tensors, {}))
     scratch.write_bytes(forged.to_bytes())
-    Codec(load_weights(scratch), limits=LIMITS, threads=1).decompress(kind.golden)
+    codec = Codec(load_weights(scratch), limits=LIMITS, threads=1, engine="onnx")
+    decodes = provider.ConsumeBool()
+    with suppress(CodecError):
+        if decodes:
+            codec.decompress(named(kind.golden, codec.model.id))
+        else:
+            codec.compress(PICTURE, provider.ConsumeIntInRange(0, 100), patches="never")
+
+
+def alter(
+    tensors: dict[str, NDArray[Any]], name: str, provider: atheris.FuzzedDataProvider
+) -> None:
+    """Alter a tensor's numbers, length, shape or type, or leave it out."""
+    array = tensors[name]
+    flat = array.copy().reshape(-1)
+    what = provider.ConsumeIntInRange(0, 6)
+    if what <= 1 and len(flat) and array.dtype.kind == "i":
+        info = np.iinfo(array.dtype)
+        where = provider.ConsumeIntInRange(0, len(flat) - 1)
+        flat[where] = provider.ConsumeIntInRange(int(info.min), int(info.max))
+        tensors[name] = flat.reshape(array.shape)
+    elif what <= 1 and len(flat):
+        value = EXTREMES[provider.ConsumeIntInRange(0, len(EXTREMES) - 1)]
+        where = provider.ConsumeIntInRange(0, len(flat) - 1)
+        with np.errstate(over="ignore"):
+            flat[slice(None) if what else where] = value
+        tensors[name] = flat.reshape(array.shape)
+    elif what == 2:
+        tensors[name] = flat[: provider.ConsumeIntInRange(0, len(flat))]
+    elif what == 3:
+        tensors[name] = array.T
+    elif what == 4:
+        tensors[name] = array[None]
+    elif what == 5:
+        kinds = (np.float16, np.float32, np.float64, np.int32, np.int8, np.bool_)
+        with np.errstate(all="ignore"):
+            tensors[name] = array.astype(kinds[provider.ConsumeIntInRange(0, len(kinds) - 1)])
+    else:
+        del tensors[name]
+
+
+def altered_config(text: str, provider: atheris.FuzzedDataProvider) -> str:
+    """A model's configuration with another value of a field, or any text."""
+    if not provider.ConsumeIntInRange(0, 7):
+        return str(provider.ConsumeUnicodeNoSurrogates(200))
+    values = json.loads(text)
+    fields = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
+    name = list(fields)[provider.ConsumeIntInRange(0, len(fields) - 1)]
+    was = values.get(name, fields[name])
+    if isinstance(was, bool):
+        values[name] = not was
+    elif isinstance(was, int):
+        values[name] = provider.ConsumeIntInRange(-1, MAX_WIDTH)
+    elif isinstance(was, float):
+        values[name] = provider.ConsumeFloat()
+    else:
+        values[name] = CHOICES[provider.ConsumeIntInRange(0, len(CHOICES) - 1)]
+    return json.dumps(values, sort_keys=True)
+
+
+def named(file: bytes, model: bytes) -> bytes:
+    """A file without directory that names another model."""
+    body = file[: HEADER_SIZE - 4] + model + file[HEADER_SIZE:-4]
+    return body + struct.pack("<I", zlib.crc32(body))
 
 
 def read_picture(data: bytes) -> None:
@@ -227,6 +296,9 @@ def seed(folder: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 4, (9, 17, 3), np.uint8)
     for number, size in enumerate((b"\x08\x10", b"\x10\x08")):
         (folder / f"patch-{number}").write_bytes(b"\7" + size + b"\2" + encode_patch(noise))
+    for number in range(8):
+        forgery = np.random.default_rng(number).bytes(80)
+        (folder / f"forgery-{number}").write_bytes(b"\5" + forgery)
     (folder / "tiny").write_bytes(b"\4" + (DATA / "tiny.safetensors").read_bytes()[:20_000])
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from io import BytesIO
 from pathlib import Path
 
 import click
@@ -18,13 +19,24 @@ from PIL import Image
 from codec.codec import Codec
 from codec.errors import CodecError
 from codec.weights.file import load_weights
-from scripts.bench.__main__ import Numbers, carry_out, facts_of_machine, main, previous, rounds_of
+from codec.weights.released import find_weights
+from scripts.bench.__main__ import (
+    Numbers,
+    carry_out,
+    facts_of_machine,
+    main,
+    previous,
+    psnr_of,
+    rounds_of,
+)
+from scripts.bench.avif import BEST, quality_for
 from scripts.bench.children import measured
 from scripts.bench.classic import CONFIG, write_classic_weights
+from scripts.bench.installation import installed_sizes
 from scripts.bench.pictures import enlarged, size_of
-from scripts.bench.results import CLASSIC, OURS, YARDSTICK, Case, Results, changes
+from scripts.bench.results import AVIF, CLASSIC, OURS, TORCH, YARDSTICK, Case, Results, changes
 from scripts.bench.stages import Stopwatch, timed
-from scripts.bench.tables import comparison, process_table, stage_table, table
+from scripts.bench.tables import comparison, process_table, size_table, stage_table, table
 from tests.helpers import DATA, TINY
 
 CASE = Case(0.4, 1, OURS, "compress", "range coder")
@@ -109,9 +121,11 @@ def test_stages_of_threads_are_their_mean() -> None:
 
 
 @pytest.mark.slow
-def test_stages_are_those_of_the_pipeline() -> None:
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_stages_are_those_of_the_pipeline(engine: str) -> None:
     module = [sys.executable, "-m", "scripts.bench.stages", str(DATA / "city.png"), str(TINY)]
-    samples = json.loads(measured([*module, "--repeat", "2"], 1).output)[str(TINY)]
+    options = ["--repeat", "2", "--engine", engine]
+    samples = json.loads(measured([*module, *options], 1).output)[str(TINY)]
     assert set(samples) == {"start", "compress", "decompress"}
     both = {"g_s", "prior", "range coder", "rounding, tables", "rest", "whole"}
     encoding = {"read PNG", "g_a, h_a", "correction", "filter"}
@@ -124,6 +138,27 @@ def test_stages_are_those_of_the_pipeline() -> None:
         # Nothing is counted twice.
         parts = [stages[name][0] for name in stages if name not in (apart, "whole", "rest")]
         assert sum(parts) <= stages["whole"][0]
+
+
+def test_avif_has_the_least_quality_that_reaches_a_psnr(city: Image.Image) -> None:
+    def reached(quality: int) -> float:
+        coded = BytesIO()
+        city.save(coded, "AVIF", quality=quality, subsampling="4:4:4")
+        with Image.open(coded) as decoded:
+            return psnr_of(city, decoded.convert("RGB"))
+
+    quality = quality_for(city, 30.0, psnr_of)
+    assert reached(quality) >= 30.0 > reached(quality - 1)
+    assert quality_for(city, 1000.0, psnr_of) == BEST
+
+
+def test_an_installation_is_all_that_the_package_requires_without_extras() -> None:
+    sizes = installed_sizes()
+    assert {"vqcodec", "numpy", "onnxruntime", "pillow", "click"} <= sizes.keys()
+    assert not {"torch", "pytest"} & sizes.keys()
+    models = sum(find_weights(name).stat().st_size for name in ("photo", "photo-mse"))
+    assert models < sizes["vqcodec"] < models + 10e6
+    assert sizes["onnxruntime"] > sizes["click"] > 0
 
 
 def test_classic_model_codes_pictures(city: Image.Image, tmp_path: Path) -> None:
@@ -219,9 +254,14 @@ def test_tables() -> None:
         " 2.00         ",
     ]
     processes = process_table(results, 0.4, [1, 2], "photo").splitlines()
-    cells = [cell.strip() for cell in processes[-1].split("|")[1:-1]]
-    assert cells[:2] == ["compress", "2"]
-    assert [float(cell) for cell in cells[2:]] == [2, 3, 400, 4, 6, 800, 2, 2, 2]
+    ours, theirs = ([cell.strip() for cell in line.split("|")[1:-1]] for line in processes[-2:])
+    assert ours == ["compress", "2", "photo", "2.00", "3.00", "400", "", "", ""]
+    assert theirs == ["compress", "2", "gdn", "4.00", "6.00", "800", "2.00", "2.00", "2.00"]
+    assert size_table({"a": 3_000_000, "b": 500_000}).splitlines()[2:] == [
+        "| a       | 3.0 |",
+        "| b       | 0.5 |",
+        "| all     | 3.5 |",
+    ]
     assert "0 of 8 series changed" in comparison(results, results)
     assert comparison(results, Results({})) == "nothing was measured in both runs"
 
@@ -245,6 +285,13 @@ def test_benchmark_from_end_to_end(tmp_path: Path) -> None:
     kept = Results.load(tmp_path / "b.json")
     commands = {case.command for case in kept.samples}
     assert commands == {"start", "compress", "decompress", "--help", "info"}
+    for model in (OURS, TORCH, AVIF):
+        for command in ("compress", "decompress"):
+            seconds = kept.median(Case(0.01, 1, model, command, "cpu"))
+            assert seconds is not None
+            assert seconds > 0
+    assert kept.median(Case(0.01, 1, TORCH, "compress", "g_a, h_a"))
+    assert "| onnxruntime  | " in result.output
     peak = kept.median(Case(0.01, 1, OURS, "compress", "peak"))
     assert peak is not None
     assert peak > 50  # MiB: the libraries alone take more

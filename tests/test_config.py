@@ -38,6 +38,7 @@ def test_single_rate() -> None:
         {"channels8": "8"},
         {"channels8": True},
         {"gate_bound": -1.0},
+        {"gate_bound": 1e39},
         {"gate_bound": float("inf")},
         {"filter4": -1},
         {"distortion": "vmaf"},

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from codec.weights.released import RESEARCH_MODELS, released_models
+
 ROOT = Path(__file__).parents[1]
+SUFFIXES = ("safetensors", "md")
 
 
 @pytest.mark.slow
@@ -23,7 +26,10 @@ def test_wheel_holds_modules_format_and_weights(tmp_path: Path) -> None:
     assert modules <= names
     data = {"codec/py.typed", "codec/FORMAT.md", "codec/evaluation/published.json"}
     assert data <= names
-    assert {"codec/weights/photo.safetensors", "codec/weights/photo.md"} <= names
+    models = [path.stem for path in released_models() if path.stem not in RESEARCH_MODELS]
+    assert models == ["photo", "photo-mse"]
+    shipped = {f"codec/weights/{name}.{suffix}" for name in models for suffix in SUFFIXES}
+    assert {name for name in names if not name.endswith(".py") and "/weights/" in name} == shipped
     assert not [name for name in names if name.startswith(("tests", "scripts"))]
 
 
@@ -35,5 +41,6 @@ def test_source_archive_holds_what_make_needs(tmp_path: Path) -> None:
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     needed = {"Makefile", "constraints.txt", "pyproject.toml", "README.md", "scripts/demo.py"}
-    assert needed | {"weights/photo.safetensors", "tests/data/flowers.png"} <= names
+    needed |= {f"weights/{path.name}" for path in released_models()}
+    assert needed | {"tests/data/flowers.png"} <= names
     assert not [name for name in names if name.startswith("runs")]

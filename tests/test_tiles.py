@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import InputError, LimitError
-from codec.limits import Limits
+from codec.limits import ONNX_FOOTPRINT, TORCH_FOOTPRINT, Footprint, Limits
 from codec.tiles import Box, Grid, latent_size, region_box
 
 SIDE = st.integers(1, 2000)
@@ -74,6 +74,18 @@ def test_memory_limits() -> None:
     assert limits.workers(large, large.whole, 128) == 1
     with pytest.raises(LimitError, match="MiB; sleep, or allow more with max_memory"):
         limits.workers(large, large.whole, 128, extra=1 << 30, remedy="sleep, or ")
+    with pytest.raises(LimitError, match="allow more with max_memory"):
+        limits.workers(large, large.whole, 128, analyses=True)
     untiled = Grid(10_000, 10_000)
     with pytest.raises(LimitError, match="allow more with max_memory"):
         limits.workers(untiled, untiled.whole, 128)
+
+
+@pytest.mark.parametrize(
+    ("footprint", "mebibytes"), [(ONNX_FOOTPRINT, 179), (TORCH_FOOTPRINT, 767)]
+)
+def test_estimates_are_above_what_was_measured(footprint: Footprint, mebibytes: int) -> None:
+    """Of decoding 768x512 pixels, with torch from its CUDA build."""
+    grid = Grid(512, 768)
+    with pytest.raises(LimitError):
+        Limits(max_memory=mebibytes << 20).workers(grid, grid.whole, 96, footprint=footprint)

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from safetensors.numpy import save_file
 
+from codec.cli.inspection import models
 from codec.codec import Codec
 from codec.entropy.model import entropy_model, with_self_check
 from codec.errors import ModelNotFoundError, WeightsError
+from codec.weights import released
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import (
+    RESEARCH_MODELS,
     find_by_id,
     find_weights,
     read_config,
@@ -156,6 +160,33 @@ def test_finding_models() -> None:
         find_weights("nonsense")
     with pytest.raises(ModelNotFoundError, match="00010203"):
         find_by_id(bytes(range(4)))
+
+
+def test_ids_of_models_for_research_are_known() -> None:
+    for name, claimed in RESEARCH_MODELS.items():
+        assert find_weights(name) == find_by_id(bytes.fromhex(claimed))
+
+
+def test_a_model_for_research_that_is_not_installed_is_told_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_id = short_id_of(find_weights("vq"))
+    (tmp_path / "photo.safetensors").symlink_to(find_weights("photo"))
+    monkeypatch.setattr(released, "_weights_folder", lambda: tmp_path)
+    advice = (
+        "is for research and not installed; name its weights file, "
+        "weights/vq.safetensors of the source repository, with model"
+    )
+    with pytest.raises(ModelNotFoundError, match=f"^model vq {advice}$"):
+        find_weights("vq")
+    with pytest.raises(ModelNotFoundError, match=rf"^made with model vq \(.*\), which {advice}$"):
+        find_by_id(short_id)
+    listed = CliRunner().invoke(models, [], catch_exceptions=False).output.splitlines()
+    assert [line.split()[0] for line in listed] == ["photo", "for"]
+    assert listed[-1] == (
+        "for research, not installed: photo-ms-ssim, vq "
+        "(--model FILE, weights/NAME.safetensors of the source repository)"
+    )
 
 
 def test_transforms_that_do_not_fit_are_refused(tiny_weights: Weights, tmp_path: Path) -> None:

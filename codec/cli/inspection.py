@@ -16,6 +16,8 @@ from codec.errors import CodecError, ModelNotFoundError
 from codec.files import open_file
 from codec.format.container import ContainerFile
 from codec.weights.released import (
+    RESEARCH_FILES,
+    RESEARCH_MODELS,
     find_by_id,
     read_config,
     read_metadata,
@@ -59,8 +61,9 @@ def info(files: tuple[Path, ...], check: bool, **options: bool) -> int:
 @click.command()
 @click.option("--json", is_flag=True, help="A JSON line per model.")
 def models(**options: bool) -> None:
-    """List the models that ship with this program."""
-    for path in released_models():
+    """List the released models that are installed."""
+    paths = released_models()
+    for path in paths:
         metadata = read_metadata(path)
         config = read_config(metadata)
         facts = {
@@ -81,6 +84,10 @@ def models(**options: bool) -> None:
                 f"{config.lambda_max:g}, {config.rounding} rounding, for "
                 f"{config.distortion.upper()}, {facts['bytes']} bytes"
             )
+    absent = sorted(RESEARCH_MODELS.keys() - {path.stem for path in paths})
+    if absent and not options["json"]:
+        file = RESEARCH_FILES.format("NAME")
+        click.echo(f"for research, not installed: {', '.join(absent)} (--model FILE, {file})")
 
 
 def _facts(file: ContainerFile) -> dict[str, Any]:

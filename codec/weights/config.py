@@ -19,6 +19,8 @@ MAX_WIDTH = 4096
 MAX_DEPTH = 64
 MAX_CENTRES = 4096
 MAX_CODEBOOK_VALUES = 1 << 26
+MAX_GATE_BOUND = 1e6
+"""Transforms run in float32, which has no numbers above 3e38."""
 MAX_ANCHORS = 16
 """Levels go into 16 bits of a file, see `codec.level`."""
 MIDDLE_GREY = 0.5
@@ -93,8 +95,8 @@ class ModelConfig:
             raise WeightsError(f"the width of the filter at 1/4 must lie in 0..{MAX_WIDTH}")
         if self.rounding == "integer" and self.latent % PASSES:
             raise WeightsError(f"the latent channels must be a multiple of {PASSES}")
-        if not 0 <= self.gate_bound < math.inf:
-            raise WeightsError("the bound of the gates must be a number that is not negative")
+        if not 0 <= self.gate_bound <= MAX_GATE_BOUND:
+            raise WeightsError(f"the bound of the gates must lie in 0..{MAX_GATE_BOUND:g}")
         if not 0 < self.lambda_min <= self.lambda_max < math.inf:
             raise WeightsError("lambdas must satisfy 0 < lambda_min <= lambda_max")
         if not 1 <= self.anchors <= MAX_ANCHORS:

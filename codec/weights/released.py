@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import struct
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,9 @@ from codec.weights.config import ModelConfig
 
 SUFFIX = ".safetensors"
 DEFAULT_MODEL = "photo"
+RESEARCH_MODELS = {"photo-ms-ssim": "619ee0db", "vq": "535fef9a"}
+"""Short ids of released models that are not installed, by name: each is 12 to 15 MB for few."""
+RESEARCH_FILES = "weights/{}.safetensors of the source repository"
 ID_BYTES = 4
 MAX_HEADER_BYTES = 1 << 24
 
@@ -61,15 +63,15 @@ def read_config(metadata: dict[str, str]) -> ModelConfig:
 
 
 def released_models() -> list[Path]:
-    """The weights files that ship with the package, by name."""
+    """The released weights files that are here, by name."""
     return sorted(_weights_folder().glob(f"*{SUFFIX}"), key=lambda path: path.stem)
 
 
 def _weights_folder() -> Path:
     """This package's own folder where it is installed, the checkout's otherwise."""
-    installed = Path(str(resources.files("codec"))) / "weights"
+    installed = Path(__file__).parent
     shipped = any(installed.glob(f"*{SUFFIX}"))
-    return installed if shipped else Path(__file__).parents[2] / "weights"
+    return installed if shipped else installed.parents[1] / "weights"
 
 
 def find_weights(model: str) -> Path:
@@ -83,6 +85,8 @@ def find_weights(model: str) -> Path:
             return path
     if Path(model).is_file():
         return Path(model)
+    if model in RESEARCH_MODELS:
+        raise ModelNotFoundError(f"model {model} {_not_installed(model)}", field="model")
     known = ", ".join(p.stem for p in released_models()) or "none"
     raise ModelNotFoundError(f"no model {model!r}: no such file, and released models are: {known}")
 
@@ -105,9 +109,19 @@ def find_by_id(short_id: bytes) -> Path:
     for path, claimed in models.items():
         if claimed == short_id:
             return path
+    for name, research in RESEARCH_MODELS.items():
+        if short_id.hex() == research:
+            raise ModelNotFoundError(
+                f"made with model {name} ({research}), which {_not_installed(name)}", field="model"
+            )
     known = ", ".join(f"{p.stem} ({i.hex()})" for p, i in models.items() if i) or "none"
     raise ModelNotFoundError(
         f"made with model {short_id.hex()}, which is not among the released ones: {known}; "
         "name its weights file with model",
         field="model",
     )
+
+
+def _not_installed(name: str) -> str:
+    file = RESEARCH_FILES.format(name)
+    return f"is for research and not installed; name its weights file, {file}, with model"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -19,22 +19,32 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from PIL import Image
 
+from codec.codec import Codec
 from codec.errors import CodecError
+from codec.picture.pixels import psnr
 from codec.tiles import UNTILED_PIXELS
 from codec.weights.released import find_weights, read_config, read_metadata, short_id_of
+from scripts.bench.avif import quality_for
 from scripts.bench.children import measured
 from scripts.bench.classic import write_classic_weights
+from scripts.bench.installation import installed_sizes
 from scripts.bench.pictures import write_picture_of
-from scripts.bench.results import CLASSIC, OURS, Case, Results
-from scripts.bench.tables import comparison, process_table, stage_table
+from scripts.bench.results import AVIF, CLASSIC, OURS, TORCH, Case, Results
+from scripts.bench.tables import comparison, process_table, size_table, stage_table
 
 PROGRAM = [sys.executable, "-m", "codec"]
+AVIF_PROGRAM = [sys.executable, str(Path(__file__).with_name("avif.py"))]
 FOLDER = Path("runs/bench")
+SHOWN = ("date", "commit", "machine", "onnxruntime", "torch")
 ROUNDS_TIMES_MEGAPIXELS = 16
 MOST_ROUNDS = 5
 WARM_REPEATS_UP_TO = 1.0
 """Largest size in megapixels with three samples of each stage per round instead of one."""
+AVIF_PART = (1024, 1024)
+"""Sides of the part of a picture for which the quality of AVIF is found."""
 REGION = (800, 600)
 """Size of the region that is decoded alone, if the picture has tiles."""
 
@@ -64,25 +74,30 @@ class Bench:
     def __init__(self, results: Results, models: dict[str, str], folder: Path) -> None:
         self.results, self._models, self._folder = results, models, folder
 
-    def process(self, case: Case, *arguments: str) -> dict[str, Any]:
+    def process(
+        self, case: Case, *arguments: str, program: Sequence[str] = PROGRAM
+    ) -> dict[str, Any]:
         """Run a command and add wall and CPU time and peak memory to `case`; returns its JSON."""
-        usage = measured([*PROGRAM, *arguments], case.threads)
+        usage = measured([*program, *arguments], case.threads)
         for name in ("wall", "cpu", "peak"):
             self.results.add(case._replace(what=name), getattr(usage, name))
         facts: dict[str, Any] = json.loads(usage.output) if "--json" in arguments else {}
         return facts
 
     def stages(self, megapixels: float, threads: int, number: int) -> None:
-        """Measure the stages of both models in one process."""
+        """Measure the stages of all models, those of one engine in one process."""
         module = [sys.executable, "-m", "scripts.bench.stages", str(self._picture(megapixels))]
         repeat = 3 if megapixels <= WARM_REPEATS_UP_TO else 1
-        models = self._in_turn(number)
-        usage = measured([*module, *models.values(), "--repeat", str(repeat)], threads)
-        found = json.loads(usage.output)
-        for model, path in models.items():
-            for command, stages in found[path].items():
-                for stage, samples in stages.items():
-                    self.results.add(Case(megapixels, threads, model, command, stage), *samples)
+        series = self._in_turn(number)
+        for engine in dict.fromkeys(map(engine_of, series)):
+            models = {m: path for m, path in series.items() if engine_of(m) == engine}
+            options = ("--repeat", str(repeat), "--engine", engine)
+            found = json.loads(measured([*module, *models.values(), *options], threads).output)
+            for model, path in models.items():
+                for command, stages in found[path].items():
+                    for stage, samples in stages.items():
+                        case = Case(megapixels, threads, model, command, stage)
+                        self.results.add(case, *samples)
 
     def commands(self, megapixels: float, threads: int, number: int) -> None:
         """Measure `compress` and `decompress` as whole processes."""
@@ -92,7 +107,7 @@ class Bench:
         for model, path in self._in_turn(number).items():
             coded, shown = self._folder / f"{model}.vqc", self._folder / "shown.png"
             case = Case(megapixels, threads, model, "compress", "")
-            shared = ("-Qf", "--model", path)
+            shared = ("-Qf", "--model", path, "--engine", engine_of(model))
             self.process(case, "compress", *shared, str(self._picture(megapixels)), str(coded))
             decompress = ("decompress", *shared, str(coded), str(shown))
             self.process(case._replace(command="decompress"), *decompress)
@@ -103,6 +118,26 @@ class Bench:
                     names = ("tiles", "tiles_read", "bytes", "bytes_read")
                     read = self.results.about.setdefault("region", {})
                     read[f"{megapixels:g}"] = {name: facts[name] for name in names}
+
+    def avif(self, megapixels: float, threads: int, number: int) -> None:
+        """Measure AVIF at the PSNR of our files, as whole processes."""
+        coded, shown = self._folder / "picture.avif", self._folder / "shown.png"
+        quality = str(self.results.about["avif"][f"{megapixels:g}"])
+        case = Case(megapixels, threads, AVIF, "compress", "")
+        source = str(self._picture(megapixels))
+        self.process(case, "encode", source, str(coded), quality, program=AVIF_PROGRAM)
+        case = case._replace(command="decompress")
+        self.process(case, "decode", str(coded), str(shown), program=AVIF_PROGRAM)
+
+    def choose_avif_qualities(self, sizes: list[float]) -> None:
+        """Find qualities of AVIF at which a part of each picture has the PSNR of ours."""
+        codec = Codec(self._models[OURS])
+        found = self.results.about["avif"] = {}
+        for size in sizes:
+            with Image.open(self._picture(size)) as picture:
+                part = picture.convert("RGB").crop((0, 0, *AVIF_PART)).crop(picture.getbbox())
+            psnr = codec.encode(part, measure=True).psnr
+            found[f"{size:g}"] = quality_for(part, psnr, psnr_of)
 
     def small_commands(self) -> None:
         """Measure commands that need no transforms."""
@@ -128,6 +163,16 @@ def rounds_of(megapixels: float) -> int:
     return max(1, min(MOST_ROUNDS, round(ROUNDS_TIMES_MEGAPIXELS / megapixels)))
 
 
+def engine_of(model: str) -> str:
+    """Name of the engine that a series runs on."""
+    return "torch" if model == TORCH else "onnx"
+
+
+def psnr_of(one: Image.Image, other: Image.Image) -> float:
+    """PSNR of two images."""
+    return psnr(np.asarray(one), np.asarray(other))
+
+
 def schedule(
     bench: Bench, sizes: list[float], threads: list[int], repeat: int | None
 ) -> list[Callable[[], None]]:
@@ -139,6 +184,8 @@ def schedule(
             for count in threads:
                 steps.append(partial(bench.stages, size, count, number))
                 steps.append(partial(bench.commands, size, count, number))
+                if "avif" in bench.results.about:
+                    steps.append(partial(bench.avif, size, count, number))
         steps.append(bench.small_commands)
     return steps
 
@@ -161,6 +208,7 @@ def facts_of_machine() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
         "commit": commit or "unknown",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "onnxruntime": version("onnxruntime"),
         "torch": version("torch"),
         "load": os.getloadavg()[0],
     }
@@ -180,6 +228,7 @@ def print_results(results: Results, sizes: list[float], threads: list[int], name
                 f"{read['bytes_read']} of {read['bytes']} bytes"
             )
     print("\nwithout a picture\n\n" + process_table(results, 0.0, [1], name))
+    print("\ninstalled without extras\n\n" + size_table(results.about["installation"]))
 
 
 def previous(folder: Path, picture: str) -> tuple[Path, Results] | None:
@@ -205,6 +254,8 @@ def previous(folder: Path, picture: str) -> tuple[Path, Results] | None:
 @click.option(
     "--classic/--no-classic", default=True, show_default=True, help="Compare with 5x5 + GDN."
 )
+@click.option("--torch/--no-torch", default=True, show_default=True, help="Compare engines.")
+@click.option("--avif/--no-avif", default=True, show_default=True, help="Compare with AVIF.")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/bench/DATE.json.")
 @click.option(
     "--before",
@@ -218,6 +269,8 @@ def main(
     threads: list[float] | None,
     repeat: int | None,
     classic: bool,
+    torch: bool,
+    avif: bool,
     out: Path | None,
     before: Path | None,
 ) -> None:
@@ -228,6 +281,7 @@ def main(
     counts = [round(n) for n in threads] if threads else sorted({1, os.cpu_count() or 1})
     digest = hashlib.sha256(picture.read_bytes()).hexdigest()
     facts = {"model": short_id_of(weights).hex(), "picture": digest, "complete": False}
+    facts["installation"] = installed_sizes()
     results = Results(facts_of_machine() | facts)
     out = out or FOLDER / f"{results.about['date'].replace(' ', '-').replace(':', '')}.json"
     partial = out.with_suffix(".partial.json")
@@ -237,18 +291,20 @@ def main(
         sys.exit(str(error))
 
     with tempfile.TemporaryDirectory() as folder:
-        models = {OURS: str(weights)}
+        models = {OURS: str(weights)} | ({TORCH: str(weights)} if torch else {})
         if classic:
             models[CLASSIC] = str(Path(folder, "gdn.safetensors"))
             write_classic_weights(Path(models[CLASSIC]))
         bench = Bench(results, models, Path(folder))
         bench.make_pictures(picture, sizes)
+        if avif:
+            bench.choose_avif_qualities(sizes)
         carry_out(schedule(bench, sizes, counts, repeat), results, partial)
     results.about["complete"] = True
     results.save(out)
     partial.unlink()
     about = results.about
-    print(", ".join(f"{key} {about[key]}" for key in ("date", "commit", "machine", "torch")))
+    print(", ".join(f"{key} {about[key]}" for key in SHOWN))
     print(f"{model} ({about['model']}); load of the machine at the start {about['load']:.1f}")
     print_results(results, sizes, counts, weights.stem)
     print(f"\nkept in {out}")

@@ -13,7 +13,9 @@ from codec.errors import CodecError
 from codec.files import write_file
 
 FORMAT = "vqcodec-bench-1"
-OURS, CLASSIC = "ours", "gdn"
+OURS, TORCH, CLASSIC, AVIF = "ours", "torch", "gdn", "avif"
+"""Series: the codec with ONNX Runtime, the same with torch, the classic model, AVIF."""
+OTHERS = (TORCH, CLASSIC, AVIF)
 PEAK = "peak"
 PROCESS = ("wall", "cpu", PEAK)
 """What is measured of a whole process, seconds and MiB; anything else is a stage inside one."""

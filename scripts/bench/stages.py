@@ -1,6 +1,6 @@
 """Stages of compress and decompress in one process, after a warm-up.
 
-    python -m scripts.bench.stages PICTURE MODEL... [--repeat N]
+    python -m scripts.bench.stages PICTURE MODEL... [--repeat N] [--engine onnx|torch]
 
 Prints JSON: seconds by model, command and stage. Stages are methods of the pipeline, timed while it
 runs, with any number of tiles and threads.
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from codec.engine.base import EngineName
 
 WARM_UP = (0, 0, 1024, 1024)
 """Part of a larger picture that is coded in the warm-up."""
@@ -75,23 +77,33 @@ class Stopwatch:
         return sums
 
 
-def watch_pipeline(stopwatch: Stopwatch) -> None:
-    """Time the methods of the codec that make up its stages."""
+def engine_class(name: EngineName) -> type:
+    """The class whose methods an engine has."""
+    if name == "torch":
+        from codec.engine.torch import TorchEngine
+
+        return TorchEngine
+    from codec.engine.onnx import OnnxEngine
+
+    return OnnxEngine
+
+
+def watch_pipeline(stopwatch: Stopwatch, engine: type) -> None:
+    """Time the methods of the codec and of an engine that make up its stages."""
     from codec.encoder.compensation import Correction
     from codec.encoder.filter_fit import LeastSquares
-    from codec.engine.onnx import OnnxEngine
     from codec.entropy.exact_prior import ExactPrior
     from codec.entropy.latents import LatentCoder
     from codec.entropy.range_coder import RangeDecoder, RangeEncoder
 
     stages: dict[str, list[tuple[type, tuple[str, ...]]]] = {
-        "g_a, h_a": [(OnnxEngine, ("features", "latents"))],
-        "g_s": [(OnnxEngine, ("synthesise",))],
+        "g_a, h_a": [(engine, ("features", "latents"))],
+        "g_s": [(engine, ("synthesise",))],
         "prior": [(ExactPrior, ("features", "predict"))],
         "range coder": [(RangeEncoder, ("encode", "finish")), (RangeDecoder, ("decode", "finish"))],
         "rounding, tables": [(LatentCoder, ("round", "write", "read"))],
-        "correction": [(Correction, ("reconstruct", "step")), (OnnxEngine, ("change",))],
-        "filter": [(LeastSquares, ("add", "solve")), (OnnxEngine, ("restore",))],
+        "correction": [(Correction, ("reconstruct", "step")), (engine, ("change",))],
+        "filter": [(LeastSquares, ("add", "solve")), (engine, ("restore",))],
     }
     for name, watched in stages.items():
         for owner, methods in watched:
@@ -109,7 +121,9 @@ def timed(stopwatch: Stopwatch, action: Callable[[], Any]) -> tuple[Any, Times]:
     return result, times | {REST: whole - sum(times.values()), WHOLE: whole}
 
 
-def run(picture: Path, models: list[str], repeat: int) -> dict[str, dict[str, dict[str, Any]]]:
+def run(
+    picture: Path, models: list[str], repeat: int, engine: EngineName = "onnx"
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Seconds [model][command][stage] of each repetition; models alternate."""
     began = time.perf_counter()
     from codec.codec import Codec
@@ -117,10 +131,11 @@ def run(picture: Path, models: list[str], repeat: int) -> dict[str, dict[str, di
     from codec.picture.reading import open_picture
     from codec.picture.writing import write_picture
 
+    watched = engine_class(engine)
     imported = time.perf_counter() - began
     source = picture.read_bytes()
     stopwatch = Stopwatch()
-    watch_pipeline(stopwatch)
+    watch_pipeline(stopwatch, watched)
     samples: dict[str, dict[str, dict[str, Any]]] = {model: {} for model in models}
 
     def note(model: str, command: str, times: Times) -> None:
@@ -136,7 +151,7 @@ def run(picture: Path, models: list[str], repeat: int) -> dict[str, dict[str, di
     codecs = {}
     note(models[0], "start", {"import": imported})
     for model in models:
-        codecs[model], times = timed(stopwatch, partial(Codec, model))
+        codecs[model], times = timed(stopwatch, partial(Codec, model, engine=engine))
         note(model, "start", {"weights": times[WHOLE]})
         codecs[model].decompress(codecs[model].compress(part))
     for _ in range(repeat):
@@ -154,9 +169,10 @@ def run(picture: Path, models: list[str], repeat: int) -> dict[str, dict[str, di
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("models", nargs=-1, required=True)
 @click.option("--repeat", default=1, show_default=True)
-def main(picture: Path, models: tuple[str, ...], repeat: int) -> None:
+@click.option("--engine", type=click.Choice(["onnx", "torch"]), default="onnx", show_default=True)
+def main(picture: Path, models: tuple[str, ...], repeat: int, engine: EngineName) -> None:
     """Time MODELS on PICTURE."""
-    click.echo(json.dumps(run(picture, list(models), repeat)))
+    click.echo(json.dumps(run(picture, list(models), repeat, engine)))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 
 from scripts.bench.results import (
     CLASSIC,
+    OTHERS,
     OURS,
     PEAK,
     PROCESS,
+    TORCH,
     Case,
     Results,
     changes,
@@ -31,11 +34,11 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def stage_table(results: Results, megapixels: float, threads: list[int], name: str) -> str:
-    """Table of stages in one process; `x` is the classic model's time over ours."""
+    """Table of stages in one process; `x` is the time of the column before it over ours."""
     unit, factor = ("s", 1) if megapixels >= SECONDS_FROM else ("ms", 1000)
     header = [f"stage, {unit}"]
     for count in threads:
-        header += [f"{name}, {_threads(count)}", CLASSIC, "x"]
+        header += [f"{name}, {_threads(count)}", TORCH, "x", CLASSIC, "x"]
     if len(threads) > 1:
         header.append(f"{name}, {threads[0]} / {threads[-1]}")
     rows = []
@@ -44,9 +47,10 @@ def stage_table(results: Results, megapixels: float, threads: list[int], name: s
             cases = [Case(megapixels, count, OURS, command, stage) for count in threads]
             row = [f"{command}: {stage}"]
             for case in cases:
-                classic = case._replace(model=CLASSIC)
-                row += [_text(results.median(c), factor) for c in (case, classic)]
-                row.append(_text(results.ratio(classic, case), digits=2))
+                row.append(_text(results.median(case), factor))
+                for other in (case._replace(model=model) for model in (TORCH, CLASSIC)):
+                    row.append(_text(results.median(other), factor))
+                    row.append(_text(results.ratio(other, case), digits=2))
             if len(threads) > 1:
                 row.append(_text(results.ratio(cases[0], cases[-1]), digits=2))
             rows.append(row)
@@ -54,32 +58,43 @@ def stage_table(results: Results, megapixels: float, threads: list[int], name: s
 
 
 def process_table(results: Results, megapixels: float, threads: list[int], name: str) -> str:
-    """Table of whole processes: wall and CPU seconds, peak memory."""
-    header = ["command", "threads"]
-    for model in (name, CLASSIC):
-        header += [f"{model}: wall s", "CPU s", "peak MiB"]
-    header += ["wall x", "CPU x", "peak x"]
+    """Table of whole processes: wall and CPU seconds, peak memory; `x` is each over ours."""
+    header = [
+        "command",
+        "threads",
+        "of",
+        "wall s",
+        "CPU s",
+        "peak MiB",
+        "wall x",
+        "CPU x",
+        "peak x",
+    ]
     commands = dict.fromkeys(
         case.command
         for case in results.samples
         if case.megapixels == megapixels and case.what in PROCESS
     )
     rows = []
-    for command in commands:
-        for count in threads:
-            cases = {
-                model: [Case(megapixels, count, model, command, what) for what in PROCESS]
-                for model in (OURS, CLASSIC)
-            }
-            if cases[OURS][0] not in results.samples:
+    for command, count in itertools.product(commands, threads):
+        ours = [Case(megapixels, count, OURS, command, what) for what in PROCESS]
+        for model in (OURS, *OTHERS):
+            cases = [case._replace(model=model) for case in ours]
+            if cases[0] not in results.samples:
                 continue
-            row = [command, str(count)]
-            for group in cases.values():
-                row += [_text(results.median(c), digits=0 if c.what == PEAK else 2) for c in group]
-            pairs = zip(cases[CLASSIC], cases[OURS], strict=True)
-            row += [_text(results.ratio(*pair), digits=2) for pair in pairs]
-            rows.append(row)
+            row = [command, str(count), name if model == OURS else model]
+            row += [_text(results.median(c), digits=0 if c.what == PEAK else 2) for c in cases]
+            if model != OURS:
+                pairs = zip(cases, ours, strict=True)
+                row += [_text(results.ratio(*pair), digits=2) for pair in pairs]
+            rows.append(row + [""] * (len(header) - len(row)))
     return table(*_without_empty_columns(header, rows))
+
+
+def size_table(sizes: Mapping[str, int]) -> str:
+    """Table of bytes by distribution, in MB."""
+    rows = [[name, _text(size / 1e6)] for name, size in sizes.items()]
+    return table(["package", "MB"], [*rows, ["all", _text(sum(sizes.values()) / 1e6)]])
 
 
 def comparison(now: Results, before: Results) -> str:

@@ -16,6 +16,7 @@ torch from its CUDA build, of which the import alone takes 650:
     12.0 MP   effort 1               onnx          1       771    718
     12.0 MP   decode                 onnx          1       672    555
     100.7 MP  effort 1               onnx          2      1924   1443
+    100.7 MP  decode                 onnx          2      1726   1284
     0.39 MP   effort 1               torch         1       914    795
     0.39 MP   decode                 torch         1       886    767
     1.96 MP   effort 1               torch         1      1452   1150

@@ -12,6 +12,7 @@ from PIL import Image
 from codec.errors import InputError, OutputError, OutputExistsError
 from codec.evaluation.report import compare, write_report
 from codec.evaluation.report.page import percent, render
+from codec.tiles import Box
 from tests.evaluations import HOSTILE, comparison_of, evaluation_of
 
 
@@ -139,6 +140,15 @@ def test_pictures_of_any_size_and_mode(width: int, height: int, mode: str) -> No
 def test_a_gallery_may_lack_a_bit_map() -> None:
     comparison = dataclasses.replace(comparison_of("a.png", 40, 40), bit_map=None)
     assert 'class="heat"' not in render(evaluation_of({"a.png": (40, 40)}), [comparison])
+
+
+@pytest.mark.slow
+def test_a_gallery_tells_what_is_stored_without_loss() -> None:
+    comparison = comparison_of("a.png", 40, 40)
+    evaluation = evaluation_of({"a.png": (40, 40)})
+    assert "stored without loss" not in render(evaluation, [comparison])
+    patched = dataclasses.replace(comparison, patches=[Box(0, 0, 16, 40)])
+    assert "Outlined: 1 rectangle stored without loss" in render(evaluation, [patched])
 
 
 @pytest.mark.slow

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
+from io import BytesIO
 
 import numpy as np
+from PIL import Image
 
-from codec.evaluation.report.pictures import BLIND_SIDE, heat_map, panel, window_of
+from codec.evaluation.report.pictures import BLIND_SIDE, OUTLINE, heat_map, panel, window_of
+from codec.tiles import Box
 from tests.evaluations import comparison_of
 
 
@@ -24,6 +28,19 @@ def test_heat_maps_keep_the_total_and_clip_the_top() -> None:
     assert scale.most == 1000
     assert scale.total == bits.sum()
     assert heat_map(np.zeros((1, 1)), window_of(3, 5))[1].top > 0
+
+
+def test_patches_are_outlined_on_heat_maps() -> None:
+    window = window_of(96, 64)
+    uri, _ = heat_map(np.zeros((4, 6)), window, [Box(16, 32, 64, 64), Box(80, 0, 96, 16)])
+    png = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    drawn = np.asarray(Image.open(BytesIO(png)).convert("RGB"))
+    outlined = (drawn == OUTLINE).all(2)
+    expected = np.zeros((64, 96), bool)
+    expected[32:64, 16:64] = expected[0:16, 80:96] = True
+    expected[34:62, 18:62] = expected[2:14, 82:94] = False
+    assert np.array_equal(outlined, expected)
+    assert len(np.unique(drawn[~outlined], axis=0)) == 1
 
 
 def test_the_blind_comparison_is_with_avif_as_people_get_it() -> None:

@@ -91,6 +91,10 @@ class ModelCoder:
             whole[box.shrunk(LATENT_STRIDE).slices] += rounded.position_bits
         return whole
 
+    def patches(self, data: bytes) -> tuple[Box, ...]:
+        """Rectangles in pixels that a file stores without loss."""
+        return tuple(ContainerFile(BytesIO(data), self.codec.limits).patches)
+
     def _streams(self, data: bytes) -> Iterator[tuple[bytes, Box, Level]]:
         """Stream, box of pixels and level of each coded tile of a file."""
         file = ContainerFile(BytesIO(data), self.codec.limits)

@@ -15,9 +15,11 @@ from codec.evaluation.instruments import INSTRUMENTS, Instrument, Values
 from codec.evaluation.measuring import STANDARD, Plan, compared
 from codec.evaluation.results import Evaluation
 from codec.evaluation.subjects import read_subject
+from codec.tiles import Box
 from codec.windows import Progress
 
 BitMap = Callable[[bytes], NDArray[np.float64] | None]
+Patches = Callable[[bytes], Sequence[Box]]
 GALLERY_BPP = 0.3
 """Target rate of the gallery, low enough for visible differences."""
 GALLERY_SIDE = 1024
@@ -57,6 +59,8 @@ class Comparison:
     """Bits of our file by latent position, [ceil(H/16), ceil(W/16)]."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Peers that do not support the picture, with the reason."""
+    patches: Sequence[Box] = ()
+    """Rectangles of pixels that our file stores without loss."""
 
 
 def compare(
@@ -67,6 +71,7 @@ def compare(
     peers: Sequence[Coder],
     bit_map: BitMap,
     instruments: Sequence[Instrument] = STANDARD,
+    patches: Patches = lambda _: (),
 ) -> Comparison:
     """Encode a picture with ours, and with each peer to at most the same size.
 
@@ -78,6 +83,7 @@ def compare(
         peers: other codecs.
         bit_map: function from a file of ours to its bits by latent position.
         instruments: what compares, that of PSNR among them.
+        patches: function from a file of ours to its rectangles without loss.
 
     Raises:
         CodecError: our codec cannot code the picture.
@@ -97,6 +103,7 @@ def compare(
         peers=shown,
         bit_map=bit_map(data),
         left_out=left_out,
+        patches=patches(data),
     )
 
 
@@ -133,7 +140,9 @@ def gallery_of(
         if bpp is not None:
             size = int(bpp * image.width * image.height / 8)
             setting = match_size(ours, image, size).setting
-        yield compare(name, image, ours, setting, peers, ours.position_bits, instruments)
+        yield compare(
+            name, image, ours, setting, peers, ours.position_bits, instruments, ours.patches
+        )
         if progress:
             progress(number + 1, count)
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from codec.evaluation.report.comparison import Comparison, Shown
 from codec.picture.pixels import from_image, psnr
-from codec.tiles import LATENT_STRIDE
+from codec.tiles import LATENT_STRIDE, Box
 
 WINDOW = 768
 """Side in pixels of the part that is displayed of a larger picture."""
@@ -29,8 +30,14 @@ BLIND_PEER = "avif-iq"
 """Codec that ours is compared with first, where it was measured: what people get by default."""
 LEAST_WIDTH = 256
 """Width in CSS pixels below which pictures are enlarged by a whole number."""
+SHADES = 255
+"""Number of colours of a heat map; one more of the palette is for outlines."""
 COLOURS = "viridis"
 """Colour map, perceptually uniform and suitable for the colour-blind."""
+OUTLINE = (255, 42, 109)
+"""Colour of what is stored without loss, which the colour map lacks."""
+LINE = 2
+"""Width of its outline in pixels."""
 TOP_PERCENTILE = 99.5
 """Percentile of bits per block at the end of the colour scale, to exclude outliers."""
 
@@ -125,6 +132,8 @@ class Panel:
     """Peers that do not support the picture, with the reason."""
     fidelity: float
     """Lowest PSNR in dB of a copy on the page against its source."""
+    patches: int = 0
+    """Number of rectangles that our file stores without loss, which the heat map outlines."""
     trial: Trial | None = None
     """The blind comparison with the rival; None if there is none."""
 
@@ -144,7 +153,7 @@ def panel(comparison: Comparison) -> Panel:
         versions.append(Version(one.codec, uri, one, "peer" if number else "ours"))
     scale = None
     if comparison.bit_map is not None:
-        uri, scale = heat_map(comparison.bit_map, window)
+        uri, scale = heat_map(comparison.bit_map, window, comparison.patches)
         versions.append(Version(f"bits of {comparison.ours.codec}", uri, None, "bits"))
     rival = _rival(versions)
     return Panel(
@@ -158,6 +167,7 @@ def panel(comparison: Comparison) -> Panel:
         scale=scale,
         left_out=comparison.left_out,
         fidelity=min(quality for _, quality in copies),
+        patches=len(comparison.patches),
         trial=_trial(comparison, rival, window) if rival else None,
     )
 
@@ -214,25 +224,33 @@ def _copy(image: Image.Image) -> tuple[str, float]:
     return _data_uri("avif", buffer.getvalue()), quality
 
 
-def heat_map(bit_map: NDArray[np.floating], window: Window) -> tuple[str, Scale]:
+def heat_map(
+    bit_map: NDArray[np.floating], window: Window, patches: Sequence[Box] = ()
+) -> tuple[str, Scale]:
     """Draw bits per block as a picture of the window, with its colour scale.
 
     Args:
         bit_map: bits per block of 16x16 pixels of the whole picture, [rows, columns].
         window: displayed part.
+        patches: boxes of pixels to outline.
     """
     top = float(np.percentile(bit_map, TOP_PERCENTILE)) or 1.0
-    indices = np.rint(255 * np.clip(bit_map / top, 0, 1)).astype(np.uint8)
+    indices = np.rint((SHADES - 1) * np.clip(bit_map / top, 0, 1)).astype(np.uint8)
     pixels = np.kron(indices, np.ones((LATENT_STRIDE, LATENT_STRIDE), np.uint8))
-    image = Image.fromarray(pixels).crop(window.box)
-    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    whole = Image.fromarray(pixels)
+    for box in patches:
+        inner = (box.left, box.top, box.right - 1, box.bottom - 1)
+        ImageDraw.Draw(whole).rectangle(inner, outline=SHADES, width=LINE)
+    image = whole.crop(window.box)
+    ramp = Image.fromarray(np.arange(SHADES, dtype=np.uint8)[None])
     scale = Scale(_coloured(ramp), top, float(bit_map.max()), float(bit_map.sum()))
     return _coloured(image), scale
 
 
 def _coloured(indices: Image.Image) -> str:
-    """Palette PNG, as a data URI, of colour numbers 0..255."""
-    palette = (colormaps[COLOURS](np.arange(256), bytes=True)[:, :3]).tobytes()
+    """Palette PNG, as a data URI, of shades and of the outline's number after them."""
+    shades = colormaps[COLOURS](np.linspace(0, 1, SHADES), bytes=True)[:, :3]
+    palette = shades.tobytes() + bytes(OUTLINE)
     image = indices.copy()
     image.putpalette(palette)
     buffer = BytesIO()

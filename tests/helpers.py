@@ -140,7 +140,8 @@ def encoded_with(
     from codec.picture.pixels import from_image
     from codec.tiles import Grid
 
-    plan = Plan(EncoderModel(codec.model), rounds, looks_back)
+    model = codec.model.with_derivatives() if rounds else codec.model
+    plan = Plan(EncoderModel(model), rounds, looks_back)
     picture, grid = from_image(image), Grid(image.height, image.width, side)
     encoder = PictureEncoder(plan, picture, grid, map, measure=True, reconstruct=True, boxes=boxes)
     return encoder.encode(codec.level_of(60))

@@ -32,7 +32,7 @@ from codec.encoder.lossless import patches_over, pieces
 from codec.encoder.patch_detector import Region, propose
 from codec.encoder.photograph_rates import PhotographRates
 from codec.encoder.picture import Encoded, PictureEncoder, Trial
-from codec.format.patch_table import ENTRY, MAX_PATCH_SIDE, MAX_PATCHES, PATCH_UNIT
+from codec.format.patch_table import MAX_PATCH_SIDE, MAX_PATCHES, PATCH_UNIT
 from codec.level import Level
 from codec.picture.patch import quick_size
 from codec.picture.pixels import psnr_of
@@ -71,6 +71,7 @@ class PatchChoice:
     def __init__(self, encoder: PictureEncoder, rates: PhotographRates) -> None:
         self._plain = encoder
         self._rates = rates
+        self._patched: dict[frozenset[Box], PictureEncoder] = {}
 
     @cached_property
     def region(self) -> Region | None:
@@ -130,9 +131,8 @@ class PatchChoice:
     @cached_property
     def _simple(self) -> bool:
         """Whether the picture takes next to nothing without loss."""
-        patches = self._plain.patches_of(self.whole.boxes)
-        size = sum(len(patch.data) + ENTRY.size for patch in patches)
-        return 8 * size <= SIMPLE_RATE * self._plain.source.whole.area
+        bits = 8 * self._bytes_of(self.whole.boxes)
+        return bits <= SIMPLE_RATE * self._plain.source.whole.area
 
     @cached_property
     def _promised(self) -> tuple[Box, ...] | None:
@@ -188,7 +188,12 @@ class PatchChoice:
         return None
 
     def _tried(self, level: Level, boxes: tuple[Box, ...]) -> tuple[Trial, PictureEncoder]:
-        encoder = self._plain.with_patches(piece for box in boxes for piece in pieces(box))
+        """The trial of patches at a level, and their encoder, one for the same patches."""
+        key = frozenset(boxes)
+        if key not in self._patched:
+            parts = (piece for box in boxes for piece in pieces(box))
+            self._patched[key] = self._plain.with_patches(parts)
+        encoder = self._patched[key]
         return encoder.trial(level), encoder
 
     def _chosen(self, region: Region, plain: Trial, weight: float) -> list[Box]:
@@ -215,15 +220,14 @@ class PatchChoice:
             all_chosen &= bool(boxes)
         if all_chosen:
             cost = _under(region.box, plain.bits) + weight * _under(region.box, plain.error)
-            gain = cost - 8 * self._bytes_of(region.box)
+            gain = cost - 8 * self._bytes_of(pieces(region.box))
             if gain > saved:
                 return gain, [region.box]
         return saved, chosen
 
-    def _bytes_of(self, box: Box) -> int:
-        """Bytes of a rectangle without loss, with its entry in the table."""
-        patches = self._plain.patches_of(pieces(box))
-        return sum(len(patch.data) + ENTRY.size for patch in patches)
+    def _bytes_of(self, boxes: Iterable[Box]) -> int:
+        """Bytes of rectangles without loss, with their entries in the table."""
+        return sum(patch.size for patch in self._plain.patches_of(boxes))
 
 
 def _under(box: Box, plane: NDArray[np.float64]) -> float:

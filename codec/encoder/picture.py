@@ -27,7 +27,7 @@ from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Features
 from codec.errors import InputError
 from codec.format.container import Header, Tile, write
-from codec.format.patch_table import ENTRY, PATCH_UNIT, Patch, covered_tiles, problem_of
+from codec.format.patch_table import PATCH_UNIT, Patch, covered_tiles, problem_of
 from codec.level import Level
 from codec.picture.alpha import Plane, encode_alpha
 from codec.picture.patch import Cover, decode_patch, encode_patch
@@ -204,6 +204,7 @@ class PictureEncoder:
         self._picture = replace(self.source, cover=self._cover)
         self._covered = covered_tiles(self.boxes, self.grid)
         self._coded = [n for n in range(len(self.grid)) if n not in self._covered]
+        self._trials: dict[Level, Trial] = {}
         for name in ("_visible", "_seen", "_patches"):
             vars(self).pop(name, None)
 
@@ -245,7 +246,7 @@ class PictureEncoder:
         return Encoded(
             self._file(done),
             self._header(done),
-            done.bits + 8 * sum(ENTRY.size + len(patch.data) for patch in self._patches),
+            done.bits + 8 * sum(patch.size for patch in self._patches),
             psnr,
             done.reconstruction,
             self._patches,
@@ -254,8 +255,14 @@ class PictureEncoder:
     def trial(self, level: Level) -> Trial:
         """Code at one level by rounding alone, without a restoration filter, and measure.
 
-        Holds the latents of few tiles at a time, however large the picture is.
+        Holds the latents of few tiles at a time, however large the picture is. Made once for each
+        level.
         """
+        if level not in self._trials:
+            self._trials[level] = self._new_trial(level)
+        return self._trials[level]
+
+    def _new_trial(self, level: Level) -> Trial:
         lattice = self.grid.whole.shrunk(LATENT_STRIDE)
         bits, errors = np.zeros((2, lattice.height, lattice.width))
         method, steps = Round(self._model), _Steps(None, 0)
@@ -401,9 +408,13 @@ class PictureEncoder:
             fetch,
             lambda y_hat, inner: engine.synthesise(y_hat, level, restoration, inner),
             self._mapper,
-            *([self._cover.hides] if self._cover else []),
+            self._hides,
         ):
             yield box, samples, *self._picture.crop(box)
+
+    def _hides(self, box: Box) -> bool:
+        """Whether patches cover all pixels of a box."""
+        return self._cover is not None and self._cover.hides(box)
 
     def _nothing(self, number: int) -> NDArray[np.float32]:
         """y^ of a tile that patches cover, as the decoder has it."""

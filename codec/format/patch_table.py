@@ -35,6 +35,11 @@ class Patch:
     data: bytes
     """Its samples, see `codec.picture.patch`."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a file, its entry in the table included."""
+        return ENTRY.size + len(self.data)
+
 
 def problem_of(boxes: Iterable[Box], whole: Box) -> str | None:
     """Tell what is wrong with the rectangles of patches.

@@ -209,11 +209,11 @@ class Codec:
             grid.whole,
             engine.analysis_halo,
             min(self._threads, len(grid)),
-            plan.memory(grid),
-            plan.kept(grid, measure, reconstruct),
-            ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
-            "lower the effort, or " if plan.rounds else remedy,
-            engine.footprint,
+            extra=plan.memory(grid),
+            kept=plan.kept(grid, measure, reconstruct),
+            instead=ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
+            remedy="lower the effort, or " if plan.rounds else remedy,
+            footprint=engine.footprint,
             analyses=True,
         )
         with workers(engine, count) as mapper:

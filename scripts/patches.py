@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -43,14 +44,15 @@ EXACT = 99.99
 """dB that stand for infinitely many in the means of a table."""
 
 
-def webp_bytes(image: Image.Image) -> int | None:
-    """Size of a lossless WebP as Pillow writes it; None if it cannot hold the picture."""
+def webp_bytes(image: Image.Image) -> int:
+    """Size of a lossless WebP as Pillow writes it.
+
+    Raises:
+        OSError, ValueError: it cannot hold the picture.
+    """
     target = BytesIO()
-    try:
-        plain = image.convert("L") if image.mode == "1" else image
-        plain.save(target, "WEBP", lossless=True)
-    except (OSError, ValueError):
-        return None
+    plain = image.convert("L") if image.mode == "1" else image
+    plain.save(target, "WEBP", lossless=True)
     return len(target.getvalue())
 
 
@@ -71,7 +73,9 @@ def avif_point(image: Image.Image, quality: int) -> tuple[int, float] | None:
 def measure(codec: Codec, drawn: Drawn) -> Iterator[dict[str, Any]]:
     """Measure a picture at all qualities."""
     image = drawn.image
-    lossless = webp_bytes(image)
+    lossless: int | None = None
+    with suppress(OSError, ValueError):
+        lossless = webp_bytes(image)
     for quality in QUALITIES:
         encoded = codec.encode(image, quality, measure=True)
         pixels = encoded.header.pixels

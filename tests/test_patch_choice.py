@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from codec.tiles import Box, Grid
 from codec.weights.file import load_weights
 from codec.weights.released import find_weights
 from scripts.corpus import Drawn, viewer
+from scripts.patches import webp_bytes
 from tests.helpers import DATA, TINY_VQ
 
 PHOTOGRAPH = Box(96, 48, 352, 240)
@@ -42,14 +42,6 @@ def encoder_of(codec: Codec, image: Image.Image, effort: int = 0, side: int = 0)
     plan = Plan(EncoderModel(codec.model), 0, looks_back=effort > 0)
     picture = from_image(image)
     return PictureEncoder(plan, picture, Grid(picture.height, picture.width, side), map)
-
-
-def webp_bytes(image: Image.Image) -> int:
-    """Size of a lossless WebP as Pillow writes it."""
-    target = BytesIO()
-    plain = image.convert("L") if image.mode == "1" else image
-    plain.save(target, "WEBP", lossless=True)
-    return len(target.getvalue())
 
 
 @pytest.mark.slow

@@ -132,7 +132,7 @@ def evaluate(**options: Any) -> int:
     """
     from PIL import Image
 
-    from codec.evaluation.instruments import PSNR, find_instruments
+    from codec.evaluation.instruments import PSNR, find_instruments, metrics_of
     from codec.evaluation.measuring import Measurer
     from codec.evaluation.measuring import evaluate as run
     from codec.evaluation.published import curves_beside, published_curves
@@ -178,8 +178,8 @@ def evaluate(**options: Any) -> int:
     if figure:
         from codec.evaluation.report import write_figure
 
-        named = [one for one in instruments if one.name in options["metrics"][:1]]
-        metric = named[0].metrics[0] if named and named[0].metrics else PSNR
+        first = [name for name in options["metrics"][:1] if name != "all"]
+        metric = next(iter(metrics_of(first)), PSNR)
         write_figure(figure, evaluation, metric, options["force"])
     for name, reason in absent.items():
         tell(f"vqcodec: {name} is not measured: {reason}")

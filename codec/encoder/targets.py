@@ -79,7 +79,7 @@ def meet(
         return choice.encode(level) if choice else encoder.encode(level)
     if choice:
         return _met_with(choice, encoder, options, config)
-    return _met(encoder, options, config)
+    return _checked(_closest_of(encoder, options, config), encoder, options)
 
 
 def _met_with(
@@ -106,22 +106,12 @@ def _met_with(
         found.append((chosen, _closest_of(chosen, options, config)))
     meeting = [one for one in found if _meets(one[1], encoder, options)]
     if len(meeting) < 2:
-        nearest = meeting or found
         sign = 1 if options.target_psnr is None else -1
-        by_value = sorted(nearest, key=lambda one: sign * _value(one[1], options))
-        return _checked(by_value[0][1], encoder, options)
+        nearest = min(meeting or found, key=lambda one: sign * _value(one[1], options))
+        return _checked(nearest[1], encoder, options)
     if options.target_psnr is not None:
         return min((encoded for _, encoded in meeting), key=lambda one: len(one.data))
     return max(meeting, key=lambda one: one[0].trial(one[1].header.level).psnr)[1]
-
-
-def _met(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) -> Encoded:
-    """The file of an encoder that meets a target.
-
-    Raises:
-        InputError: none was found.
-    """
-    return _checked(_closest_of(encoder, options, config), encoder, options)
 
 
 def _closest_of(encoder: PictureEncoder, options: EncoderOptions, config: ModelConfig) -> Encoded:

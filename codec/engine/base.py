@@ -173,7 +173,7 @@ class Engine(Protocol):
         """The distortion that the model was trained for, of one tile.
 
         It is the sum of squared errors of 8-bit samples over three colours, weighted as the scene
-        says, or what `codec.model.objective` has for MS-SSIM, times the pixels.
+        says, or what `codec.model.objective` has for MS-SSIM or for looks, times the pixels.
 
         Raises:
             InputError: the engine is not differentiable.

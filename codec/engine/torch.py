@@ -60,8 +60,8 @@ class TorchEngine:
         self.strip_pixels = strip_pixels
         self.model_id = weights.short_id
         self.precision = precision
-        self.by_error = weights.config.weighs_error
-        """Whether `distortion` is the squared error."""
+        self.objective = weights.config.distortion
+        """Name of the distortion that the model was trained for."""
         self.analysis_halo = analysis_halo(weights.config)
         self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
         self._device = _usable(device)

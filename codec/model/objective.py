@@ -11,6 +11,7 @@ from torch import Tensor
 from codec.model.autoencoder import Forward
 from codec.model.metrics import ms_ssim
 from codec.model.perceptual import ssimulacra2_error
+from codec.model.texture import texture_error
 from codec.weights.config import Distortion
 
 PEAK = 255.0
@@ -38,6 +39,8 @@ class Looks:
     """Of 1 - MS-SSIM."""
     ssimulacra2: float = 1.2
     """Of the error of SSIMULACRA 2."""
+    texture: float = 3.0
+    """Of 255^2 times the difference of textures."""
 
 
 LOOKS = Looks()
@@ -100,6 +103,7 @@ def _distortion(x: Tensor, x_hat: Tensor, mse: Tensor, distortion: Distortion) -
         LOOKS.squared_error * squared_error
         + LOOKS.dissimilarity * dissimilarity
         + LOOKS.ssimulacra2 * ssimulacra2_error(shown, x)
+        + LOOKS.texture * PEAK**2 * texture_error(shown, x)
     )
 
 

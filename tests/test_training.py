@@ -27,7 +27,7 @@ from codec.model.build import build_autoencoder
 from codec.training.checkpoint import load_checkpoint
 from codec.training.devices import computes_in_bfloat16
 from codec.training.export import export_model, export_weights
-from codec.training.initial import state_of
+from codec.training.initial import initial_state, state_of
 from codec.training.loop import Trainer, draw_levels, train
 from codec.training.optimiser import SLOW_RATE, build_optimisers, set_learning_rate
 from codec.training.run_folder import LAST, TRUNK, resume_run
@@ -217,6 +217,10 @@ def test_training_learns_and_exports(photos: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         result = model(x, torch.tensor([3.5]), "rounded")
     assert coded.bits == pytest.approx((result.y_bits + result.z_bits).item(), rel=0.01)
+
+    shape, state = initial_state(str(tmp_path / LAST))
+    assert shape == model.config
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
 
     sample = trainer.sample_for_export()[:8]
     weights = export_weights(load_checkpoint(tmp_path / LAST), target, sample)

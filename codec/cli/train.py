@@ -95,7 +95,9 @@ class SectionedCommand(click.Command):
     "--steps", type=click.IntRange(min=1), help="Length of the run, instead of --minutes."
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
-@click.option("--init", metavar="NAME|FILE", help="Start from the weights of a model.")
+@click.option(
+    "--init", metavar="NAME|FILE", help="Start from the weights of a model or checkpoint."
+)
 @click.option("--transform", type=click.Choice(["lowres", "gdn"]), default="lowres")
 @click.option("--width", default=192, show_default=True, help="Channels at 1/8.")
 @click.option("--latent", default=320, show_default=True, help="Channels at 1/16 and of y.")

@@ -39,7 +39,7 @@ class Looks:
     """Of 1 - MS-SSIM."""
     ssimulacra2: float = 1.2
     """Of the error of SSIMULACRA 2."""
-    texture: float = 3.0
+    texture: float = 1.5
     """Of 255^2 times the difference of textures."""
 
 

@@ -31,7 +31,9 @@ export function exactWeights(weight: Int32Array, bias: Int32Array, outputs: numb
       throw new CodecError("WeightsError", "a layer exceeds the range of exact arithmetic");
     }
   }
-  return Float64Array.from(weight, (w) => w * WEIGHT_UNIT);
+  const exact = new Float64Array(weight.length);
+  for (let i = 0; i < weight.length; i++) exact[i] = weight[i]! * WEIGHT_UNIT;
+  return exact;
 }
 
 /** The layer `NAME.weight`, `NAME.bias`. */

@@ -58,7 +58,7 @@ function adler32(bytes: Uint8Array): number {
   let a = 1;
   let b = 0;
   for (let at = 0; at < bytes.length; ) {
-    const end = Math.min(at + 3000, bytes.length); // sums stay below 2^32
+    const end = Math.min(at + 2000, bytes.length); // sums stay below 2^30
     for (; at < end; at++) {
       a += bytes[at]!;
       b += a;

@@ -83,7 +83,10 @@ export class Weights {
   floats(name: string, ...shape: number[]): Float32Array {
     const bytes = this.bytes(name, ["F16", "F32"], shape);
     if (this.tensor(name).dtype === "F32") return new Float32Array(bytes);
-    return Float32Array.from(new Uint16Array(bytes), half);
+    const halves = new Uint16Array(bytes);
+    const values = new Float32Array(halves.length);
+    for (let i = 0; i < halves.length; i++) values[i] = half(halves[i]!);
+    return values;
   }
 
   private tensor(name: string): Tensor {
@@ -107,12 +110,15 @@ export class Weights {
 
 /** A number of 16 bits. */
 function half(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
   const fraction = bits & 1023;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+  const scale = STEPS[exponent]!;
+  const value = exponent ? (1024 + fraction) * scale : fraction * scale;
+  return bits & 0x8000 ? -value : value;
 }
+
+/** Distance of neighbours among numbers of 16 bits, by exponent; no weight is infinite. */
+const STEPS = Float64Array.from({ length: 32 }, (_, exponent) => 2 ** (Math.max(1, exponent) - 25));
 
 /**
  * The weights of a model, from the cache of this origin or else from a folder.

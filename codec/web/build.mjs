@@ -1,9 +1,9 @@
 // Builds dist/: the module, its worker and its types. Models come from `codec.web.reader_weights`.
 
+import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { execFileSync } from "node:child_process";
 import asc from "assemblyscript/asc";
 import { build } from "esbuild";
 

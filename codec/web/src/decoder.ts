@@ -19,7 +19,14 @@ import { Box, Grid, LATENT_STRIDE, regionBox } from "./geometry.ts";
 import { IndexReader } from "./indices.ts";
 import { IntegerReader } from "./integers.ts";
 import { Arena, type Kernels } from "./kernels.ts";
-import { checkMemory, checkPatches, checkPixels, type Limits, UNTILED_PIXELS, WINDOW } from "./limits.ts";
+import {
+  checkMemory,
+  checkPatches,
+  checkPixels,
+  type Limits,
+  UNTILED_PIXELS,
+  WINDOW,
+} from "./limits.ts";
 import type { SymbolReader } from "./symbols.ts";
 import { type Samples, Synthesis } from "./synthesis.ts";
 import { decodePatch } from "./vp8l.ts";
@@ -135,10 +142,10 @@ async function reconstruct(
   for (const line of windows(grid, area)) {
     const shown = line.filter((box) => !canvas.hides(box));
     const sources = shown.map((box) =>
-      box.shrunk(LATENT_STRIDE).enlarged(LATENT_STRIDE).grown(
-        synthesis.halo * LATENT_STRIDE,
-        grid.whole,
-      ),
+      box
+        .shrunk(LATENT_STRIDE)
+        .enlarged(LATENT_STRIDE)
+        .grown(synthesis.halo * LATENT_STRIDE, grid.whole),
     );
     const needed = new Set(sources.flatMap((source) => grid.touched(source)));
     tiles = new Map([...tiles].filter(([number]) => needed.has(number)));

@@ -1,15 +1,15 @@
 /** Symbols of rounding to centres (FORMAT.md): indices, level by level. */
 
-import {
-  clamp,
-  ExactBlock,
-  exactWeights,
-  gather,
-  offsets,
-  positionsByClass,
-} from "./exact.ts";
+import { clamp, ExactBlock, exactWeights, gather, offsets, positionsByClass } from "./exact.ts";
 import { type Address, type Arena, Linear, PLAIN } from "./kernels.ts";
-import { check, checksumOf, endStream, type Latents, startStream, type SymbolReader } from "./symbols.ts";
+import {
+  check,
+  checksumOf,
+  endStream,
+  type Latents,
+  type SymbolReader,
+  startStream,
+} from "./symbols.ts";
 import type { Weights } from "./weights.ts";
 
 const PASSES = 2;

@@ -16,7 +16,14 @@ import {
 } from "./exact.ts";
 import { HYPER_STRIDE } from "./geometry.ts";
 import { type Address, type Arena, Linear, PLAIN } from "./kernels.ts";
-import { check, checksumOf, endStream, type Latents, startStream, type SymbolReader } from "./symbols.ts";
+import {
+  check,
+  checksumOf,
+  endStream,
+  type Latents,
+  type SymbolReader,
+  startStream,
+} from "./symbols.ts";
 import type { Weights } from "./weights.ts";
 
 const PASSES = 4;
@@ -83,9 +90,7 @@ class Tables {
     arena.scoped(() => {
       const scratch = arena.allocate(4 * (count + this.count));
       const { fields, starts } = this;
-      check(
-        arena.kernels.rangeGroup(numbers, count, fields, this.count, starts, out, scratch),
-      );
+      check(arena.kernels.rangeGroup(numbers, count, fields, this.count, starts, out, scratch));
     });
   }
 }

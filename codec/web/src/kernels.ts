@@ -4,8 +4,8 @@
  * Integers come out the same bit for bit; floats may differ in their last bits.
  */
 
-import relaxed from "../build/kernels-relaxed.wasm";
 import plain from "../build/kernels.wasm";
+import relaxed from "../build/kernels-relaxed.wasm";
 import { scriptKernels } from "./kernels-script.ts";
 
 /** Address in the memory of the kernels. */
@@ -206,9 +206,11 @@ export class Linear {
     arena.scoped(() => {
       const offsets = arena.allocate(4 * depth);
       const scratch = arena.allocate((depth * BLOCK * precision) / 8 + 256);
-      const places = arena.i32(offsets, depth);
-      if (typeof stride === "number") places.forEach((_, k) => (places[k] = k * stride));
-      else places.set(stride);
+      const places =
+        typeof stride === "number"
+          ? Int32Array.from({ length: depth }, (_, k) => k * stride)
+          : stride;
+      arena.i32(offsets, depth).set(places);
       const product = precision === 64 ? arena.kernels.product64 : arena.kernels.product32;
       product(
         this.weight,

@@ -18,13 +18,7 @@ export interface SymbolReader {
    *
    * @param levels residual levels that are summed up, vector-quantised; all without it.
    */
-  read(
-    stream: Uint8Array,
-    rows: number,
-    columns: number,
-    level: number,
-    levels?: number,
-  ): Latents;
+  read(stream: Uint8Array, rows: number, columns: number, level: number, levels?: number): Latents;
 }
 
 /** Begin to decode a stream, which must stay allocated until all of it is decoded. */

@@ -1,7 +1,7 @@
 /** Synthesis g_s and the restoration filter (FORMAT.md), in floating point. */
 
 import { CodecError } from "./errors.ts";
-import { Box, LATENT_STRIDE } from "./geometry.ts";
+import { type Box, LATENT_STRIDE } from "./geometry.ts";
 import { ADD, type Address, type Arena, Depthwise3, Linear, PLAIN, RELU } from "./kernels.ts";
 import type { Config, Weights } from "./weights.ts";
 
@@ -126,8 +126,8 @@ class Filter {
     this.leave = convolution("leave", this.channels, width, 3);
   }
 
-  /** @param x [48, height, width] with a border, changed in place. */
-  run(x: Bordered, height: number, width: number): void {
+  /** @param x 48 channels of `height` rows inside the border, changed in place. */
+  run(x: Bordered, height: number): void {
     const { arena } = this;
     const { plane, stride } = x;
     // Rows stay joined: the columns of the border come out too, and are cleared.
@@ -206,7 +206,9 @@ export class Synthesis {
     this.blocks8 = blocks("blocks8", channels8, config.blocks8, true);
     this.stem = layer("stem", COLOURS * STEM ** 2, channels8);
     this.filter = config.filter4 ? new Filter(arena, weights, config.filter4) : null;
-    this.kernels = weights.has("restoration.kernels") ? weights.shape("restoration.kernels")[0]! : 0;
+    this.kernels = weights.has("restoration.kernels")
+      ? weights.shape("restoration.kernels")[0]!
+      : 0;
     this.restoration = this.kernels
       ? {
           kernels: weights.floats(
@@ -323,7 +325,7 @@ export class Synthesis {
         }
       }
     });
-    filter.run({ at, plane, stride }, height, width);
+    filter.run({ at, plane, stride }, height);
     const from = arena.f32(at, filter.channels * plane);
     const across = FILTER * width;
     const values = new Float32Array(COLOURS * FILTER * height * across);
@@ -343,13 +345,17 @@ export class Synthesis {
   /** Samples after the restoration filter with the weights of a file. */
   private restored({ values, height, width }: Samples, weights: Int8Array): Samples {
     const { arena, restoration } = this;
-    const taps = COLOURS * KERNEL_SIDE ** 2;
+    const taps = COLOURS * KERNEL_SIDE ** 2; // of each colour
     const kernel = new Float64Array(COLOURS * taps);
     const bias = new Float64Array(COLOURS);
-    weights.forEach((weight, k) => {
-      kernel.forEach((_, i) => (kernel[i]! += weight * restoration!.kernels[k * kernel.length + i]!));
-      bias.forEach((_, i) => (bias[i]! += weight * restoration!.offsets[k * COLOURS + i]!));
-    });
+    for (const [k, weight] of weights.entries()) {
+      for (let i = 0; i < kernel.length; i++) {
+        kernel[i]! += weight * restoration!.kernels[k * kernel.length + i]!;
+      }
+      for (let i = 0; i < COLOURS; i++) {
+        bias[i]! += weight * restoration!.offsets[k * COLOURS + i]!;
+      }
+    }
     const stride = width + 2 * KERNEL_RADIUS;
     const plane = (height + 2 * KERNEL_RADIUS) * stride;
     const columns = height * stride - 2 * KERNEL_RADIUS;

@@ -20,7 +20,7 @@ async function errorOf(decode, bytes, options) {
 }
 
 /** What is wrong with the errors of damaged files. */
-async function damage(decode, bytes, wanted, made, options) {
+async function damage(decode, wanted, made, options) {
   const wrong = [];
   for (const [i, kind] of wanted.entries()) {
     const found = await errorOf(decode, made(i), options);
@@ -66,8 +66,8 @@ export async function check(decode, one, read, options = {}) {
     return result;
   }
   if (one.bits) {
-    result.wrong = await damage(decode, bytes, one.bits, (bit) => flipped(bytes, bit), options);
-    result.wrong += await damage(decode, bytes, one.cuts, (at) => bytes.slice(0, at), options);
+    result.wrong = await damage(decode, one.bits, (bit) => flipped(bytes, bit), options);
+    result.wrong += await damage(decode, one.cuts, (at) => bytes.slice(0, at), options);
     return result;
   }
   const start = performance.now();

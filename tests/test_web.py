@@ -1,0 +1,102 @@
+"""The reader for web pages, in Node and in a browser, against the one in Python."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from codec.web.reader_weights import write_models
+from codec.weights.released import find_weights
+from tests.helpers import DATA, TINY, TINY_VQ
+from tests.web_cases import Cases
+
+WEB = Path(__file__).parents[1] / "codec" / "web"
+GOLDEN = [
+    "golden/all-patches-q70",
+    "golden/all-q70",
+    "golden/grey-filter-q90",
+    "golden/grey-lossless",
+    "golden/level-q33.3",
+    "golden/pixel-q0",
+    "golden_vq/all-3",
+    "golden_vq/grey-2",
+    "golden_vq/patches-2",
+    "conformance/photo-37x91",
+]
+
+
+def run(*command: str | Path) -> str:
+    """Output of a command in the reader's folder."""
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the built reader, its test page and a folder for cases, held by one process."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed")
+    if int(run("node", "--version").lstrip("v").split(".")[0]) < 20:
+        pytest.skip("node is older than version 20")
+    with (WEB / "package.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        installed = WEB / "node_modules" / ".package-lock.json"
+        lock = WEB / "package-lock.json"
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            run("npm", "ci", "--no-audit", "--no-fund")
+        run("npm", "run", "build")
+        folder = tmp_path_factory.mktemp("web")
+        shutil.copytree(WEB / "dist", folder / "dist", ignore=shutil.ignore_patterns("models"))
+        shutil.copytree(WEB / "test", folder / "test")
+        write_models(folder / "dist" / "models", [TINY, TINY_VQ, find_weights("photo")])
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def cases(built: Path) -> Cases:
+    cases = Cases(built / "cases")
+    for name in GOLDEN:
+        cases.add(name, (DATA / f"{name}.vqc").read_bytes())
+    cases.add("region", (DATA / "golden" / "all-patches-q70.vqc").read_bytes(), (250, 3, 20, 40))
+    cases.add_damage("damage", (DATA / "golden" / "odd-q50.vqc").read_bytes())
+    cases.write()
+    return cases
+
+
+def check(output: str, cases: Cases) -> None:
+    results = json.loads(output)
+    assert [(result["name"], result["wrong"]) for result in results] == [
+        (case["name"], "") for case in cases.cases
+    ]
+
+
+def test_sources_are_tidy(built: Path) -> None:
+    run("npm", "run", "lint")
+
+
+def test_in_node(built: Path, cases: Cases) -> None:
+    check(run("node", built / "test" / "node.js", cases.folder), cases)
+
+
+def test_in_a_browser(built: Path, cases: Cases) -> None:
+    """Files come from a plain server."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("neither chromium nor google-chrome is installed")
+    handler = partial(SimpleHTTPRequestHandler, directory=built)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        output = run("node", "test/browser.js", "chromium", program, address)
+        server.shutdown()
+    check(output, cases)

@@ -20,18 +20,7 @@ from tests.helpers import DATA, TINY, TINY_VQ
 from tests.web_cases import Cases
 
 WEB = Path(__file__).parents[1] / "codec" / "web"
-GOLDEN = [
-    "golden/all-patches-q70",
-    "golden/all-q70",
-    "golden/grey-filter-q90",
-    "golden/grey-lossless",
-    "golden/level-q33.3",
-    "golden/pixel-q0",
-    "golden_vq/all-3",
-    "golden_vq/grey-2",
-    "golden_vq/patches-2",
-    "conformance/photo-37x91",
-]
+FILES = [*sorted(DATA.glob("golden*/*.vqc")), DATA / "conformance" / "photo-37x91.vqc"]
 
 
 def run(*command: str | Path) -> str:
@@ -65,8 +54,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def cases(built: Path) -> Cases:
     cases = Cases(built / "cases")
-    for name in GOLDEN:
-        cases.add(name, (DATA / f"{name}.vqc").read_bytes())
+    for path in FILES:
+        cases.add(f"{path.parent.name}/{path.stem}", path.read_bytes())
     cases.add("region", (DATA / "golden" / "all-patches-q70.vqc").read_bytes(), (250, 3, 20, 40))
     cases.add_damage("damage", (DATA / "golden" / "odd-q50.vqc").read_bytes())
     cases.write()

@@ -150,8 +150,3 @@ export function rowAt(table: Int32Array, anchors: number, level: number): Int32A
     Math.floor((v * (4096 - f) + table[(r + 1) * n + i]! * f + 2048) / 4096),
   );
 }
-
-/** Add a value to each channel of [channels, count] and clamp. */
-export function addToChannels(x: Float64Array, values: ArrayLike<number>, count: number): void {
-  for (let i = 0; i < x.length; i++) x[i] = clamp(x[i]! + values[Math.floor(i / count)]!);
-}

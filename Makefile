@@ -109,7 +109,7 @@ web: $(CORE) $(WEB)/node_modules ## the reader for web pages, into codec/web/dis
 	$(BIN)/python -m codec.web.reader_weights $(WEB)/dist/models weights/*.safetensors
 
 web-check: $(READY) web ## compare it with the reader in Python, on some 200 files (KODAK=folder for times)
-	$(BIN)/python -m scripts.web_check $(KODAK)
+	$(BIN)/python -m tests.web_check $(KODAK)
 
 clean: ## remove the environment and all caches, but no runs
 	rm -rf $(WEB)/node_modules $(WEB)/build $(WEB)/dist

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
-import subprocess
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from codec.web.reader_weights import write_models
 from codec.weights.released import find_weights
 from tests.helpers import DATA, TINY, TINY_VQ
-from tests.web_cases import Cases
+from tests.web_cases import WEB, Cases, Results, in_browser, in_node, run
 
-WEB = Path(__file__).parents[1] / "codec" / "web"
 FILES = [*sorted(DATA.glob("golden*/*.vqc")), DATA / "conformance" / "photo-37x91.vqc"]
-
-
-def run(*command: str | Path) -> str:
-    """Output of a command in the reader's folder."""
-    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +49,7 @@ def cases(built: Path) -> Cases:
     return cases
 
 
-def check(output: str, cases: Cases) -> None:
-    results = json.loads(output)
+def check(results: Results, cases: Cases) -> None:
     assert [(result["name"], result["wrong"]) for result in results] == [
         (case["name"], "") for case in cases.cases
     ]
@@ -74,18 +60,11 @@ def test_sources_are_tidy(built: Path) -> None:
 
 
 def test_in_node(built: Path, cases: Cases) -> None:
-    check(run("node", built / "test" / "node.js", cases.folder), cases)
+    check(in_node(built), cases)
 
 
 def test_in_a_browser(built: Path, cases: Cases) -> None:
-    """Files come from a plain server."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
+    program = next(filter(shutil.which, ("chromium", "google-chrome")), None)
     if program is None:
         pytest.skip("neither chromium nor google-chrome is installed")
-    handler = partial(SimpleHTTPRequestHandler, directory=built)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/"
-        output = run("node", "test/browser.js", "chromium", program, address)
-        server.shutdown()
-    check(output, cases)
+    check(in_browser(built, program), cases)

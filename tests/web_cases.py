@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,10 @@ from codec.weights.released import find_by_id, short_id_of
 from tests.helpers import TINY, TINY_VQ
 
 Region = tuple[int, int, int, int]
+Results = list[dict[str, Any]]
+"""What `check.js` says of each case."""
+
+WEB = Path(__file__).parents[1] / "codec" / "web"
 
 
 @cache
@@ -99,6 +107,15 @@ class Cases:
         cuts = (data[:length] for length in range(len(data)))
         self._add(name, data, bits=list(map(error_of, flips)), cuts=list(map(error_of, cuts)))
 
+    def add_any(self, name: str, data: bytes) -> None:
+        """A file, with what it shows or the error that it is."""
+        (self.add_error if error_of(data) else self.add)(name, data)
+
+    def add_many(self, name: str, files: list[bytes]) -> None:
+        """Files of which only the error counts, or that there is none."""
+        lengths, errors = list(map(len, files)), list(map(error_of, files))
+        self._add(name, b"".join(files), lengths=lengths, errors=errors)
+
     def write(self) -> None:
         """Write the list."""
         (self.folder / "cases.json").write_text(json.dumps(self.cases))
@@ -118,3 +135,35 @@ def flipped(data: bytes, bit: int) -> bytes:
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
+
+
+def run(*command: str | Path) -> str:
+    """Output of a command in the reader's folder."""
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def in_node(folder: Path) -> Results:
+    """Check the cases of a folder that has the built reader, its `test` and `cases`."""
+    results: Results = json.loads(run("node", folder / "test" / "node.js", folder / "cases"))
+    return results
+
+
+def in_browser(folder: Path, program: str) -> Results:
+    """The same in a browser; files come from a plain server."""
+    handler = partial(_Quiet, directory=folder)
+    browser = "firefox" if "firefox" in program else "chromium"
+    path = shutil.which(program)
+    assert path
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        results: Results = json.loads(run("node", "test/browser.js", browser, path, address))
+        server.shutdown()
+    return results
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *message: object) -> None:
+        pass

@@ -5,8 +5,8 @@
  * have the errors of all files that differ in one bit, and of all shorter ones.
  *
  * @typedef {{ name: string, file: string, region?: number[], error?: string, rgba?: string,
- *   width?: number, height?: number, symbols?: number[], exact?: number[][],
- *   bits?: string[], cuts?: string[] }} Case
+ *   width?: number, height?: number, symbols?: number[],
+ *   bits?: string[], cuts?: string[], lengths?: number[], errors?: string[] }} Case
  */
 
 /** Kind of the error that a file is; "" of a picture. */
@@ -24,7 +24,7 @@ async function damage(decode, wanted, made, options) {
   const wrong = [];
   for (const [i, kind] of wanted.entries()) {
     const found = await errorOf(decode, made(i), options);
-    if (found !== kind) wrong.push(`${i}: ${found || "a picture"} instead of ${kind}`);
+    if (found !== kind) wrong.push(`${i}: ${found || "a picture"}, not ${kind || "a picture"}`);
   }
   return wrong.slice(0, 5).join("; ");
 }
@@ -68,6 +68,12 @@ export async function check(decode, one, read, options = {}) {
   if (one.bits) {
     result.wrong = await damage(decode, one.bits, (bit) => flipped(bytes, bit), options);
     result.wrong += await damage(decode, one.cuts, (at) => bytes.slice(0, at), options);
+    return result;
+  }
+  if (one.errors) {
+    let end = 0;
+    const parts = one.lengths.map((length) => bytes.subarray(end, (end += length)));
+    result.wrong = await damage(decode, one.errors, (i) => parts[i].slice(), options);
     return result;
   }
   const start = performance.now();

@@ -63,6 +63,10 @@ def test_in_node(built: Path, cases: Cases) -> None:
     check(in_node(built), cases)
 
 
+def test_without_webassembly(built: Path, cases: Cases) -> None:
+    check(in_node(built, "script"), cases)
+
+
 def test_in_a_browser(built: Path, cases: Cases) -> None:
     program = next(filter(shutil.which, ("chromium", "google-chrome")), None)
     if program is None:

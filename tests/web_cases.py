@@ -144,9 +144,15 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def in_node(folder: Path) -> Results:
-    """Check the cases of a folder that has the built reader, its `test` and `cases`."""
-    results: Results = json.loads(run("node", folder / "test" / "node.js", folder / "cases"))
+def in_node(folder: Path, *kernels: str) -> Results:
+    """Check the cases of a folder that has the built reader, its `test` and `cases`.
+
+    Args:
+        folder: that has them.
+        kernels: "script" for those in JavaScript.
+    """
+    program = folder / "test" / "node.js"
+    results: Results = json.loads(run("node", program, folder / "cases", *kernels))
     return results
 
 

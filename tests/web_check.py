@@ -102,7 +102,8 @@ def with_boxes(codec: Codec, image: Image.Image) -> bytes:
     """A file of tiles with patches, of which one covers a tile."""
     found, grid = from_image(image), Grid(image.height, image.width, 256)
     boxes = [Box(16, 32, 80, 64), Box(256, 0, image.width, 256)]
-    encoder = PictureEncoder(Plan(EncoderModel(codec.model), 0, looks_back=False), found, grid, map, boxes=boxes)
+    plan = Plan(EncoderModel(codec.model), 0, looks_back=False)
+    encoder = PictureEncoder(plan, found, grid, map, boxes=boxes)
     return encoder.encode(codec.level_of(60)).data
 
 

@@ -23,10 +23,12 @@ from codec.level import Level
 from tests.helpers import Run, fails, heed_interrupts
 
 MODEL, OTHER = b"\x01\x02\x03\x04", b"\xff\x00\x00\x00"
+INDEX = {
+    MODEL.hex(): {"name": "a", "file": "a.bin", "sha256": "0"},
+    OTHER.hex(): {"name": "b", "file": "b.bin", "sha256": "1"},
+}
 BUILD = {
-    "models.json": json.dumps(
-        {MODEL.hex(): {"file": "models/a.bin"}, OTHER.hex(): {"file": "models/b.bin"}}
-    ),
+    "models/INDEX.json": json.dumps(INDEX),
     "gallery.html": "<title>$title</title><p>$count</p>\n<ul>\n$items\n</ul>",
     "viewer.html": "<!doctype html>",
     "vqcodec.js": "export {}",
@@ -189,10 +191,14 @@ def test_view_serves_the_viewer_and_the_pictures(
     assert isinstance(listed, bytes)
     entry = {"src": "files/0.vqc", "name": "a.vqc", "original": "files/original.png"}
     assert json.loads(listed) == {"pictures": [entry], "stop": True}
+    index = contents.pop("models/INDEX.json")
+    assert isinstance(index, bytes)
+    assert json.loads(index) == INDEX
     assert contents == {
         "viewer.html": built / "viewer.html",
         "vqcodec.js": built / "vqcodec.js",
         "models/a.bin": built / "models" / "a.bin",
+        "models/b.bin": built / "models" / "b.bin",
         "files/0.vqc": picture.resolve(),
         "files/original.png": original.resolve(),
     }
@@ -209,7 +215,7 @@ def test_view_says_what_is_wrong(built: Path, picture: Path, run: Run) -> None:
     broken.write_bytes(picture.read_bytes()[:-1])
     fails(run("view", picture, broken), 4, "broken.vqc: damaged")
     broken.write_bytes(file_of(b"none"))
-    fails(run("view", broken), 5, "without which the web reader was built", MODEL.hex())
+    fails(run("view", broken), 5, "without which the web reader was built", "a (01020304)")
     fails(run("view", picture, "--original", picture), 1, "not a picture that browsers show")
     missing = picture.with_name("none.png")
     fails(run("view", picture, "--original", missing), 1, "none.png: no such file")
@@ -289,6 +295,8 @@ def test_a_site_holds_pictures_viewer_and_the_models_they_need(
         ],
         "stop": False,
     }
+    index = json.loads(files.pop("reader/models/INDEX.json"))
+    assert index == {MODEL.hex(): INDEX[MODEL.hex()]}
     assert files == {
         "pictures/a & b.vqc": file_of(),
         "pictures/sub/c.VQC": file_of(),
@@ -370,7 +378,9 @@ def test_lossless_files_need_no_model(built: Path, tmp_path: Path) -> None:
     path = tmp_path / "flat.vqc"
     path.write_bytes(codec.compress(Image.new("L", (20, 10)), lossless=True))
     assert Site().models_of([read_picture(path, "flat.vqc")]) == []
-    assert not [name for name in Site().files([]) if name.startswith("models/")]
+    assert [name for name in Site().files([]) if name.startswith("models/")] == [
+        "models/INDEX.json"
+    ]
 
 
 def test_types_do_not_depend_on_the_system() -> None:

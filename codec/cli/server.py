@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from codec.cli.site import Content
 from codec.errors import OutputError
 
 HOST = "127.0.0.1"
@@ -48,8 +49,6 @@ HEADERS = {
 }
 PATIENCE = 30
 """Seconds that a connection may be silent."""
-
-Content = Path | bytes
 
 
 class ViewerServer(ThreadingHTTPServer):

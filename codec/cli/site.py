@@ -32,7 +32,12 @@ READER, PICTURES = "reader", "pictures"
 """Folders of a published site."""
 LIST = "pictures.json"
 """What a viewer steps through, beside the pictures."""
-MODELS = "models.json"
+MODELS = "models"
+INDEX = f"{MODELS}/INDEX.json"
+"""Names, files and digests of the models by their short ids."""
+
+Content = Path | bytes
+"""A file, or what would be in it."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +79,27 @@ class Site:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder = folder or BUILT
         try:
-            self.models: dict[str, str] = {
-                model_id: entry["file"]
-                for model_id, entry in json.loads((folder / MODELS).read_bytes()).items()
-            }
+            self._models: dict[str, dict[str, str]] = json.loads((folder / INDEX).read_bytes())
         except FileNotFoundError as error:
             raise InputError(
                 "the web reader is not built; run `make web` in the source repository"
             ) from error
 
-    def files(self, models: Iterable[str]) -> dict[str, Path]:
-        """Files of the reader by their relative address, with the weights of these models."""
-        others = set(self.models.values()) - {self.models[model] for model in models}
-        found = {
-            path.relative_to(self.folder).as_posix(): path
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file()
-        }
-        return {name: found[name] for name in found.keys() - others - {GALLERY, MODELS}}
+    def files(self, models: Iterable[str] | None = None) -> dict[str, Content]:
+        """Files of the reader by their relative address.
+
+        Args:
+            models: ids of those whose weights are among them; None for all.
+        """
+        chosen = self._models if models is None else {name: self._models[name] for name in models}
+        weights = {f"{MODELS}/{entry['file']}" for entry in chosen.values()}
+        found: dict[str, Content] = {}
+        for path in sorted(self.folder.rglob("*")):
+            name = path.relative_to(self.folder).as_posix()
+            left_out = name == GALLERY or (name.startswith(f"{MODELS}/") and name not in weights)
+            if path.is_file() and not left_out:
+                found[name] = path
+        return found | {INDEX: json.dumps(chosen, indent=1).encode()}
 
     def models_of(self, pictures: Iterable[Picture]) -> list[str]:
         """Ids of the models that pictures need.
@@ -104,8 +112,8 @@ class Site:
             if not picture.lossless:
                 needed.setdefault(picture.header.model_id.hex(), picture.path)
         for model_id, path in needed.items():
-            if model_id not in self.models:
-                known = ", ".join(sorted(self.models)) or "none"
+            if model_id not in self._models:
+                known = ", ".join(f"{e['name']} ({i})" for i, e in self._models.items()) or "none"
                 raise ModelNotFoundError(
                     f"{path}: made with model {model_id}, without which the web reader was built; "
                     f"it has {known}"
@@ -165,10 +173,10 @@ def write_site(site: Site, pictures: Sequence[Picture], out: Path, title: str, f
     new, old = beside / "new", beside / "old"
     try:
         new.mkdir(parents=True)
-        for name, path in files.items():
-            _copy(path, new / READER / name)
+        for name, content in files.items():
+            _write(content, new / READER / name)
         for picture in pictures:
-            _copy(picture.path, new / PICTURES / picture.name)
+            _write(picture.path, new / PICTURES / picture.name)
         entries = ({"src": _address(p), "name": p.name} for p in pictures)
         (new / LIST).write_bytes(picture_list(entries))
         template = (site.folder / GALLERY).read_text(encoding="utf-8")
@@ -206,6 +214,9 @@ def _address(picture: Picture) -> str:
     return quote(f"{PICTURES}/{picture.name}")
 
 
-def _copy(source: Path, target: Path) -> None:
+def _write(content: Content, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    if isinstance(content, bytes):
+        target.write_bytes(content)
+    else:
+        shutil.copyfile(content, target)

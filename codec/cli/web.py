@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from codec.cli.options import PATH, SUFFIX
-from codec.cli.server import TYPES, Content, ViewerServer, serve
+from codec.cli.server import TYPES, ViewerServer, serve
 from codec.cli.site import (
     LIST,
     VIEWER,
+    Content,
     Picture,
     Site,
     check_site,
@@ -48,7 +49,8 @@ def view(files: tuple[Path, ...], original: Path | None, port: int | None, no_op
         raise click.UsageError("a page cannot show standard input; name a file")
     site = Site()
     pictures = [read_picture(path, path.name) for path in files]
-    contents: dict[str, Content] = dict(site.files(site.models_of(pictures)))
+    site.models_of(pictures)
+    contents: dict[str, Content] = site.files()
     entries = []
     for number, picture in enumerate(pictures):
         address = f"{FILES}/{number}{SUFFIX}"

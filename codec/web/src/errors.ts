@@ -26,3 +26,8 @@ export class CodecError extends Error {
     super(message);
   }
 }
+
+/** The error of a file that cannot be right. */
+export function damaged(message: string): CodecError {
+  return new CodecError("DamagedFileError", `damaged: ${message}`);
+}

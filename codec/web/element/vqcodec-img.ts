@@ -125,13 +125,13 @@ function sourceOf(image: HTMLImageElement): string | undefined {
   const url = source && URL.canParse(source, image.baseURI) && new URL(source, image.baseURI);
   return url && url.protocol !== "blob:" && SUFFIX.test(url.pathname)
     ? source
-    : image.dataset["vqc"] || undefined;
+    : image.dataset.vqc || undefined;
 }
 
 function adopt(image: HTMLImageElement): void {
   const source = sourceOf(image);
   if (!source || !URL.canParse(source, image.baseURI)) return;
-  image.dataset["vqc"] = source;
+  image.dataset.vqc = source;
   show(image, new URL(source, image.baseURI).href);
 }
 

@@ -131,7 +131,7 @@ function sourceOf(image: HTMLImageElement): string | undefined {
 function adopt(image: HTMLImageElement): void {
   const source = sourceOf(image);
   if (!source || !URL.canParse(source, image.baseURI)) return;
-  image.dataset.vqc = source;
+  if (image.dataset.vqc !== source) image.dataset.vqc = source; // it is observed
   show(image, new URL(source, image.baseURI).href);
 }
 
@@ -243,10 +243,10 @@ class VqcImage extends HTMLElement {
 }
 
 document.addEventListener("load", hush, true);
-document.addEventListener("error", hush, true);
+window.addEventListener("error", hush, true); // which loads do not reach
 new MutationObserver((changes) => {
   for (const { type, target, addedNodes, removedNodes } of changes) {
-    if (type === "attributes") adopt(target as HTMLImageElement);
+    if (type === "attributes" && target instanceof HTMLImageElement) adopt(target);
     for (const node of addedNodes) imagesIn(node).forEach(adopt);
     for (const node of removedNodes) {
       for (const image of imagesIn(node)) if (!image.isConnected) release(image);

@@ -193,6 +193,7 @@ class Viewer {
       get("decoded-label").textContent = `${shown.entry.name}, ${size(shown.bytes)}`;
       get("original-label").textContent = `Original, ${size(blob.size)}`;
       this.tellComparing(true);
+      this.dismiss();
     } catch (error) {
       if (!signal.aborted) this.fail(`${original.name}: ${message(error)}`);
     }

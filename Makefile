@@ -5,6 +5,7 @@ BIN := .venv/bin
 CORE := .venv/.core
 READY := .venv/.ready
 BARE := .venv-core
+WEB := codec/web
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PICTURE ?= tests/data/flowers.png
 KODAK ?=
@@ -13,7 +14,7 @@ SIZES ?= 0.4,4
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards given clean
+.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards web web-check given clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -99,5 +100,17 @@ patches: $(READY) ## what patches do for drawn pictures: tables of codec/encoder
 photograph-rates: $(READY) ## what photographs reach with a model, which patches depend on (MODEL=photo PHOTOS=folder)
 	$(BIN)/python -m scripts.photograph_rates $(PHOTOS) --model $(MODEL)
 
+$(WEB)/node_modules: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+web: $(CORE) $(WEB)/node_modules ## the reader for web pages, into codec/web/dist (needs node and npm)
+	cd $(WEB) && npm run --silent build
+	$(BIN)/python -m codec.web.reader_weights $(WEB)/dist/models weights/*.safetensors
+
+web-check: $(READY) web ## compare it with the reader in Python, on some 200 files (KODAK=folder for times)
+	$(BIN)/python -m tests.web_check $(KODAK)
+
 clean: ## remove the environment and all caches, but no runs
+	rm -rf $(WEB)/node_modules $(WEB)/build $(WEB)/dist
 	rm -rf .venv $(BARE) .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -23,6 +23,7 @@ from codec.entropy.coder import symbol_coder
 from codec.errors import InputError
 from codec.format.container import MAX_SIDE, ContainerFile
 from codec.level import Level
+from codec.level_map import STEP
 from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.weights.file import Weights, load_weights
@@ -185,6 +186,7 @@ class Codec:
         from codec.encoder.photograph_rates import photograph_rates
         from codec.encoder.picture import PictureEncoder
         from codec.encoder.plan import Plan
+        from codec.encoder.quality_map import offsets_of
         from codec.encoder.targets import meet
         from codec.picture.patch import ENCODING_BYTES
 
@@ -195,6 +197,10 @@ class Codec:
             return encode_lossless(
                 picture, grid, self.model.id, rounding, self.limits, reconstruct, progress
             )
+        offsets = None
+        if given.level_map is not None:
+            size = picture.height, picture.width
+            offsets = offsets_of(given.level_map, *size, self.weights.config)
         model = self._encoder_model
         rounds = given.rounds if model.searches else 0
         if rounds:
@@ -226,8 +232,11 @@ class Codec:
                 reconstruct=reconstruct,
                 trials=given.has_target,
                 progress=progress,
+                offsets=offsets,
             )
             rates = photograph_rates(model.id, model.config)
+            if offsets is not None:
+                rates = rates.over(STEP * int(offsets.min()), STEP * int(offsets.max()))
             choice = PatchChoice(encoder, rates) if chooses else None
             encoded = meet(encoder, given, model.config, choice)
         least = rates.least_psnr(encoded.header.level)

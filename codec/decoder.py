@@ -11,13 +11,17 @@ It needs no encoder, and of the engine its synthesis alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from codec.entropy.offsets import read_offsets
 from codec.errors import DamagedFileError, InputError, WeightsError
 from codec.format.container import ContainerFile, Header
 from codec.level import Level
+from codec.level_map import LevelMap, map_shape
 from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.picture.alpha import Plane, decode_alpha
@@ -25,6 +29,7 @@ from codec.picture.metadata import info_of
 from codec.picture.patch import PATCH_BYTES, Cover, decode_patch
 from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size, region_box
+from codec.weights.config import ModelConfig
 from codec.windows import Progress, windows, workers
 
 
@@ -34,11 +39,19 @@ class TileDecoder:
     Args:
         file: to read.
         model: that the file was made with.
+        level_map: of the file.
         levels: residual levels to sum up of a file rounded to centres; None for all.
     """
 
-    def __init__(self, file: ContainerFile, model: LoadedModel, levels: int | None = None) -> None:
+    def __init__(
+        self,
+        file: ContainerFile,
+        model: LoadedModel,
+        level_map: LevelMap,
+        levels: int | None = None,
+    ) -> None:
         self._file = file
+        self._map = level_map
         self._coder = model.coder
         self._channels = model.config.latent
         self._levels = levels
@@ -58,7 +71,7 @@ class TileDecoder:
         tile = self._file.read_tile(number)
         self._coded_alpha[number] = tile.alpha
         y_hat, checksum = self._coder.read(
-            tile.stream, rows, columns, self._file.header.level, self._levels
+            tile.stream, rows, columns, self._map.within(box.shrunk(LATENT_STRIDE)), self._levels
         )
         if checksum != tile.symbol_checksum:
             raise DamagedFileError("damaged: the decoded symbols fail their checksum")
@@ -120,11 +133,12 @@ def decode(
         grid, area, halo, most, instead=patch_memory(file, area), footprint=engine.footprint
     )
     _check_model(header, model)
-    level = header.level if levels is None else _level_of(levels, header)
-    tiles, cover = TileDecoder(file, model, levels), Cover(file.patches, grid.whole)
+    level_map = level_map_of(header, model.config)
+    shown = level_map if levels is None else replace(level_map, base=_level_of(levels, header))
+    tiles, cover = TileDecoder(file, model, level_map, levels), Cover(file.patches, grid.whole)
 
-    def synthesise(y_hat: NDArray[np.float32], inner: Box) -> NDArray[np.float32]:
-        return engine.synthesise(y_hat, level, header.restoration, inner)
+    def synthesise(y_hat: NDArray[np.float32], place: Box, inner: Box) -> NDArray[np.float32]:
+        return engine.synthesise(y_hat, shown.within(place), header.restoration, inner)
 
     canvas = _Canvas(file, area, progress)
     with workers(engine, count) as mapper:
@@ -134,6 +148,18 @@ def decode(
             window = to_image(samples, header.grey, tiles.alpha(box))
             canvas.paste(window, box, box.area - cover.area(box))
     return canvas.with_patches()
+
+
+def level_map_of(header: Header, config: ModelConfig) -> LevelMap:
+    """Levels of a file of a model.
+
+    Raises:
+        DamagedFileError: the map cannot be decoded.
+    """
+    offsets = None
+    if header.level_map:
+        offsets = read_offsets(header.level_map, map_shape(header.height, header.width))
+    return LevelMap(header.level, offsets, Level(config.levels[-1]))
 
 
 def decode_lossless(

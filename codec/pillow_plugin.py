@@ -12,7 +12,8 @@ before anything is decoded. The pixels come with `load()`, which several threads
 `verify()` checks every checksum of the file, and raises `OSError` for damage.
 
 `save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`, with
-`effort` (0..9) and `patches` ("auto" or "never"), or else `lossless`, which keeps every sample;
+`effort` (0..9), `level_map` (a grey picture) and `patches` ("auto" or "never"), or else `lossless`,
+which keeps every sample;
 `tile_size`; `to_8bit`, for grey pictures of 16 bits; `icc_profile`, `exif` and `xmp`; and `model`.
 It writes the pixels that it is given: turn them before, by
 `PIL.ImageOps.exif_transpose`, where EXIF data asks for it, since files have no orientation. As with
@@ -60,7 +61,7 @@ LIMITS = Limits()
 """Limits on the pictures that are decoded and encoded."""
 
 _RATES = ("quality", "lmbda", "target_bpp", "target_size", "target_psnr")
-_OPTIONS = (*_RATES, "effort", "patches", "lossless", "tile_size", "to_8bit")
+_OPTIONS = (*_RATES, "effort", "patches", "lossless", "level_map", "tile_size", "to_8bit")
 
 
 class VqcImageFile(ImageFile.ImageFile):

@@ -26,8 +26,9 @@ R = TypeVar("R")
 
 Fetch = Callable[[int], NDArray[np.float32]]
 """y^ of a tile by its number."""
-Synthesise = Callable[[NDArray[np.float32], Box], NDArray[np.float32]]
-"""y^ [M, h, w] to samples [3, 16h', 16w'] of a box of h'xw' of its positions."""
+Synthesise = Callable[[NDArray[np.float32], Box, Box], NDArray[np.float32]]
+"""y^ [M, h, w], where it lies in the picture's latent positions, and a box of h'xw' of its own, to
+samples [3, 16h', 16w'] of that box."""
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
@@ -123,7 +124,7 @@ def windows(
         latents = {number: tile.y_hat for number, tile in tiles.items()}
         inner = box.shrunk(LATENT_STRIDE)
         around = source.shrunk(LATENT_STRIDE)
-        samples = synthesise(_gather(grid, source, latents), inner.relative_to(around))
+        samples = synthesise(_gather(grid, source, latents), around, inner.relative_to(around))
         rows, columns = box.relative_to(inner.enlarged(LATENT_STRIDE)).slices
         return box, samples[:, rows, columns]
 

@@ -24,16 +24,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from codec.codec import Codec
+from codec.decoder import level_map_of
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import EncoderOptions
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
+from codec.encoder.quality_map import offsets_of
 from codec.entropy.coder import symbol_coder
 from codec.entropy.model import with_self_check
 from codec.entropy.tables import FrequencyTables
-from codec.format.container import ContainerFile
+from codec.format.container import ContainerFile, Header
 from codec.picture.pixels import from_image
-from codec.tiles import Box, latent_size
+from codec.tiles import LATENT_STRIDE, Box, latent_size
 from codec.weights.file import COLOURS, KERNEL_SIDE, Weights, load_weights
 from codec.weights.released import find_weights, released_models
 
@@ -66,6 +68,14 @@ def with_alpha(image: Image.Image) -> Image.Image:
     alpha = Image.fromarray(np.clip(400 - 2 * ramp, 0, 255).astype(np.uint8))
     image.putalpha(alpha)
     return image
+
+
+def uneven(width: int, height: int) -> NDArray[np.uint8]:
+    """A mask that rises from left to right, with a bright middle and a black corner."""
+    mask = np.broadcast_to(np.linspace(60, 190, width), (height, width)).copy()
+    mask[height // 4 : height // 2, width // 4 : width // 2] = 255
+    mask[-height // 4 :, : width // 8] = 0
+    return mask.astype(np.uint8)
 
 
 def with_metadata(image: Image.Image) -> Image.Image:
@@ -114,6 +124,24 @@ INTEGER: dict[str, Callable[[], Made]] = {
         with_metadata(with_alpha(photograph(60, 90, 272, 70))),
         {"quality": 70, "effort": 1, "tile_size": 256, "boxes": WITH_TILE},
     ),
+    "map-q50": lambda: (
+        photograph(40, 120, 150, 110),
+        {"quality": 50, "effort": 1, "level_map": uneven(150, 110)},
+    ),
+    "grey-map-q90": lambda: (
+        photograph(40, 120, 70, 40, "L"),
+        {"quality": 90, "effort": 0, "level_map": uneven(70, 40)},
+    ),
+    "all-map-q30": lambda: (
+        with_metadata(with_alpha(photograph(60, 90, 400, 70))),
+        {
+            "quality": 30,
+            "effort": 1,
+            "tile_size": 256,
+            "boxes": [Box(16, 0, 80, 16)],
+            "level_map": uneven(400, 70),
+        },
+    ),
     "lossless": lambda: (photograph(90, 30, 50, 41), {"lossless": True}),
     "grey-lossless": lambda: (photograph(90, 30, 40, 24, "L"), {"lossless": True}),
     "all-lossless": lambda: (
@@ -142,17 +170,20 @@ FOLDERS = {"golden": ("tiny", INTEGER), "golden_vq": ("tiny_vq", CENTRES)}
 def facts_of(data: bytes, weights: Weights) -> dict[str, Any]:
     """What a reader of a file must find.
 
-    `symbols` are the CRC-32 that FORMAT.md defines; `latents` are SHA-256 of y^ as little-endian
+    `offsets` are those of the map of levels; `symbols` are the CRC-32 that FORMAT.md defines;
+    `latents` are SHA-256 of y^ as little-endian
     float32 [M, rows, columns], coded tile by coded tile; `metadata` are SHA-256 of what the chunks
     hold; `patches` are left, top, width, height and SHA-256 of the stream of each.
     """
     file = ContainerFile(BytesIO(data))
     coder, header = symbol_coder(weights), file.header
+    levels = level_map_of(header, weights.config)
     symbols, latents = [], []
     for number in sorted(set(range(len(file.grid))) - file.covered):
         box, tile = file.grid.box(number), file.read_tile(number)
         size = latent_size(box.height, box.width)
-        y_hat, checksum = coder.read(tile.stream, *size, header.level)
+        here = levels.within(box.shrunk(LATENT_STRIDE))
+        y_hat, checksum = coder.read(tile.stream, *size, here)
         symbols.append(f"{checksum:08x}")
         latents.append(hashlib.sha256(y_hat.astype("<f4").tobytes()).hexdigest())
     patches = [
@@ -170,7 +201,14 @@ def facts_of(data: bytes, weights: Weights) -> dict[str, Any]:
         "metadata": {
             kind: hashlib.sha256(content).hexdigest() for kind, content in file.read_metadata()
         },
-    } | ({"patches": patches} if patches else {})
+    } | _further(patches, header, weights)
+
+
+def _further(patches: list[list[Any]], header: Header, weights: Weights) -> dict[str, Any]:
+    """Facts that few files have."""
+    facts: dict[str, Any] = {"patches": patches} if patches else {}
+    offsets = level_map_of(header, weights.config).offsets
+    return facts if offsets is None else facts | {"offsets": offsets.tolist()}
 
 
 def coded(
@@ -184,8 +222,11 @@ def coded(
     model = EncoderModel(codec.model)
     plan = Plan(model, 0, given.looks_back and model.looks_back)
     grid = given.grid(picture.height, picture.width)
-    encoder = PictureEncoder(plan, picture, grid, map, boxes=boxes)
-    return encoder.encode(given.level(codec.weights.config)).data
+    config, offsets = codec.weights.config, None
+    if given.level_map is not None:
+        offsets = offsets_of(given.level_map, picture.height, picture.width, config)
+    encoder = PictureEncoder(plan, picture, grid, map, boxes=boxes, offsets=offsets)
+    return encoder.encode(given.level(config)).data
 
 
 def narrowed(tables: FrequencyTables, reaches: list[int]) -> FrequencyTables:

@@ -27,7 +27,7 @@ def whole(y: np.ndarray) -> Box:
 def scene_of(original: Original, surroundings: np.ndarray, inner: Box) -> Scene:
     """A scene without latents inside, which a distortion does not read."""
     nothing = np.empty((0, 0, 0), np.float32)
-    return Scene(original, nothing, nothing, surroundings, inner)
+    return Scene(original, nothing, nothing, surroundings, inner, LEVEL)
 
 
 def reconstruction(engine: TorchEngine, y: np.ndarray, samples: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def dissimilarity(
     engine: TorchEngine, photo: np.ndarray, y: np.ndarray, visible: np.ndarray | None = None
 ) -> Dissimilarity:
     original = Original(photo, visible, False)
-    return Dissimilarity(engine, scene_of(original, y, whole(y)), LEVEL)
+    return Dissimilarity(engine, scene_of(original, y, whole(y)))
 
 
 def test_dissimilarity_is_what_models_for_ms_ssim_minimise(
@@ -72,7 +72,7 @@ def test_dissimilarity_of_hidden_pixels_and_of_grey(engine: TorchEngine, photo: 
         1200 * (1 - similarity) + 0.05 * np.square(decoded - grey[..., 0].astype(float)).mean()
     )
     original = Original(grey, None, True)
-    distortion = Dissimilarity(engine, scene_of(original, y, whole(y)), LEVEL)
+    distortion = Dissimilarity(engine, scene_of(original, y, whole(y)))
     assert distortion.error(y) == pytest.approx(expected * planes.size, rel=1e-3)
 
 

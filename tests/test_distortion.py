@@ -23,7 +23,7 @@ def test_error_is_that_of_the_8_bit_reconstruction(
     engine: TorchEngine, samples: np.ndarray
 ) -> None:
     y = latents_of(engine, samples)
-    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
+    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)))
     expected = np.square(reconstruction(engine, y, samples) - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
     assert distortion.slopes(y)[0] == pytest.approx(expected, rel=1e-3)
@@ -33,12 +33,12 @@ def test_a_restoration_filter_counts(samples: np.ndarray) -> None:
     restoring = TorchEngine(load_weights(TINY))
     y, weights = latents_of(restoring, samples), (60, -50, 40)
     original = Original(samples, None, False)
-    distortion = SquaredError(restoring, scene_of(original, y, whole(y)), LEVEL, weights)
+    distortion = SquaredError(restoring, scene_of(original, y, whole(y)), weights)
     planes = restoring.synthesise(y, LEVEL, weights)[:, : samples.shape[0], : samples.shape[1]]
     filtered = np.rint(planes.clip(0, 1) * 255).transpose(1, 2, 0)
     expected = np.square(filtered - samples).sum()
     assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
-    plain = SquaredError(restoring, scene_of(original, y, whole(y)), LEVEL)
+    plain = SquaredError(restoring, scene_of(original, y, whole(y)))
     assert plain.error(y) != pytest.approx(expected, rel=1e-2)
     assert not np.allclose(plain.slopes(y)[1].gradient, distortion.slopes(y)[1].gradient, rtol=0.1)
 
@@ -47,9 +47,7 @@ def test_hidden_pixels_do_not_count(engine: TorchEngine, samples: np.ndarray) ->
     y = latents_of(engine, samples)
     visible = np.ones(samples.shape[:2], bool)
     visible[:48] = False
-    distortion = SquaredError(
-        engine, scene_of(Original(samples, visible, False), y, whole(y)), LEVEL
-    )
+    distortion = SquaredError(engine, scene_of(Original(samples, visible, False), y, whole(y)))
     difference = reconstruction(engine, y, samples) - samples
     assert distortion.error(y) == pytest.approx(np.square(difference[48:]).sum(), rel=1e-3)
     gradient = distortion.slopes(y)[1].gradient
@@ -62,7 +60,7 @@ def test_grey_is_reconstructed_as_the_mean_of_colours(
 ) -> None:
     grey = np.repeat(samples[:, :, 1:2], 3, axis=2)
     y = latents_of(engine, grey)
-    distortion = SquaredError(engine, scene_of(Original(grey, None, True), y, whole(y)), LEVEL)
+    distortion = SquaredError(engine, scene_of(Original(grey, None, True), y, whole(y)))
     planes = engine.synthesise(y, LEVEL)[:, :90, :70]
     mean = np.rint(planes.mean(0).clip(0, 1) * 255)
     assert distortion.error(y) == pytest.approx(3 * np.square(mean - grey[..., 0]).sum(), rel=1e-3)
@@ -70,7 +68,7 @@ def test_grey_is_reconstructed_as_the_mean_of_colours(
 
 def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
+    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)))
     _, slopes = distortion.slopes(y)
     # A step along the gradient is large beside the rounding to 8 bits, which it leaves out.
     direction = slopes.gradient / np.linalg.norm(slopes.gradient)
@@ -80,7 +78,7 @@ def test_the_gradient_is_the_slope(engine: TorchEngine, samples: np.ndarray) -> 
 
 def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
+    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)))
     error, slopes = distortion.slopes(y)
     error_alone, alone = distortion.slopes(y, sampled=False)
     assert (error_alone, alone.curvature) == (error, None)
@@ -95,7 +93,7 @@ def test_slopes_without_a_sample_are_the_same(engine: TorchEngine, samples: np.n
 @pytest.mark.slow
 def test_the_curvature_is_that_of_the_error(engine: TorchEngine, samples: np.ndarray) -> None:
     y = latents_of(engine, samples)
-    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)), LEVEL)
+    distortion = SquaredError(engine, scene_of(Original(samples, None, False), y, whole(y)))
     samples_drawn = [distortion.slopes(y)[1].curvature for _ in range(60)]
     estimate = np.mean([sample for sample in samples_drawn if sample is not None], axis=0)
     channel = int(estimate.mean((1, 2)).argmax())
@@ -117,7 +115,7 @@ def test_surroundings_are_seen_and_the_tile_is_replaced(
     rows, columns = inner.slices
     spoilt = y.copy()
     spoilt[:, rows, columns] = 1e3
-    distortion = SquaredError(engine, scene_of(original, spoilt, inner), LEVEL)
+    distortion = SquaredError(engine, scene_of(original, spoilt, inner))
     tile = np.ascontiguousarray(y[:, rows, columns])
     expected = np.square(reconstruction(engine, y, samples)[32:80, 16:64] - part).sum()
     assert distortion.error(tile) == pytest.approx(expected, rel=1e-3)
@@ -139,7 +137,7 @@ def test_strips_add_up(
     found = []
     for pixels in (1 << 20, 9000):
         strips = TorchEngine(tiny_weights, strip_pixels=pixels)
-        distortion = SquaredError(strips, scene_of(Original(part, visible, False), y, inner), LEVEL)
+        distortion = SquaredError(strips, scene_of(Original(part, visible, False), y, inner))
         error, slopes = distortion.slopes(latents)
         assert distortion.error(latents) == pytest.approx(error, rel=1e-5)
         found.append((error, slopes.gradient))

@@ -125,10 +125,12 @@ def test_pixel_shuffle_is_torchs() -> None:
 
 def test_interpolation_in_integers() -> None:
     table = np.array([[0, -100], [10, 100], [11, 7]], np.int32)
-    assert interpolate(table, Level(0)).tolist() == [0, -100]
-    assert interpolate(table, Level.of_anchor(2)).tolist() == [11, 7]
-    assert interpolate(table, Level.at(0.5)).tolist() == [5, 0]
-    assert interpolate(table, Level.at(1.5)).tolist() == [11, 54]  # 10.5, 53.5 round up
+    assert interpolate(table, Level(0)).tolist() == [[0], [-100]]
+    assert interpolate(table, Level.of_anchor(2)).tolist() == [[11], [7]]
+    assert interpolate(table, Level.at(0.5)).tolist() == [[5], [0]]
+    assert interpolate(table, Level.at(1.5)).tolist() == [[11], [54]]  # 10.5, 53.5 round up
+    levels = np.array([[0, 2048], [6144, 8192]], np.int32)
+    assert interpolate(table, levels).tolist() == [[0, 5, 11, 11], [-100, 0, 54, 7]]
 
 
 def test_quantise_refuses_what_does_not_fit() -> None:

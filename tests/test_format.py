@@ -43,6 +43,12 @@ class Weights:
         table, r, f = self[name], level >> 12, level & 4095
         return table[r] if f == 0 else (table[r] * (4096 - f) + table[r + 1] * f + 2048) >> 12
 
+    def rows(self, name: str, levels: Ints) -> Ints:
+        """Rows at the levels of positions [h, w], [n, h, w]."""
+        return np.stack([[self.row(name, level) for level in row] for row in levels]).transpose(
+            2, 0, 1
+        )
+
     def table(self, kind: str, number: int) -> tuple[int, Ints]:
         """(least symbol, frequencies)."""
         start = int(self[f"tables.{kind}.size"][:number].sum())
@@ -84,7 +90,8 @@ class RangeDecoder:
 
 
 def pointwise(x: Ints, weight: Ints, bias: Ints, low: int = LOWEST) -> Ints:
-    total = np.tensordot(weight, x, 1) + (1024 * bias + 2**15)[:, None, None]
+    bias = bias if bias.ndim > 1 else bias[:, None, None]
+    total = np.tensordot(weight, x, 1) + 1024 * bias + 2**15
     return np.clip(total >> 16, low, HIGHEST)
 
 
@@ -134,8 +141,41 @@ def group(decoder: RangeDecoder, weights: Weights, kind: str, numbers: list[int]
     return symbols
 
 
-def decode_z(decoder: RangeDecoder, weights: Weights, level: int, height: int, width: int) -> Ints:
-    contexts = weights["tables.z_context"][(level + 2048) // 4096]
+def read_map(data: bytes, height: int, width: int) -> Ints:
+    """Offsets of the cells of a picture."""
+    u = [2**22]
+    for _ in range(255):
+        u.append(u[-1] * data[0] >> 8)
+    whole = u[0] + 2 * sum(u[1:])
+    table = [1 + u[abs(v)] * (2**24 - 511) // whole for v in range(-255, 256)]
+    table[255] += 2**24 - sum(table)
+    decoder, frequencies = RangeDecoder(data[1:]), np.array(table)
+    o = np.zeros((-(-height // 32), -(-width // 32)), np.int64)
+    for r, c in np.ndindex(*o.shape):
+        a, b = o[r, c - 1] if c else 0, o[r - 1, c] if r else 0
+        corner = o[r - 1, c - 1] if r and c else 0
+        p = min(max(a + b - corner, min(a, b)), max(a, b)) if r and c else b if r else a
+        o[r, c] = p + decoder.decode(frequencies) - 255
+    assert decoder.exhausted()
+    return o
+
+
+def levels_of(header: int, offsets: Ints | None, rows: int, columns: int, top: int) -> Ints:
+    """Levels of the latent positions of a picture."""
+    levels = np.full((rows, columns), header)
+    if offsets is not None:
+        for i, j in np.ndindex(rows, columns):
+            near, next_ = (i // 2, j // 2), []
+            for at, cell, count in zip((i, j), near, offsets.shape, strict=True):
+                next_.append(min(max(cell + (1 if at % 2 else -1), 0), count - 1))
+            (r, c), (s, d) = near, next_
+            total = 9 * offsets[r, c] + 3 * offsets[s, c] + 3 * offsets[r, d] + offsets[s, d]
+            levels[i, j] = min(max(header + 32 * total, 0), top)
+    return levels
+
+
+def decode_z(decoder: RangeDecoder, weights: Weights, levels: Ints) -> Ints:
+    contexts, (height, width) = weights["tables.z_context"], levels.shape
     z = np.zeros((weights.config["hyper"], height, width), np.int64)
     for diagonal in range(height + width - 1):
         places = [(r, diagonal - r) for r in range(height) if 0 <= diagonal - r < width]
@@ -145,7 +185,8 @@ def decode_z(decoder: RangeDecoder, weights: Weights, level: int, height: int, w
             left = z[n, r, c - 1] if c else z[n, r - 1, c] if r else 0
             up = z[n, r - 1, c] if r else left
             left, up = np.clip([left, up], -2, 2)
-            numbers.append(int(contexts[5 * (left + 2) + up + 2, n]))
+            anchor = (levels[r, c] + 2048) // 4096
+            numbers.append(int(contexts[anchor, 5 * (left + 2) + up + 2, n]))
         for cell, symbol in zip(cells, group(decoder, weights, "z", numbers), strict=True):
             z[cell] = symbol
     return z
@@ -159,14 +200,17 @@ PASSES = [
 ]
 
 
-def read_integers(
-    decoder: RangeDecoder, weights: Weights, level: int, height: int, width: int
-) -> list[int]:
-    """All symbols of a tile in the order of the checksum."""
-    z = decode_z(decoder, weights, level, -(-height // 4), -(-width // 4))
+def read_integers(decoder: RangeDecoder, weights: Weights, levels: Ints) -> list[int]:
+    """All symbols of a tile in the order of the checksum, from the levels of its positions."""
+    height, width = levels.shape
+    hyper_rows, hyper_columns = (
+        [min(4 * i + 2, side - 1) for i in range(-(-side // 4))] for side in levels.shape
+    )
+    hyper_levels = levels[np.ix_(hyper_rows, hyper_columns)]
+    z = decode_z(decoder, weights, hyper_levels)
     symbols = [int(symbol) for symbol in z.reshape(-1)]
     h = pointwise(1024 * z, weights["prior.stem.weight"], weights["prior.stem.bias"])
-    h += (weights.row("prior.level_bias", level) + 32 >> 6)[:, None, None]
+    h += weights.rows("prior.level_bias", hyper_levels) + 32 >> 6
     h = np.clip(h, LOWEST, HIGHEST)
     for name, up in (("block64", "up64"), ("block32", "up32")):
         h = block(h, weights, name)
@@ -182,7 +226,7 @@ def read_integers(
             features = np.clip(features + added, LOWEST, HIGHEST)
             for inner in blocks:
                 features = block(features, weights, inner)
-        bias = weights.row(f"prior.{head}.level_bias", level)
+        bias = weights.rows(f"prior.{head}.level_bias", levels)
         mean, scale = np.split(pointwise(features, weights[f"prior.{head}.weight"], bias), 2)
         number = np.clip(scale + 512 >> 10, 0, 63)
         cells = [
@@ -231,25 +275,66 @@ def read_indices(
     return symbols
 
 
-def read_plain(data: bytes) -> tuple[bytes, int, int, int, int, bool]:
-    """Stream, symbol checksum, level, rows and columns of y, and whether it is of indices."""
+@dataclass
+class Head:
+    """What both kinds of files begin with."""
+
+    flags: int
+    width: int
+    height: int
+    level: int
+    offsets: Ints | None
+    end: int
+
+    def levels(self, weights: Weights) -> Ints:
+        """Levels of the latent positions of the picture."""
+        size = -(-self.height // 16), -(-self.width // 16)
+        return levels_of(self.level, self.offsets, *size, 4096 * (weights.config["anchors"] - 1))
+
+
+def read_head(data: bytes) -> Head:
     magic, version, flags, width, height, level = struct.unpack("<6sBBHHH", data[:14])
-    assert (magic, version, flags & ~0x13) == (b"\x89VQC\r\n", 1, 0)
-    start = 19 + data[18] if flags & 0x10 else 18
+    assert (magic, version, flags & 0x80) == (b"\x89VQC\r\n", 1, 0)
+    at = 19 + data[18] if flags & 0x10 else 18
+    offsets = None
+    if flags & 0x40:
+        (length,) = struct.unpack_from("<I", data, at)
+        offsets = read_map(data[at + 4 : at + 4 + length], height, width)
+        at += 4 + length
+    return Head(flags, width, height, level, offsets, at)
+
+
+def read_plain(data: bytes) -> tuple[Head, bytes, int]:
+    """Head, stream and symbol checksum."""
+    head = read_head(data)
+    assert not head.flags & 0x2C
     checksum, whole = struct.unpack("<II", data[-8:])
     assert zlib.crc32(data[:-4]) == whole
-    return data[start:-8], checksum, level, -(-height // 16), -(-width // 16), bool(flags & 2)
+    return head, data[head.end : -8], checksum
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "quality"), [("photo", 37.0), ("photo", 0.0), ("vq", 20.0)])
 def test_a_reader_written_from_the_page_gets_the_symbols(model: str, quality: float) -> None:
     image: Image.Image = flowers(140, 80)
-    stream, checksum, level, height, width, vq = read_plain(Codec(model).compress(image, quality))
-    assert vq == (model == "vq")
+    head, stream, checksum = read_plain(Codec(model).compress(image, quality))
+    assert bool(head.flags & 2) == (model == "vq")
     weights, decoder = Weights(find_weights(model)), RangeDecoder(stream)
-    read = read_indices if vq else read_integers
-    symbols = read(decoder, weights, level, height, width)
+    if model == "vq":
+        symbols = read_indices(decoder, weights, head.level, 5, 9)
+    else:
+        symbols = read_integers(decoder, weights, head.levels(weights))
+    assert zlib.crc32(np.array(symbols, "<i2").tobytes()) == checksum
+    assert decoder.exhausted()
+
+
+@pytest.mark.parametrize("name", ["map-q50", "grey-map-q90"])
+def test_a_reader_written_from_the_page_gets_symbols_of_a_map(name: str) -> None:
+    head, stream, checksum = read_plain((DATA / "golden" / f"{name}.vqc").read_bytes())
+    weights, decoder = Weights(TINY), RangeDecoder(stream)
+    levels = head.levels(weights)
+    assert len(np.unique(levels)) > 5
+    symbols = read_integers(decoder, weights, levels)
     assert zlib.crc32(np.array(symbols, "<i2").tobytes()) == checksum
     assert decoder.exhausted()
 
@@ -258,7 +343,7 @@ def test_a_reader_written_from_the_page_gets_the_symbols(model: str, quality: fl
 class Directory:
     """A file with a directory; boxes are (left, top, right, bottom) in pixels."""
 
-    level: int
+    head: Head
     grey: bool
     alpha: bool
     patches: list[tuple[tuple[int, int, int, int], bytes]] = field(default_factory=list)
@@ -267,10 +352,10 @@ class Directory:
 
 
 def read_directory(data: bytes) -> Directory:
-    magic, version, flags, width, height, level = struct.unpack("<6sBBHHH", data[:14])
-    assert (magic, version, flags & 0x04, flags & ~0x3D) == (b"\x89VQC\r\n", 1, 4, 0)
-    read = Directory(level, bool(flags & 1), bool(flags & 8))
-    at = 19 + data[18] if flags & 0x10 else 18
+    head = read_head(data)
+    flags, width, height, at = head.flags, head.width, head.height, head.end
+    assert (flags & 0x04, flags & 0x02) == (4, 0)
+    read = Directory(head, bool(flags & 1), bool(flags & 8))
     side, chunks = struct.unpack_from("<HB", data, at)
     at += 3
     count = 0
@@ -335,6 +420,7 @@ def patch_samples(data: bytes, width: int, height: int, grey: bool, alpha: bool)
         "patches-q60",
         "grey-patches-q40",
         "all-patches-q70",
+        "all-map-q30",
         "lossless",
         "grey-lossless",
         "all-lossless",
@@ -352,7 +438,8 @@ def test_a_reader_written_from_the_page_gets_patches(name: str) -> None:
     assert bool(read.tiles) != ("lossless" in name)
     weights = Weights(TINY)
     for (left, top, right, bottom), stream, checksum in read.tiles:
-        decoder, size = RangeDecoder(stream), (-(-(bottom - top) // 16), -(-(right - left) // 16))
-        symbols = read_integers(decoder, weights, read.level, *size)
+        decoder, levels = RangeDecoder(stream), read.head.levels(weights)
+        here = levels[top // 16 : -(-bottom // 16), left // 16 : -(-right // 16)]
+        symbols = read_integers(decoder, weights, here)
         assert zlib.crc32(np.array(symbols, "<i2").tobytes()) == checksum
         assert decoder.exhausted()

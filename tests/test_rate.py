@@ -9,11 +9,13 @@ def test_interpolation() -> None:
     table = torch.tensor([[0.0, 4.0], [1.0, 8.0], [3.0, 0.0]])
     level = torch.tensor([0.0, 0.5, 1.25, 2.0])
     expected = [[0.0, 4.0], [0.5, 6.0], [1.5, 6.0], [3.0, 0.0]]
-    assert interpolate(table, level).tolist() == expected
+    assert interpolate(table, level)[:, :, 0, 0].tolist() == expected
+    by_position = interpolate(table, level.reshape(1, 2, 2))
+    assert by_position.permute(0, 2, 3, 1).reshape(4, 2).tolist() == expected
 
 
 def test_interpolation_with_one_anchor() -> None:
-    assert interpolate(torch.tensor([[7.0]]), torch.zeros(2)).tolist() == [[7.0], [7.0]]
+    assert interpolate(torch.tensor([[7.0]]), torch.zeros(2)).flatten().tolist() == [7.0, 7.0]
 
 
 def test_scale_between_anchors_is_the_geometric_mean() -> None:

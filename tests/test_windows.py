@@ -19,6 +19,7 @@ from codec.engine.receptive_field import analysis_halo, synthesis_halo
 from codec.engine.torch import TorchEngine
 from codec.errors import DamagedFileError
 from codec.level import Level
+from codec.level_map import LevelMap
 from codec.model.transforms import build_transforms
 from codec.picture.pixels import Picture, from_image
 from codec.tiles import LATENT_STRIDE, Box, Grid
@@ -44,7 +45,7 @@ def latents_of(model: EncoderModel, picture: Picture, grid: Grid) -> Iterator[tu
     for box in grid.boxes():
         features = window_features(model.engine, picture, box)
         tile = SourceTile(model, picture, box, features, picture.whole.area, lambda _: None)
-        yield box, tile.latents(LEVEL)
+        yield box, tile.latents(LevelMap(LEVEL, None, LEVEL))
 
 
 @pytest.mark.slow
@@ -72,7 +73,7 @@ def test_windows_reconstruct_what_the_whole_does(model: EncoderModel, large: Pic
         grid.whole,
         model.engine.synthesis_halo,
         lambda number: y_hat[:, *tiled.box(number).shrunk(LATENT_STRIDE).slices],
-        lambda y, inner: model.engine.synthesise(y, LEVEL, inner=inner),
+        lambda y, _, inner: model.engine.synthesise(y, LEVEL, inner=inner),
         map,
     ):
         assert np.isnan(shown[:, *box.slices]).all()
@@ -150,7 +151,8 @@ def test_threads_fetch_each_tile_once(engine: TorchEngine, count: int) -> None:
         box = grid.box(number).shrunk(LATENT_STRIDE)
         return np.full((1, box.height, box.width), number, np.float32)
 
-    def synthesise(y_hat: NDArray[np.float32], inner: Box) -> NDArray[np.float32]:
+    def synthesise(y_hat: NDArray[np.float32], place: Box, inner: Box) -> NDArray[np.float32]:
+        assert (place.width, place.height) == (y_hat.shape[2], y_hat.shape[1])
         return np.repeat(y_hat[:, *inner.slices].repeat(16, 1).repeat(16, 2), 3, axis=0)
 
     with workers(engine, count) as mapper:
@@ -168,4 +170,4 @@ def test_damage_of_a_tile_ends_all_threads(engine: TorchEngine) -> None:
         raise DamagedFileError("damaged")
 
     with workers(engine, 3) as mapper, pytest.raises(DamagedFileError):
-        list(windows(grid, grid.whole, 6, fetch, lambda y, _: y, mapper))
+        list(windows(grid, grid.whole, 6, fetch, lambda y, *_: y, mapper))

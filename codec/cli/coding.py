@@ -34,6 +34,7 @@ TARGETS = {
 }
 RATES = {"quality": "-q", "lambda": "--lambda"} | TARGETS
 LOSSLESS = {"lossless": "--lossless"}
+MASK = {"mask": "--map"}
 PASSED = ("quality", "tile_size", "to_8bit", "effort", "lossless")
 METADATA = {"strip": "--strip", "keep": "--keep"}
 EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
@@ -57,6 +58,13 @@ EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
     type=click.Choice(["auto", "never"]),
     help="Rectangles that the model does badly on are kept without loss; default auto.",
 )
+@click.option(
+    "--map",
+    "mask",
+    type=PATH,
+    metavar="MASK",
+    help="Grey picture of where quality matters: white adds 50 to -q, black takes away 50.",
+)
 @click.option("--strip", is_flag=True, help="Leave out profile, EXIF and XMP.")
 @click.option("--keep", type=Kinds(), help="Keep only these; all are kept by default.")
 @click.option("--measure", is_flag=True, help="Tell the PSNR, which takes about as long again.")
@@ -78,7 +86,7 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
     orientation is always applied to them.
     """
     apart = ({name: f"--{name}"} | LOSSLESS for name in ("effort", "patches"))
-    for flags in (RATES | LOSSLESS, *apart, METADATA, EXISTING):
+    for flags in (RATES | LOSSLESS, *apart, MASK | LOSSLESS, METADATA, EXISTING):
         options = only_one(options, flags)
     kept = options["keep_suffix"]
     planned = plan(
@@ -96,6 +104,8 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
             raise click.UsageError(
                 f"{job.target} looks like a picture; OUT must not, and several IN need -d DIR"
             )
+    if options["mask"] and len(planned.jobs) > 1:
+        raise click.UsageError("--map is of one picture; compress the others without it")
     task = CompressTask(
         machine=_machine(options),
         writing=_writing(options),
@@ -103,6 +113,7 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
         | {"lmbda": options["lambda"]}
         | {"keep": () if options["strip"] else options["keep"] or KINDS}
         | {"patches": options["patches"] or "auto"},
+        mask=options["mask"],
         frame=options["frame"],
         measure=options["measure"],
         skip_larger=options["skip_larger"],

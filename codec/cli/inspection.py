@@ -96,7 +96,14 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
     coded = sum(tile.length for tile in tiles) - file.alpha_bytes
     patches = sum(patch.length for patch in file.patch_sections())
     metadata = {kind: section.length for kind, section in file.metadata_sections.items()}
-    content = coded + patches + file.alpha_bytes + header.restoration_bytes + sum(metadata.values())
+    content = (
+        coded
+        + patches
+        + file.alpha_bytes
+        + header.restoration_bytes
+        + header.map_bytes
+        + sum(metadata.values())
+    )
     facts: dict[str, Any] = {
         "version": header.version,
         "width": header.width,
@@ -109,6 +116,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
         "patch_bytes": patches,
         "alpha_bytes": file.alpha_bytes,
         "filter_bytes": header.restoration_bytes,
+        "map_bytes": header.map_bytes,
         "metadata_bytes": metadata,
         "container_bytes": file.size - content,
         "patches": len(file.patches),
@@ -142,7 +150,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
 def _text(facts: dict[str, Any]) -> str:
     size = f"{facts['width']}x{facts['height']} {facts['mode']}"
     lines = [f"{facts['file']}: vqcodec version {facts['version']}, {size}"]
-    parts = {name: facts[f"{name}_bytes"] for name in ("coded", "patch", "alpha", "filter")}
+    parts = {name: facts[f"{name}_bytes"] for name in ("coded", "patch", "alpha", "filter", "map")}
     parts |= facts["metadata_bytes"] | {"container": facts["container_bytes"]}
     shown = ", ".join(f"{name} {size}" for name, size in parts.items() if size)
     lines.append(f"  {facts['bytes']} bytes ({shown}), {facts['bpp']:.4f} bpp")

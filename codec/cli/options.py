@@ -28,6 +28,7 @@ FLAGS = {
     "keep": "--keep",
     "max_memory": "--max-memory",
     "max_pixels": "--max-pixels",
+    "level_map": "--map",
     "lossless": "--lossless",
     "model": "--model",
     "to_8bit": "--to-8bit",

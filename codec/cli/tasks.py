@@ -86,6 +86,8 @@ class CompressTask:
     writing: Writing
     options: dict[str, Any]
     """Options of the encoder, see `codec.encoder.options.EncoderOptions`."""
+    mask: Path | None
+    """Picture that says where quality matters."""
     frame: int | None
     measure: bool
     """Whether to find the PSNR, which takes about as long again."""
@@ -107,9 +109,14 @@ class CompressTask:
             file.seek(0)
             to_8bit = self.options["to_8bit"]
             opened = open_picture(file, machine.limits, self.frame, to_8bit)
+            mask = self._mask()
             with progress("compressing", self.bar) as show:
                 encoded = machine.encode(
-                    opened.image, measure=self.measure, progress=show, **self.options
+                    opened.image,
+                    measure=self.measure,
+                    progress=show,
+                    level_map=mask,
+                    **self.options,
                 )
         facts = _facts(encoded.header, len(encoded.data))
         facts |= {"source_bytes": source_bytes, "larger": len(encoded.data) > source_bytes}
@@ -125,6 +132,14 @@ class CompressTask:
         facts |= {"lossless": lossless, "patches": len(encoded.patches)}
         facts["below_promise"] = encoded.below_promise
         return facts | {"seconds": time.perf_counter() - began}
+
+    def _mask(self) -> Image.Image | None:
+        from codec.picture.reading import open_picture
+
+        if self.mask is None:
+            return None
+        with naming(self.mask), open_file(self.mask) as file:
+            return open_picture(file, self.machine.limits).image
 
     def line(self, facts: dict[str, Any]) -> str:
         return _line(facts)

@@ -48,7 +48,7 @@ CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4", "distortion"}
 """Options that may differ from the model of --init."""
 SECTIONS = {
     "Run": ("out", "name", "steps", "minutes", "resume", "init", "seed", "export_crops", "force"),
-    "Pictures": ("holdout", "validation", "variety", "cache_mib"),
+    "Pictures": ("holdout", "validation", "variety", "maps", "cache_mib"),
     "Objective and steps": (
         *("lambda", "distortion", "surrogate"),
         *("learning_rate", "batch", "crop"),
@@ -172,6 +172,13 @@ class SectionedCommand(click.Command):
     default=0.5,
     show_default=True,
     help="Share of varied crops: resized, developed, with grain, as JPEG.",
+)
+@click.option(
+    "--maps",
+    type=FiniteRange(0, 1),
+    default=0.15,
+    show_default=True,
+    help="Share of crops with a map of levels, as files of compress --map have.",
 )
 @click.option(
     "--holdout",
@@ -314,6 +321,7 @@ TRAINING_OPTIONS = {
     "eta",
     "seed",
     "variety",
+    "maps",
     "cache_mib",
     "export_crops",
     "holdout",

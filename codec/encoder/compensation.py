@@ -26,8 +26,8 @@ from codec.encoder.method import ChosenSymbols
 from codec.encoder.model import EncoderModel
 from codec.encoder.tile import SourceTile
 from codec.engine.base import Engine, Scene
-from codec.level import Level
-from codec.picture.pixels import squared_error
+from codec.level_map import LevelMap, part_of
+from codec.picture.pixels import error_map, squared_error
 from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, Grid
 from codec.weights.file import KERNEL_RADIUS
@@ -54,14 +54,14 @@ class Compensate:
         self._model = model
         self._share = share
 
-    def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
-        model, scene = self._model, tile.scene(level)
+    def code(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
+        model, scene, level = self._model, tile.scene(levels), tile.levels(levels)
         rounded = model.round(scene.y, scene.z, level)
-        correction = Correction(model.engine, scene, level, self._share)
+        correction = Correction(model.engine, scene, self._share)
         fit = tile.least_squares()
         samples = correction.reconstruct(rounded.y_hat, fit)
         if model.config.compensable:
-            restoration = fit.solve(model.error_weight(level)) if fit else ()
+            restoration = fit.solve(model.error_weight(levels.base)) if fit else ()
             correction.step(rounded.y_hat, samples, restoration)
             rounded = model.round(correction.y, scene.z, level, same_z=rounded)
         return ChosenSymbols(rounded, fit=fit)
@@ -76,15 +76,13 @@ class Correction:
     Args:
         engine: that reconstructs the tile.
         scene: the tile.
-        level: of the file.
         share: part of the way to the minimum of the squared error, to first order, that latents
             move.
     """
 
-    def __init__(self, engine: Engine, scene: Scene, level: Level, share: float = SHARE) -> None:
+    def __init__(self, engine: Engine, scene: Scene, share: float = SHARE) -> None:
         self._share = np.float32(share)
         self._engine = engine
-        self._level = level
         self._scene = scene
         visible = scene.original.visible
         self._alpha = None if visible is None else visible.astype(np.uint8)
@@ -115,7 +113,9 @@ class Correction:
             tile,
             self._engine.synthesis_halo,
             lambda _: latents,
-            lambda part, inner: self._engine.synthesise(part, self._level, inner=inner),
+            lambda part, place, inner: self._engine.synthesise(
+                part, part_of(scene.level, place), inner=inner
+            ),
             map,
         ):
             here = box.relative_to(tile).slices
@@ -126,7 +126,8 @@ class Correction:
         return reconstruction
 
     def error(self, samples: NDArray[np.float32], restoration: Sequence[int]) -> float:
-        """Squared error of the 8-bit samples after the restoration filter.
+        """Squared error of the 8-bit samples after the restoration filter, weighted as the scene
+        says.
 
         Args:
             samples: as `reconstruct` gives them.
@@ -137,7 +138,13 @@ class Correction:
         for rows, strip in self._strips(samples, restoration):
             decoded = np.asarray(to_image(strip, original.grey).convert("RGB"))
             alpha = None if self._alpha is None else self._alpha[rows]
-            error += squared_error(original.samples[rows], decoded, alpha)[0]
+            weights = self._scene.weights
+            if weights is not None:
+                first = rows.start // LATENT_STRIDE
+                by_position = error_map(original.samples[rows], decoded, alpha)
+                error += float((weights[first:][: len(by_position)] * by_position).sum())
+            else:
+                error += squared_error(original.samples[rows], decoded, alpha)[0]
         return error
 
     def step(
@@ -165,8 +172,10 @@ class Correction:
             below, right = (-side % LATENT_STRIDE for side in missing.shape[1:])
             missing = np.pad(missing, ((0, 0), (0, below), (0, right)))
             first = rows.start // LATENT_STRIDE
-            change = self._engine.change(missing, self._level)
-            towards[:, first : first + change.shape[1]] += change
+            _, height, width = missing.shape
+            strip_box = Box(0, first, width // LATENT_STRIDE, first + height // LATENT_STRIDE)
+            level = part_of(part_of(self._scene.level, self._scene.inner), strip_box)
+            towards[:, first : strip_box.bottom] += self._engine.change(missing, level)
         self.y = self.y + self._share * (towards - self.y)
 
     def _strips(

@@ -21,7 +21,7 @@ from codec.entropy.model import EntropyModel, IntegerModel
 from codec.entropy.rounding import Rule, Spread
 from codec.entropy.tables import FrequencyTables
 from codec.errors import WeightsError
-from codec.level import UNITS, Level
+from codec.level_map import Levels, rows_at
 from codec.weights.file import Weights
 
 CAUTION = 20.0
@@ -48,15 +48,12 @@ class DeadZone:
         self._tables = tables
         self._log_curvature = np.log(curvature.astype(np.float64))
 
-    def curvature(self, level: Level) -> NDArray[np.float64]:
-        """c of each channel of y at a level, [M], in bits."""
-        low, share = level.anchor, level.fraction / UNITS
-        ends = self._log_curvature[[low, min(low + 1, len(self._log_curvature) - 1)]]
-        found: NDArray[np.float64] = np.exp((1 - share) * ends[0] + share * ends[1])
-        return found
+    def curvature(self, level: Levels) -> NDArray[np.float64]:
+        """c of each channel of y at a level, [M], or by position [M, H, W]; in bits."""
+        return np.moveaxis(np.exp(rows_at(self._log_curvature, level)), -1, 0)
 
-    def rule(self, level: Level) -> Rule:
-        """Nearest integers but for the dead zone, at a level."""
+    def rule(self, level: Levels) -> Rule:
+        """Nearest integers but for the dead zone, at a level or those of the latent positions."""
         widening = 1 / (2 * CAUTION * self.curvature(level))
 
         def round_with_dead_zone(

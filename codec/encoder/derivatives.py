@@ -53,11 +53,15 @@ class Curvature:
 
     Args:
         shape: of the latents, [M, H, W].
-        half: half the mean curvature of each channel in photographs, [M]; None if unknown.
+        half: half the mean curvature of each channel in photographs, [M] or by position [M, H, W];
+            None if unknown.
     """
 
     def __init__(self, shape: tuple[int, ...], half: NDArray[np.floating] | None) -> None:
-        self._typical = None if half is None else (2 * half[:, None, None]).astype(np.float32)
+        self._typical = None
+        if half is not None:
+            by_position = half if half.ndim > 1 else half[:, None, None]
+            self._typical = (2 * by_position).astype(np.float32)
         self._added = 0
         self._samples = np.zeros(shape, np.float32)
         self._count = 0

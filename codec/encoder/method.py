@@ -15,7 +15,7 @@ from codec.encoder.filter_fit import LeastSquares
 from codec.encoder.model import EncoderModel
 from codec.encoder.tile import SourceTile
 from codec.entropy.rounding import Rounded
-from codec.level import Level
+from codec.level_map import LevelMap
 from codec.tiles import Grid
 
 
@@ -37,12 +37,12 @@ class Method(Protocol):
     rounds: int
     """Rounds that it tells the progress of."""
 
-    def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
+    def code(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
         """Symbols of a tile.
 
         Args:
             tile: of the picture.
-            level: of the file.
+            levels: of the picture.
         """
 
     def memory(self, grid: Grid) -> int:
@@ -57,8 +57,9 @@ class Round:
     def __init__(self, model: EncoderModel) -> None:
         self._model = model
 
-    def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
-        y, z = tile.latents(level)
+    def code(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
+        y, z = tile.latents(levels)
+        level = tile.levels(levels)
         return ChosenSymbols(self._model.coder.round(y, z, level, self._model.rule(level)))
 
     def memory(self, grid: Grid) -> int:

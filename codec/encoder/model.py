@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,8 @@ from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.filter_fit import LeastSquares, filters_of
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.entropy.rounding import Rule
-from codec.level import Level
+from codec.level import UNITS, Level
+from codec.level_map import Levels
 from codec.loaded import LoadedModel
 from codec.picture.pixels import Picture
 from codec.tiles import LATENT_STRIDE
@@ -50,20 +53,20 @@ class EncoderModel:
             return False
         return self.config.weighs_error or self._dead_zone is not None
 
-    def rule(self, level: Level) -> Rule | None:
+    def rule(self, level: Levels) -> Rule | None:
         """Rounding with the model's dead zone, if it has one."""
         return self._dead_zone.rule(level) if self._dead_zone else None
 
-    def curvature(self, level: Level) -> NDArray[np.float64] | None:
+    def curvature(self, level: Levels) -> NDArray[np.float64] | None:
         """Half the mean second derivative of the weighted distortion along each channel of y, in
-        bits, [M]; None if the model does not say."""
+        bits, [M] or by position [M, H, W]; None if the model does not say."""
         return None if self._dead_zone is None else self._dead_zone.curvature(level)
 
     def round(
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
-        level: Level,
+        level: Levels,
         same_z: RoundedLatents | None = None,
     ) -> RoundedLatents:
         """Round to integers, with the dead zone; arguments as of `LatentCoder.round`."""
@@ -89,3 +92,13 @@ class EncoderModel:
         bits + lambda / 3 times the sum of squares of samples in 0..255 of three colours.
         """
         return self.lambda_of(level) / COLOURS
+
+    def relative_weights(self, base: Level, level: Levels) -> NDArray[np.float64] | None:
+        """Weights of the error at latent positions relative to that at a level, [H, W]; None for
+        one level everywhere."""
+        config = self.config
+        if isinstance(level, Level) or config.anchors == 1:
+            return None
+        span = math.log(config.lambda_max / config.lambda_min) / (config.anchors - 1)
+        weights: NDArray[np.float64] = np.exp(span / UNITS * (level - int(base)))
+        return weights

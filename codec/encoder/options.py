@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Literal, TypedDict, get_args
 
+from codec.encoder.quality_map import Mask
 from codec.errors import InputError
 from codec.level import UNITS, Level
 from codec.picture.metadata import KINDS
@@ -36,6 +37,7 @@ class RateOptions(TypedDict, total=False):
     effort: int | None
     patches: Patches
     lossless: bool
+    level_map: Mask | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class EncoderOptions:
     patches: Patches = "auto"
     """Whether rectangles for which the model does badly are stored without loss, where that is
     better."""
+    level_map: Mask | None = None
+    """Where quality matters: a grey picture of any size, stretched over this one, in which 128
+    leaves the quality as it is, white adds 50 points and black takes away 50. It is followed by
+    cells of 32x32 pixels and gradually between them. A target holds for the whole picture. Only for
+    models that round to integers, of a range of lambdas."""
     lossless: bool = False
     """Store the whole picture without loss, colours under full transparency included; goes with
     neither a rate nor an effort."""
@@ -109,6 +116,8 @@ class EncoderOptions:
         given = [*rates, *(["effort"] if self.effort is not None else [])]
         if given:
             raise InputError(f"lossless leaves nothing to choose; leave out {given[0]}")
+        if self.level_map is not None:
+            raise InputError("lossless leaves nothing to choose; leave out the map")
         if self.patches == "never":
             raise InputError('lossless is made of patches; leave out patches="never"')
 

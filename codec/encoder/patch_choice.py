@@ -175,16 +175,16 @@ class PatchChoice:
         least = self._rates.least_psnr(level)
         if plain.psnr >= least and not promised:
             return ()
-        weight = plain.error_weight
+        weight, raised = plain.error_weight, 1.0
         samples = COLOURS * self._plain.source.count_visible()
         for _ in range(MOST_RAISED):
-            boxes = _outermost([*promised, *self._chosen(region, plain, weight)])
+            boxes = _outermost([*promised, *self._chosen(region, plain, raised * weight)])
             left = plain.error.sum() - sum(_under(box, plain.error) for box in boxes)
             if boxes and psnr_of(max(left, 0.0), samples) >= least:
                 trial, _ = self._tried(level, boxes)
                 if trial.psnr >= least:
                     return boxes
-            weight *= RAISED
+            raised *= RAISED
         return None
 
     def _tried(self, level: Level, boxes: tuple[Box, ...]) -> tuple[Trial, PictureEncoder]:
@@ -196,31 +196,39 @@ class PatchChoice:
         encoder = self._patched[key]
         return encoder.trial(level), encoder
 
-    def _chosen(self, region: Region, plain: Trial, weight: float) -> list[Box]:
+    def _chosen(
+        self, region: Region, plain: Trial, weight: float | NDArray[np.float64]
+    ) -> list[Box]:
         """Rectangles inside a region, or itself if there are none, that pay.
 
         Args:
             region: all that may be patches.
             plain: the file without patches.
-            weight: bits that a unit of squared error is worth.
+            weight: bits that a unit of squared error is worth, by latent position with a map of
+                levels.
         """
         chosen: list[Box] = []
+        cost = plain.bits + weight * plain.error
         for part in region.parts or (region,):
-            _, boxes = self._pruned(part, plain, weight)
+            _, boxes = self._pruned(part, cost)
             chosen += boxes
         return chosen if len(chosen) <= MAX_PATCHES else [region.box]
 
-    def _pruned(self, region: Region, plain: Trial, weight: float) -> tuple[float, list[Box]]:
-        """Bits that the best patches of a region save, and these patches."""
+    def _pruned(self, region: Region, cost: NDArray[np.float64]) -> tuple[float, list[Box]]:
+        """Bits that the best patches of a region save, and these patches.
+
+        Args:
+            region: all that may be patches.
+            cost: in bits without patches, by latent position.
+        """
         saved, chosen, all_chosen = 0.0, list[Box](), True
         for part in region.parts:
-            gain, boxes = self._pruned(part, plain, weight)
+            gain, boxes = self._pruned(part, cost)
             saved += gain
             chosen += boxes
             all_chosen &= bool(boxes)
         if all_chosen:
-            cost = _under(region.box, plain.bits) + weight * _under(region.box, plain.error)
-            gain = cost - 8 * self._bytes_of(pieces(region.box))
+            gain = _under(region.box, cost) - 8 * self._bytes_of(pieces(region.box))
             if gain > saved:
                 return gain, [region.box]
         return saved, chosen

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -35,16 +35,24 @@ class PhotographRates:
     """Medians in dB, at points evenly spread over the ladder; none if they are not known."""
     bpp: tuple[float, ...] = ()
     """Greatest rates in bits per pixel, likewise."""
+    below: int = 0
+    """How far the lowest level of a picture with a map of levels lies from that of its file,"""
+    above: int = 0
+    """and how far the highest."""
+
+    def over(self, below: int, above: int) -> PhotographRates:
+        """The same for a picture whose levels lie between these two, relative to the file's."""
+        return replace(self, below=min(below, 0), above=max(above, 0))
 
     def least_psnr(self, level: Level) -> float:
         """PSNR in dB that files of a level promise; that of nothing if it is not known."""
-        return self._between(self.psnr, level) - PROMISE if self.psnr else 0.0
+        return self._between(self.psnr, level + self.below) - PROMISE if self.psnr else 0.0
 
     def suspect_rate(self, level: Level) -> float:
         """Rate in bits per pixel that no photograph has at a level."""
-        return EXCESS * self._between(self.bpp, level) if self.bpp else UNKNOWN_RATE
+        return EXCESS * self._between(self.bpp, level + self.above) if self.bpp else UNKNOWN_RATE
 
-    def _between(self, values: tuple[float, ...], level: Level) -> float:
+    def _between(self, values: tuple[float, ...], level: int) -> float:
         points = np.linspace(0, self.last, len(values))
         return float(np.interp(level, points, values))
 

@@ -25,13 +25,15 @@ from codec.encoder.method import ChosenSymbols, Method, Round
 from codec.encoder.plan import Plan
 from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Features
+from codec.entropy.offsets import write_offsets
 from codec.errors import InputError
 from codec.format.container import Header, Tile, write
 from codec.format.patch_table import PATCH_UNIT, Patch, covered_tiles, problem_of
 from codec.level import Level
+from codec.level_map import LevelMap, Offsets
 from codec.picture.alpha import Plane, encode_alpha
 from codec.picture.patch import Cover, decode_patch, encode_patch
-from codec.picture.pixels import Picture, Samples, psnr_of, squared_error
+from codec.picture.pixels import Picture, Samples, error_map, psnr_of, squared_error
 from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, Grid, latent_size
 from codec.weights.file import COLOURS
@@ -52,7 +54,7 @@ class Encoded:
     header: Header
     bits: float
     """-log2 P of the symbols by the model, and 8 for each byte of the restoration filter's weights,
-    of their number, and of the patches with their entries in the table."""
+    of their number, of the map of levels, and of the patches with their entries in the table."""
     psnr: float
     """PSNR of the reconstruction in dB, over all visible colours; nan if it was not asked for."""
     reconstruction: Image.Image | None = None
@@ -96,7 +98,9 @@ class _Candidate:
     restoration: tuple[int, ...] = ()
     """Weights of the restoration filter."""
     error: float = math.nan
-    """Squared error of the visible samples, once it is measured."""
+    """Squared error of the visible samples, once it is measured,"""
+    weighted_error: float = math.nan
+    """and with weights relative to that at `level`, of a map of levels."""
     reconstruction: Image.Image | None = None
 
 
@@ -120,15 +124,15 @@ class Trial:
     """-log2 P of the symbols by latent position, [rows, columns]."""
     error: NDArray[np.float64]
     """Squared error of the visible samples, likewise; none under patches."""
-    error_weight: float
-    """Bits that a unit of squared error is worth."""
+    error_weight: float | NDArray[np.float64]
+    """Bits that a unit of squared error is worth, by latent position with a map of levels."""
     psnr: float
     """PSNR of the reconstruction in dB."""
 
     @property
     def cost(self) -> float:
         """Rate-distortion cost in bits."""
-        return 8 * self.size + self.error_weight * float(self.error.sum())
+        return 8 * self.size + float((self.error_weight * self.error).sum())
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,8 @@ class PictureEncoder:
         progress: called after each round of each tile.
         boxes: patches, disjoint boxes of pixels whose corners are multiples of 16 or lie on the
             right and lower border of the picture.
+        offsets: map of levels, of the shape of `codec.level_map.map_shape`; None for one level
+            everywhere.
 
     Raises:
         InputError: no file has such patches.
@@ -172,6 +178,7 @@ class PictureEncoder:
         trials: bool = False,
         progress: Progress | None = None,
         boxes: Iterable[Box] = (),
+        offsets: Offsets | None = None,
     ) -> None:
         self._plan = plan
         self._model = plan.model
@@ -179,6 +186,8 @@ class PictureEncoder:
         """The picture as it is."""
         self.grid = grid
         self._mapper = mapper
+        self._offsets = offsets
+        self._coded_offsets = b"" if offsets is None else write_offsets(offsets)
         self._measure = measure
         self._reconstruct = reconstruct
         again = trials or plan.starts_apart(grid)
@@ -243,10 +252,11 @@ class PictureEncoder:
         if measures:
             done = self._measured(done, self._reconstruct)
         psnr = self._psnr(done.error) if measures else math.nan
+        header = self._header(done)
         return Encoded(
             self._file(done),
-            self._header(done),
-            done.bits + 8 * sum(patch.size for patch in self._patches),
+            header,
+            done.bits + 8 * (header.map_bytes + sum(patch.size for patch in self._patches)),
             psnr,
             done.reconstruction,
             self._patches,
@@ -278,9 +288,9 @@ class PictureEncoder:
 
         for box, samples, original, alpha in self._windows(level, fetch):
             decoded = np.asarray(to_image(samples, self._picture.grey).convert("RGB"))
-            errors[box.shrunk(LATENT_STRIDE).slices] = _error_map(original, decoded, alpha)
+            errors[box.shrunk(LATENT_STRIDE).slices] = error_map(original, decoded, alpha)
         done = _Candidate(level, tuple(tiles[number] for number in self._coded), 0.0, {})
-        weight = self._model.error_weight(level)
+        weight = self._error_weight(level)
         psnr = self._psnr(float(errors.sum()))
         return Trial(len(self._file(done)), bits, errors, weight, psnr)
 
@@ -305,7 +315,7 @@ class PictureEncoder:
             return found
         weight = self._model.error_weight(level)
         both = start, self._measured(found)
-        return min(both, key=lambda one: one.bits + weight * one.error)
+        return min(both, key=lambda one: one.bits + weight * one.weighted_error)
 
     def _code(
         self, level: Level, method: Method, steps: _Steps, keeps: bool, writes: bool = True
@@ -345,7 +355,7 @@ class PictureEncoder:
 
         box, features = self.grid.box(number), self._features_of(number)
         source = SourceTile(self._model, self._picture, box, features, self._visible, progress)
-        chosen = method.code(source, level)
+        chosen = method.code(source, self._levels(level))
         stream = self._model.coder.write(chosen.rounded) if writes else b""
         checksum = chosen.rounded.checksum if writes else 0
         steps.report(number, method.rounds + 1)
@@ -371,10 +381,14 @@ class PictureEncoder:
         image = None
         if reconstruct:
             image = Image.new(self._header(done).mode, self._picture.image.size)
-        error = 0.0
+        error = weighted = 0.0
         for box, samples, original, alpha in self._windows_of(done, done.restoration):
             decoded = to_image(samples, self._picture.grey)
-            error += squared_error(original, np.asarray(decoded.convert("RGB")), alpha)[0]
+            rgb = np.asarray(decoded.convert("RGB"))
+            error += squared_error(original, rgb, alpha)[0]
+            weights = self._relative_weights(done.level, box)
+            if weights is not None:
+                weighted += float((weights * error_map(original, rgb, alpha)).sum())
             if image:
                 plane = self._picture.alpha_plane(box)
                 image.paste(to_image(samples, self._picture.grey, plane), (box.left, box.top))
@@ -383,7 +397,8 @@ class PictureEncoder:
                 place, mode = patch.box, image.mode
                 shown = decode_patch(patch.data, place.width, place.height, mode)
                 image.paste(shown, (place.left, place.top))
-        return replace(done, error=error, reconstruction=image)
+        weighted = error if self._offsets is None else weighted
+        return replace(done, error=error, weighted_error=weighted, reconstruction=image)
 
     def _windows_of(
         self, done: _Candidate, restoration: tuple[int, ...] = ()
@@ -400,17 +415,39 @@ class PictureEncoder:
         self, level: Level, fetch: Fetch, restoration: tuple[int, ...] = ()
     ) -> Iterator[tuple[Box, NDArray[np.float32], Samples, Plane | None]]:
         """Windows of the reconstruction of y^, each with that of the picture."""
-        engine = self._model.engine
+        engine, levels = self._model.engine, self._levels(level)
+
+        def synthesise(y_hat: NDArray[np.float32], place: Box, inner: Box) -> NDArray[np.float32]:
+            return engine.synthesise(y_hat, levels.within(place), restoration, inner)
+
         for box, samples in windows(
             self.grid,
             self.grid.whole,
             engine.synthesis_halo,
             fetch,
-            lambda y_hat, inner: engine.synthesise(y_hat, level, restoration, inner),
+            synthesise,
             self._mapper,
             self._hides,
         ):
             yield box, samples, *self._picture.crop(box)
+
+    def _levels(self, level: Level) -> LevelMap:
+        """Levels of the picture in a file of a level."""
+        return LevelMap(level, self._offsets, Level(self._model.config.levels[-1]))
+
+    def _relative_weights(self, level: Level, box: Box) -> NDArray[np.float64] | None:
+        """Weights of the error by the latent position of a box of pixels relative to that at a
+        level; None for the same everywhere."""
+        here = self._levels(level).within(box.shrunk(LATENT_STRIDE))
+        return self._model.relative_weights(level, here)
+
+    def _error_weight(self, level: Level) -> float | NDArray[np.float64]:
+        """Bits that a unit of squared error is worth, by latent position with a map of levels."""
+        weight, relative = (
+            self._model.error_weight(level),
+            self._relative_weights(level, self.grid.whole),
+        )
+        return weight if relative is None else weight * relative
 
     def _hides(self, box: Box) -> bool:
         """Whether patches cover all pixels of a box."""
@@ -464,6 +501,7 @@ class PictureEncoder:
             alpha=picture.alpha,
             vq=self._model.config.rounding == "vq",
             restoration=done.restoration,
+            level_map=self._coded_offsets if self._coded else b"",
         )
 
     def _features_of(self, number: int) -> Features:
@@ -489,17 +527,6 @@ class PictureEncoder:
     def _touching(self, box: Box) -> tuple[Box, ...]:
         """Patches that cover some of a box."""
         return tuple(patch for patch in self.boxes if (patch & box).area)
-
-
-def _error_map(original: Samples, decoded: Samples, alpha: Plane | None) -> NDArray[np.float64]:
-    """Sum of squared differences of visible samples [H, W, 3] by latent position."""
-    squares = np.square(original.astype(np.float32) - decoded).sum(2)
-    if alpha is not None:
-        squares[alpha == 0] = 0
-    rows = np.arange(0, squares.shape[0], LATENT_STRIDE)
-    columns = np.arange(0, squares.shape[1], LATENT_STRIDE)
-    by_row = np.add.reduceat(squares, rows, axis=0, dtype=np.float64)
-    return np.add.reduceat(by_row, columns, axis=1)
 
 
 def checked_boxes(boxes: Iterable[Box], whole: Box) -> tuple[Box, ...]:

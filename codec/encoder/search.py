@@ -30,7 +30,7 @@ from codec.encoder.search_tuning import TUNING
 from codec.encoder.tile import SourceTile
 from codec.engine.base import Distortion
 from codec.entropy.latents import LatentCoder, RoundedLatents, Symbols
-from codec.level import Level
+from codec.level_map import LevelMap, Levels
 from codec.tiles import Grid
 from codec.weights.config import MS_SSIM_SIDE
 
@@ -87,27 +87,27 @@ class Search:
         self.rounds = rounds
         self._restoration = restoration
 
-    def code(self, tile: SourceTile, level: Level) -> ChosenSymbols:
+    def code(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
         if self._model.config.weighs_error:
-            return self._code_by_error(tile, level)
+            return self._code_by_error(tile, levels)
         if min(tile.box.width, tile.box.height) < MS_SSIM_SIDE:
-            return Round(self._model).code(tile, level)
-        scene = tile.scene(level)
-        distortion = self._model.engine.distortion(scene, level)
-        weight = self._model.lambda_of(level)
+            return Round(self._model).code(tile, levels)
+        scene, level = tile.scene(levels), tile.levels(levels)
+        distortion = self._model.engine.distortion(scene)
+        weight = self._model.lambda_of(levels.base)
         return self._descend(scene.y, scene.z, level, distortion, weight, tile.progress)
 
-    def _code_by_error(self, tile: SourceTile, level: Level) -> ChosenSymbols:
-        model, scene, restoration = self._model, tile.scene(level), self._restoration
-        weight = model.error_weight(level)
-        correction = Correction(model.engine, scene, level)
+    def _code_by_error(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
+        model, scene, restoration = self._model, tile.scene(levels), self._restoration
+        level, weight = tile.levels(levels), model.error_weight(levels.base)
+        correction = Correction(model.engine, scene)
         candidates = []
         for _ in range(TUNING.corrections * model.config.compensable):
             rounded = model.round(correction.y, scene.z, level)
             samples = correction.reconstruct(rounded.y_hat, None)
             candidates.append(ChosenSymbols(rounded, correction.error(samples, restoration)))
             correction.step(rounded.y_hat, samples, restoration)
-        distortion = model.engine.distortion(scene, level, restoration)
+        distortion = model.engine.distortion(scene, restoration)
         candidates.append(
             self._descend(correction.y, scene.z, level, distortion, weight, tile.progress)
         )
@@ -117,7 +117,7 @@ class Search:
         self,
         y: NDArray[np.float32],
         z: NDArray[np.float32],
-        level: Level,
+        level: Levels,
         distortion: Distortion,
         weight: float,
         progress: Callable[[int], None],
@@ -144,7 +144,7 @@ def descend(
     start: RoundedLatents,
     y: NDArray[np.float32],
     z: NDArray[np.float32],
-    level: Level,
+    level: Levels,
     distortion: Distortion,
     weight: float,
     typical: NDArray[np.floating] | None,
@@ -158,10 +158,11 @@ def descend(
         start: the first candidate.
         y: latents before rounding, [M, H, W].
         z: hyper-latents before rounding.
-        level: of the file.
+        level: of the file, or those of the latent positions.
         distortion: of these latents.
         weight: bits that a unit of distortion is worth.
-        typical: half the curvature of each channel in photographs, [M]; None if unknown.
+        typical: half the curvature of each channel in photographs, [M] or by position [M, H, W];
+            None if unknown.
         rounds: largest number of rounds.
         progress: called with the number of rounds done, after each.
 

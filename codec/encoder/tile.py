@@ -7,7 +7,7 @@ from collections.abc import Callable
 from codec.encoder.filter_fit import LeastSquares
 from codec.encoder.model import EncoderModel
 from codec.engine.base import Engine, Features, Latents, Original, Scene
-from codec.level import Level
+from codec.level_map import LevelMap, Levels
 from codec.picture.pixels import Picture, pad_to_stride
 from codec.tiles import LATENT_STRIDE, TILE_UNIT, Box
 
@@ -46,14 +46,18 @@ class SourceTile:
         self._visible = visible
         self.progress = progress
 
-    def latents(self, level: Level) -> Latents:
-        """(y, z) of the tile before rounding."""
-        return self._inside(self._model.engine.latents(self._features, level))
+    def levels(self, levels: LevelMap) -> Levels:
+        """Level of the file, or those of the tile's latent positions."""
+        return levels.within(self.box.shrunk(LATENT_STRIDE))
 
-    def scene(self, level: Level) -> Scene:
+    def latents(self, levels: LevelMap) -> Latents:
+        """(y, z) of the tile before rounding."""
+        return self._inside(self._analysed(levels))
+
+    def scene(self, levels: LevelMap) -> Scene:
         """The tile among latents of its surroundings that are not rounded."""
         engine = self._model.engine
-        latents = engine.latents(self._features, level)
+        latents = self._analysed(levels)
         known = _window(engine, self._picture, self.box).shrunk(LATENT_STRIDE)
         tile = self.box.shrunk(LATENT_STRIDE)
         window = tile.grown(engine.synthesis_halo, within=known)
@@ -65,11 +69,18 @@ class SourceTile:
             *self._inside(latents),
             latents[0][:, rows, columns],
             tile.relative_to(window),
+            levels.within(window),
+            self._model.relative_weights(levels.base, self.levels(levels)),
         )
 
     def least_squares(self) -> LeastSquares | None:
         """The tile's part of what weights of the restoration filter are solved for from."""
         return self._model.least_squares(self._picture, self._visible)
+
+    def _analysed(self, levels: LevelMap) -> Latents:
+        """Latents of the tile's window before rounding."""
+        known = _window(self._model.engine, self._picture, self.box).shrunk(LATENT_STRIDE)
+        return self._model.engine.latents(self._features, levels.within(known))
 
     def _inside(self, latents: Latents) -> Latents:
         """Latents of the tile, cut from those of its window."""

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.level import Level
+from codec.level_map import Levels
 from codec.limits import Footprint
 from codec.tiles import Box
 
@@ -56,6 +56,11 @@ class Scene:
     """Latents of the window that the tile's reconstruction depends on, [M, rows, columns]."""
     inner: Box
     """The tile in that window, in latent positions."""
+    level: Levels
+    """Level of the file, or those of the window's latent positions."""
+    weights: NDArray[np.float64] | None = None
+    """Weights of the error at the tile's latent positions relative to that at the level of the
+    file, [H, W]; None for the same everywhere."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +131,26 @@ class Engine(Protocol):
             samples: [H, W, 3], sides multiples of 16.
         """
 
-    def latents(self, features: Features, level: Level) -> Latents:
-        """(y, z) before rounding."""
+    def latents(self, features: Features, level: Levels) -> Latents:
+        """(y, z) before rounding.
 
-    def change(self, missing: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
+        Args:
+            features: of a window.
+            level: of the file, or those of its latent positions, [H/16, W/16].
+        """
+
+    def change(self, missing: NDArray[np.float32], level: Levels) -> NDArray[np.float32]:
         """Linear response of y to a small change of the samples, [M, H/16, W/16].
 
         Args:
             missing: change of the samples, [3, H, W] in units of white, sides multiples of 16.
-            level: of the latents.
+            level: of the latents, or those of their positions.
         """
 
     def synthesise(
         self,
         y_hat: NDArray[np.float32],
-        level: Level,
+        level: Levels,
         restoration: Sequence[int] = (),
         inner: Box | None = None,
     ) -> NDArray[np.float32]:
@@ -148,7 +158,7 @@ class Engine(Protocol):
 
         Args:
             y_hat: rounded latents, [M, H/16, W/16].
-            level: that they were coded at.
+            level: that they were coded at, or those of their positions.
             restoration: weights of the restoration filter; none for no filter.
             inner: latent positions whose samples are asked for, the others being a halo of
                 `synthesis_halo`, where the picture does not end; None for all.
@@ -159,11 +169,11 @@ class Engine(Protocol):
     ) -> NDArray[np.float32]:
         """Samples [3, H, W] after the restoration filter, from those of `synthesise` without."""
 
-    def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
+    def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
         """The distortion that the model was trained for, of one tile.
 
-        It is the sum of squared errors of 8-bit samples over three colours, or what
-        `codec.model.objective` has for MS-SSIM, times the pixels.
+        It is the sum of squared errors of 8-bit samples over three colours, weighted as the scene
+        says, or what `codec.model.objective` has for MS-SSIM, times the pixels.
 
         Raises:
             InputError: the engine is not differentiable.

@@ -8,7 +8,6 @@ from codec.engine.base import Distortion, Scene
 from codec.engine.gradients import SquaredError
 from codec.engine.ms_ssim_gradients import Dissimilarity
 from codec.engine.torch import TorchEngine
-from codec.level import Level
 
 
 class DifferentiableEngine(TorchEngine):
@@ -16,6 +15,6 @@ class DifferentiableEngine(TorchEngine):
 
     differentiable = True
 
-    def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
+    def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
         kind = SquaredError if self.by_error else Dissimilarity
-        return kind(self, scene, level, restoration)
+        return kind(self, scene, restoration)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from codec.engine.base import Scene, Slopes
 from codec.engine.torch import TorchEngine
-from codec.level import Level
+from codec.level_map import part_of
 from codec.tiles import LATENT_STRIDE, Box
 
 SEED = 1
@@ -30,16 +30,13 @@ class TileDistortion(ABC):
     Args:
         engine: that reconstructs the tile.
         scene: the tile; latents inside of it are not read.
-        level: of the file.
         restoration: weights of the restoration filter.
     """
 
-    def __init__(
-        self, engine: TorchEngine, scene: Scene, level: Level, restoration: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, engine: TorchEngine, scene: Scene, restoration: Sequence[int] = ()) -> None:
         original = scene.original
         self._engine = engine
-        self._level = level
+        self._level = scene.level
         self._window = engine.tensor(scene.surroundings)
         self._inner = scene.inner
         self._restoration = restoration
@@ -50,6 +47,7 @@ class TileDistortion(ABC):
         visible = original.visible
         counts = np.ones(planes.shape[1:], bool) if visible is None else visible
         self._visible = engine.tensor(counts)
+        self._weights = None if scene.weights is None else engine.tensor(scene.weights).float()
         self._noise = torch.Generator().manual_seed(SEED)
 
     @abstractmethod
@@ -98,7 +96,8 @@ class TileDistortion(ABC):
             .grown(self._engine.synthesis_halo, within=whole)
         )
         rows, columns = source.slices
-        x_hat = self._engine.reconstruct(window[:, rows, columns], self._level, self._restoration)
+        level = part_of(self._level, source)
+        x_hat = self._engine.reconstruct(window[:, rows, columns], level, self._restoration)
         top = (inner.top - source.top) * LATENT_STRIDE + strip.top
         left = (inner.left - source.left) * LATENT_STRIDE + strip.left
         x_hat = x_hat[:, top : top + strip.height, left : left + strip.width]
@@ -137,7 +136,11 @@ class SquaredError(TileDistortion):
     def _weight(self, strip: Box) -> Tensor:
         """Weight of each pixel, [h, w]; of a grey picture one sample stands for three."""
         rows, columns = strip.slices
-        return self._visible[rows, columns] * (3.0 / len(self._original))
+        weight = self._visible[rows, columns] * (3.0 / len(self._original))
+        if self._weights is None:
+            return weight
+        at = (torch.arange(s.start, s.stop) // LATENT_STRIDE for s in strip.slices)
+        return weight * self._weights[torch.meshgrid(*at, indexing="ij")]
 
     def _rounded_error(self, x_hat: Tensor, strip: Box) -> float:
         rows, columns = strip.slices

@@ -29,6 +29,7 @@ from codec.engine.tensors import transform_tensors
 from codec.engine.threads import thread_count
 from codec.errors import InputError
 from codec.level import Level
+from codec.level_map import Levels, rows_at
 from codec.limits import ONNX_FOOTPRINT, STRIP_PIXELS
 from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box
 from codec.weights.config import MIDDLE_GREY
@@ -97,11 +98,11 @@ class OnnxEngine:
         x -= MIDDLE_GREY
         return self._sessions.run("features", x=x)
 
-    def latents(self, features: Array, level: Level) -> Latents:
+    def latents(self, features: Array, level: Levels) -> Latents:
         level = self._top if self._to_centres else level
         y = features
         if self._config.transform == "lowres":
-            scale = self._factors("g_a.scale.log_scale", level)
+            scale = _refined(self._factors("g_a.scale.log_scale", level))
             y = self._sessions.run("latents", features=features, scale=scale)
         if self._to_centres:
             return y[0], np.empty((0, 0, 0), np.float32)
@@ -110,27 +111,33 @@ class OnnxEngine:
         padded = np.pad(y, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
         return y[0], self._sessions.run("hyper", y=padded)[0]
 
-    def change(self, missing: Array, level: Level) -> Array:
+    def change(self, missing: Array, level: Levels) -> Array:
         stem, down, head = (
             self._tensors[f"g_a.{name}.weight"].astype(np.float32)
             for name in ("stem", "down", "head")
         )
-        scale = self._factors("g_a.scale.log_scale", level).reshape(-1)
-        # (latent, channel at 1/8, row, column) times (channel, colour and place in 8x8)
-        across = (head @ down).reshape(len(head), len(stem), 2, 2) * scale[:, None, None]
-        both = np.tensordot(across, stem.reshape(len(stem), COLOURS, 8, 8), (1, 0))
-        matrix = both.transpose(0, 3, 1, 4, 2, 5).reshape(len(head), -1)
-        matrix *= self._factors("gain.log_gain", level).reshape(-1, 1)
+        scale = self._factors("g_a.scale.log_scale", level)[0]
+        gain = self._factors("gain.log_gain", level)[0]
+        across = (head @ down).reshape(len(head), len(stem), 2, 2)
         rows, columns = (side // LATENT_STRIDE for side in missing.shape[1:])
-        blocks = missing.reshape(COLOURS, rows, LATENT_STRIDE, columns, LATENT_STRIDE)
-        flat = blocks.transpose(0, 2, 4, 1, 3).reshape(matrix.shape[1], -1)
-        change: Array = (matrix @ flat).reshape(-1, rows, columns)
-        return change
+        if scale.shape[1:] == (1, 1):
+            # (latent, channel at 1/8, row, column) times (channel, colour and place in 8x8)
+            both = np.tensordot(across * scale, stem.reshape(len(stem), COLOURS, 8, 8), (1, 0))
+            matrix = both.transpose(0, 3, 1, 4, 2, 5).reshape(len(head), -1)
+            blocks = missing.reshape(COLOURS, rows, LATENT_STRIDE, columns, LATENT_STRIDE)
+            flat = blocks.transpose(0, 2, 4, 1, 3).reshape(matrix.shape[1], -1)
+            change = (matrix @ flat).reshape(-1, rows, columns)
+        else:
+            blocks = missing.reshape(COLOURS, rows, 2, 8, columns, 2, 8)
+            flat = blocks.transpose(0, 3, 6, 2, 5, 1, 4).reshape(stem.shape[1], -1)
+            at8 = (stem @ flat).reshape(-1, 2, 2, rows, columns) * scale[:, None, None]
+            change = np.tensordot(across, at8, ((1, 2, 3), (0, 1, 2)))
+        return np.asarray(change * gain, np.float32)
 
     def synthesise(
         self,
         y_hat: Array,
-        level: Level,
+        level: Levels,
         restoration: Sequence[int] = (),
         inner: Box | None = None,
     ) -> Array:
@@ -141,7 +148,7 @@ class OnnxEngine:
         if not self._to_centres:
             inputs["y"] = inputs["y"] * self._factors("gain.log_inverse", level)
         if self._config.transform == "lowres":
-            inputs["scale"] = self._factors("g_s.scale.log_scale", level)
+            inputs["scale"] = _refined(self._factors("g_s.scale.log_scale", level))
             sides = {"at8": 2, "at4": 4} if self._config.filter4 else {"at8": 2}
             for (name, side), margin in zip(sides.items(), self._margins, strict=False):
                 before, known = known, inner.grown(margin, within=whole)
@@ -166,17 +173,24 @@ class OnnxEngine:
         change = self._sessions.run("restore", x=around[None], kernel=kernel, offset=offset)
         return _finite(samples + change[0])
 
-    def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
+    def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
         raise InputError("this engine has no derivatives")
 
-    def _factors(self, name: str, level: Level) -> Array:
-        """Exponentials of a table of logarithms [anchors, C] at a level, [1, C, 1, 1]."""
-        table = self._tensors[name].astype(np.float32)
-        low = min(level.anchor, max(len(table) - 2, 0))
-        high = min(low + 1, len(table) - 1)
-        logarithms = table[low] + np.float32(level.position - low) * (table[high] - table[low])
+    def _factors(self, name: str, level: Levels) -> Array:
+        """Exponentials of a table of logarithms [anchors, C] at a level, [1, C, 1, 1], or at those
+        of latent positions, [1, C, H, W]."""
+        logarithms = rows_at(self._tensors[name].astype(np.float32), level)
         with np.errstate(over="ignore"):
-            return np.exp(logarithms).reshape(1, -1, 1, 1)
+            factors = np.exp(logarithms)
+        by_position = factors if factors.ndim > 1 else factors[None, None]
+        return np.ascontiguousarray(np.moveaxis(by_position, -1, 0)[None], np.float32)
+
+
+def _refined(factors: Array) -> Array:
+    """Factors at the positions of 1/8, from those at 1/16."""
+    if factors.shape[2:] == (1, 1):
+        return factors
+    return factors.repeat(2, axis=2).repeat(2, axis=3)
 
 
 class _Sessions:

@@ -212,11 +212,11 @@ def features(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
 
 
 def latents(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
-    """The rest of g_a with `lowres`: features and scale to y."""
+    """The rest of g_a with `lowres`: features and scale, of all or of each position, to y."""
     graph = Graph("latents")
     layers = _Layers(graph, tensors, "g_a")
     h = graph.input("features", 1, config.channels8, "H/8", "W/8")
-    scale = graph.input("scale", 1, config.channels8, 1, 1)
+    scale = graph.input("scale", 1, config.channels8, "scales in H", "scales in W")
     h = layers.from_blocks(graph.add("Mul", h, scale), "down", 2)
     h = layers.blocks(h, "blocks16", config.blocks16, config.gate_bound, config.gates16)
     layers.convolve(h, "head")
@@ -249,7 +249,7 @@ def synthesis(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
             h = layers.normalise(h, f"gdns.{number}", inverse=True)
             h = layers.double(h, f"convs.{number + 1}")
     else:
-        scale = graph.input("scale", 1, config.channels8, 1, 1)
+        scale = graph.input("scale", 1, config.channels8, "scales in H", "scales in W")
         h = layers.convolve(y, "head")
         h = layers.blocks(h, "blocks16", config.blocks16, config.gate_bound, config.gates16)
         h = graph.add("Mul", layers.to_blocks(layers.convolve(h, "up"), 2), scale)

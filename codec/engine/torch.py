@@ -18,7 +18,8 @@ from codec.engine.base import Distortion, Precision, Scene
 from codec.engine.receptive_field import analysis_halo, synthesis_halo
 from codec.engine.tensors import transform_tensors
 from codec.errors import InputError
-from codec.level import Level
+from codec.level import UNITS, Level
+from codec.level_map import Levels
 from codec.limits import STRIP_PIXELS, TORCH_FOOTPRINT
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
@@ -109,7 +110,7 @@ class TorchEngine:
         return pool
 
     def analyse(
-        self, samples: NDArray[np.uint8], level: Level
+        self, samples: NDArray[np.uint8], level: Levels
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(y, z) before rounding of samples [H, W, 3], sides multiples of 16."""
         return self.latents(self.features(samples), level)
@@ -120,7 +121,7 @@ class TorchEngine:
             return self._run(self._g_a.features, x)
 
     def latents(
-        self, features: Tensor, level: Level
+        self, features: Tensor, level: Levels
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode(), self._autocast():
             position = self._position(self._top if self._to_centres else level)
@@ -133,7 +134,7 @@ class TorchEngine:
             z = self._run(self._modules["h_a"], padded)
             return y[0].cpu().numpy(), z[0].float().cpu().numpy()
 
-    def change(self, missing: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
+    def change(self, missing: NDArray[np.float32], level: Levels) -> NDArray[np.float32]:
         assert isinstance(self._g_a, LowResAnalysis)
         with torch.inference_mode():
             dx, position = self.tensor(missing)[None], self._position(level)
@@ -144,7 +145,7 @@ class TorchEngine:
     def synthesise(
         self,
         y_hat: NDArray[np.float32],
-        level: Level,
+        level: Levels,
         restoration: Sequence[int] = (),
         inner: Box | None = None,
     ) -> NDArray[np.float32]:
@@ -160,7 +161,7 @@ class TorchEngine:
         """Tensor on the engine's device; a copy if the array is read-only."""
         return torch.from_numpy(np.require(array, requirements="W")).to(self._device)
 
-    def reconstruct(self, y_hat: Tensor, level: Level, restoration: Sequence[int] = ()) -> Tensor:
+    def reconstruct(self, y_hat: Tensor, level: Levels, restoration: Sequence[int] = ()) -> Tensor:
         """`synthesise` on tensors, differentiable."""
         with self._autocast():
             y, position = y_hat[None], self._position(level)
@@ -171,7 +172,7 @@ class TorchEngine:
         x_hat = x_hat.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
         return self._restored(x_hat, restoration)
 
-    def distortion(self, scene: Scene, level: Level, restoration: Sequence[int] = ()) -> Distortion:
+    def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
         raise InputError("this engine has no derivatives")
 
     def restore(
@@ -193,8 +194,10 @@ class TorchEngine:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return part(*inputs)
 
-    def _position(self, level: Level) -> Tensor:
-        return torch.tensor([level.position], device=self._device)
+    def _position(self, level: Levels) -> Tensor:
+        """Positions on the ladder of lambdas, [1] or [1, H, W]."""
+        positions = torch.from_numpy(np.atleast_1d(level) / UNITS).float().to(self._device)
+        return positions if isinstance(level, Level) else positions[None]
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

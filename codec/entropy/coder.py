@@ -11,7 +11,7 @@ from codec.entropy.indices import IndexCoder
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import EntropyModel, IntegerModel, entropy_model
 from codec.entropy.rounding import Rounded, Rule
-from codec.level import Level
+from codec.level_map import Levels
 from codec.weights.file import Weights
 
 
@@ -26,7 +26,7 @@ class SymbolCoder(Protocol):
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
-        level: Level,
+        level: Levels,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
     ) -> Rounded:
@@ -35,7 +35,8 @@ class SymbolCoder(Protocol):
         Args:
             y: latents, [M, H, W].
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)]; unused with rounding to centres.
-            level: of the file.
+            level: of the file, or those of the latent positions, [H, W], with rounding to
+                integers.
             rule: choice of the integers, None for the nearest; unused with rounding to centres.
             same_z: what was rounded before with the same `z` and `level`, which saves time.
         """
@@ -44,7 +45,7 @@ class SymbolCoder(Protocol):
         """Stream of what `round` of this coder gave."""
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: Level, levels: int | None = None
+        self, stream: bytes, rows: int, columns: int, level: Levels, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size.
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from codec.entropy.graph import ACTIVATION_BITS, WEIGHT_BITS, Parameters
 from codec.errors import WeightsError
-from codec.level import UNITS, Level
+from codec.level import UNITS
+from codec.level_map import Levels
 
 Exact = NDArray[np.float64]
 """Integer-valued activations."""
@@ -165,10 +166,10 @@ def pixel_shuffle(x: Exact) -> Exact:
     return grouped.transpose(0, 3, 1, 4, 2).reshape(channels // 4, 2 * height, 2 * width)
 
 
-def interpolate(table: NDArray[np.int32], level: Level) -> NDArray[np.int32]:
-    """Row of `table` [anchors, C] at a level, rounded; integers only."""
-    if not level.fraction:
-        return table[level.anchor]
-    below, above = (table[level.anchor + step].astype(np.int64) for step in (0, 1))
-    mixed = below * (UNITS - level.fraction) + above * level.fraction
-    return ((mixed + UNITS // 2) >> (UNITS.bit_length() - 1)).astype(np.int32)
+def interpolate(table: NDArray[np.int32], levels: Levels) -> NDArray[np.int32]:
+    """Rows of `table` [anchors, C] at levels, rounded: [C, n], or [C, 1]; integers only."""
+    at = np.asarray(levels).reshape(-1)
+    low, fraction = at // UNITS, at[:, None].astype(np.int64) % UNITS
+    below, above = table[low], table[np.minimum(low + 1, len(table) - 1)]
+    mixed = below * (UNITS - fraction) + above * fraction
+    return ((mixed + UNITS // 2) >> (UNITS.bit_length() - 1)).astype(np.int32).T

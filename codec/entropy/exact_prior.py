@@ -39,6 +39,7 @@ from codec.entropy.graph import (
     latent_parameters,
 )
 from codec.level import Level
+from codec.level_map import Levels, of_hyper
 from codec.tiles import HYPER_STRIDE
 from codec.weights.config import PASSES, ModelConfig
 
@@ -101,7 +102,9 @@ class LatentGrid:
         return self._exchange(self.to_packed(y.reshape(len(y), -1).astype(np.float64)))
 
     def spread(self, channels: Exact, number: int) -> Exact:
-        """Values of the channels [M] at all positions of one pass, [M/P, H*W]."""
+        """Values of the channels, [M] or by position [M, H, W], of one pass: [M/P, H*W]."""
+        if channels.ndim > 1:
+            return self.pack(channels)[number]
         parts = np.split(channels, self.passes)
         out = np.empty((len(parts[0]), self.height * self.width))
         for c, at in enumerate(self.classes):
@@ -150,13 +153,13 @@ class _Head:
         self._rows = [channels[:, c ^ number].reshape(-1) for c in range(PASSES)]
         self._weights = [weight[rows] * 2.0**-WEIGHT_BITS for rows in self._rows]
 
-    def __call__(self, packed: Exact, level: Level, grid: LatentGrid) -> Prediction:
+    def __call__(self, packed: Exact, level: Levels, grid: LatentGrid) -> Prediction:
         """Predict from packed features."""
-        offset = bias_in_units(interpolate(self._bias, level))
         out = np.empty((len(self._rows[0]), packed.shape[1]))
         for rows, weight, at in zip(self._rows, self._weights, grid.classes, strict=True):
+            here = level if isinstance(level, Level) else level.reshape(-1)[grid.order[at]]
             np.matmul(weight, packed[:, at], out=out[:, at])
-            out[:, at] += offset[rows, None]
+            out[:, at] += bias_in_units(interpolate(self._bias[:, rows], here))
         requantise(out, LOWEST)
         mean, scale = np.split(out, 2)
         scale += UNIT // 2
@@ -223,15 +226,15 @@ class ExactPrior:
             for number, (context, blocks, head) in enumerate(STEPS)
         ]
 
-    def features(self, z: NDArray[np.int32], level: Level, grid: LatentGrid) -> Exact:
+    def features(self, z: NDArray[np.int32], level: Levels, grid: LatentGrid) -> Exact:
         """h_s: z^ [hyper, Hz, Wz] to packed features [prior, H*W].
 
         Args:
             z: rounded hyper-latents, |z| < 2048.
-            level: of the file.
+            level: of the file, or those of the latent positions, [H, W].
         """
         h = self._stem((z.reshape(len(z), -1) * UNIT).astype(np.float64))
-        h += np.floor(bias_in_units(interpolate(self._level_bias, level)))[:, None]
+        h += np.floor(bias_in_units(interpolate(self._level_bias, of_hyper(level))))
         h = np.clip(h, LOWEST, HIGHEST).reshape(-1, *z.shape[1:])
         for block, up in self._upsampling:
             h = block(h)
@@ -240,7 +243,7 @@ class ExactPrior:
         return grid.to_packed(self._last(h).reshape(len(h), -1))
 
     def predict(
-        self, features: Exact, known: Sequence[Exact], level: Level, grid: LatentGrid
+        self, features: Exact, known: Sequence[Exact], level: Levels, grid: LatentGrid
     ) -> tuple[Exact, Prediction]:
         """Predict the next pass.
 

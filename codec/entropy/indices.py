@@ -20,6 +20,7 @@ from codec.entropy.range_coder import RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import PRECISION
 from codec.level import Level
+from codec.level_map import Levels
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class IndexCoder:
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
-        level: Level,
+        level: Levels,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
     ) -> RoundedIndices:
@@ -75,6 +76,7 @@ class IndexCoder:
         encoder, checksum, level_bits = RangeEncoder(), SymbolChecksum(), []
         position_bits = np.zeros((1, grid.height * grid.width))
         walk = self._prior.walk(grid)
+        assert isinstance(level, Level)
         count = level.anchor + 1
         packed = np.empty((count, self._config.groups, grid.height * grid.width), np.int32)
         for number in range(count):
@@ -112,13 +114,14 @@ class IndexCoder:
         return rounded.stream
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: Level, levels: int | None = None
+        self, stream: bytes, rows: int, columns: int, level: Levels, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
         grid = LatentGrid(rows, columns, CHECKERBOARD)
         y_hat = np.zeros((self._config.groups, rows * columns, self._config.dimensions), np.float32)
         decoder, checksum = RangeDecoder(stream), SymbolChecksum()
         walk = self._prior.walk(grid)
+        assert isinstance(level, Level)
         count = level.anchor + 1
         for number in range(count):
             for part, frequencies in walk.parts(number):

@@ -23,7 +23,8 @@ from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import FrequencyTables
 from codec.entropy.z_contexts import Positions, contexts, diagonals, everywhere
-from codec.level import Level
+from codec.level import UNITS
+from codec.level_map import Levels, of_hyper
 from codec.tiles import HYPER_STRIDE
 
 Table = NDArray[np.integer]
@@ -110,18 +111,18 @@ class LatentCoder:
         return CoderTables(self.model.z_tables)
 
     def _z_table(
-        self, z: NDArray[np.int32], positions: Positions, level: Level
+        self, z: NDArray[np.int32], positions: Positions, level: Levels
     ) -> NDArray[np.intp]:
         """Numbers of tables [hyper, n] at n positions, from what of z [hyper, H, W] lies before."""
         channels = np.arange(len(z))[:, None]
-        numbers = self.model.z_contexts
-        return numbers[level.nearest_anchor, contexts(z, positions), channels].astype(np.intp)
+        anchors = np.broadcast_to((of_hyper(level) + UNITS // 2) // UNITS, z.shape[1:])[*positions]
+        return self.model.z_contexts[anchors, contexts(z, positions), channels].astype(np.intp)
 
     def round(
         self,
         y: NDArray[np.floating],
         z: NDArray[np.floating],
-        level: Level,
+        level: Levels,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
     ) -> RoundedLatents:
@@ -130,7 +131,7 @@ class LatentCoder:
         Args:
             y: latents after the gain, [M, H, W].
             z: hyper-latents, [hyper, ceil(H/4), ceil(W/4)].
-            level: of the file.
+            level: of the file, or those of the latent positions, [H, W].
             rule: choice of the integers; None for the nearest.
             same_z: what was rounded before with this `z` at this level, which saves time.
         """
@@ -156,14 +157,14 @@ class LatentCoder:
         choices = itertools.starmap(rounding, enumerate(passes))
         return self._walk(grid, level, z_group, outlook, choices)
 
-    def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: Level) -> Symbols:
+    def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: Levels) -> Symbols:
         tables = self.model.z_tables
         symbols = np.rint(np.nan_to_num(z)).clip(-MAX_HYPER, MAX_HYPER).astype(np.int32)
         symbols = tables.clamp(symbols, np.zeros((), np.intp))  # all have the same support
         numbers = self._z_table(symbols, everywhere(*grid.hyper_shape), level)
         return Symbols(symbols.reshape(-1), numbers.reshape(-1), tables)
 
-    def _outlook(self, grid: LatentGrid, level: Level, z: Symbols) -> tuple[Exact, Prediction]:
+    def _outlook(self, grid: LatentGrid, level: Levels, z: Symbols) -> tuple[Exact, Prediction]:
         prior = self.model.prior
         features = prior.features(z.values.reshape(-1, *grid.hyper_shape), level, grid)
         return prior.predict(features, [], level, grid)
@@ -171,7 +172,7 @@ class LatentCoder:
     def _walk(
         self,
         grid: LatentGrid,
-        level: Level,
+        level: Levels,
         z: Symbols,
         outlook: tuple[Exact, Prediction],
         choices: Iterable[Choose],
@@ -208,13 +209,13 @@ class LatentCoder:
         return encoder.finish()
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: Level, levels: int | None = None
+        self, stream: bytes, rows: int, columns: int, level: Levels, levels: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
         rounded = self.read_symbols(stream, rows, columns, level)
         return rounded.y_hat, rounded.checksum
 
-    def read_symbols(self, stream: bytes, rows: int, columns: int, level: Level) -> RoundedLatents:
+    def read_symbols(self, stream: bytes, rows: int, columns: int, level: Levels) -> RoundedLatents:
         """Decode latents of a given size, with their symbols.
 
         Args:

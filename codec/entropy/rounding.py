@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Spread = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Values of the channels [M], brought to the positions of the latents that are rounded."""
+"""Values of the channels, [M] or by position [M, H, W], brought to the latents that are rounded."""
 
 
 class Rule(Protocol):
@@ -23,7 +23,7 @@ class Rule(Protocol):
         Args:
             residual: y - mu, in plain units.
             table: number of the frequency table that will code each.
-            spread: broadcasts values of all channels [M] to the shape of `residual`.
+            spread: brings values of all channels, [M] or [M, H, W], to the shape of `residual`.
         """
 
 

@@ -37,7 +37,8 @@ DIRECTORY_FLAG = 0x04
 ALPHA_FLAG = 0x08
 RESTORATION_FLAG = 0x10
 PATCH_FLAG = 0x20
-KNOWN_FLAGS = GREY_FLAG | VQ_FLAG | DIRECTORY_FLAG | ALPHA_FLAG | RESTORATION_FLAG | PATCH_FLAG
+MAP_FLAG = 0x40
+KNOWN_FLAGS = 0x7F
 
 CHUNK_TYPES = {"icc": b"icc ", "exif": b"exif", "xmp": b"xmp "}
 """A first letter in lower case tells readers that the pixels do not depend on the chunk."""
@@ -48,6 +49,7 @@ _HEADER = struct.Struct("<6sBBHHH4s")
 _TRAILER = struct.Struct("<II")
 _DIRECTORY = struct.Struct("<HB")
 _PATCH_COUNT = struct.Struct("<H")
+_MAP_LENGTH = struct.Struct("<I")
 _CHUNK = struct.Struct("<4sII")
 _TILE = struct.Struct("<III")
 _ALPHA_TILE = struct.Struct("<IIII")
@@ -73,6 +75,8 @@ class Header:
     """Latents are rounded to centres, not to integers."""
     restoration: tuple[int, ...] = ()
     """Weights of the restoration filter, at most 255 in -128..127; none without one."""
+    level_map: bytes = b""
+    """Coded map of levels, see `codec.entropy.offsets`; none for one level everywhere."""
     version: int = VERSION
     """Version of the format."""
 
@@ -100,6 +104,11 @@ class Header:
     def restoration_bytes(self) -> int:
         """Bytes of the weights of the restoration filter and of their number."""
         return len(self.restoration) + bool(self.restoration)
+
+    @property
+    def map_bytes(self) -> int:
+        """Bytes of the map of levels and of their number."""
+        return len(self.level_map) + _MAP_LENGTH.size * bool(self.level_map)
 
     @property
     def mode(self) -> str:
@@ -161,12 +170,15 @@ def write(
     flags = GREY_FLAG * header.grey | VQ_FLAG * header.vq
     flags |= ALPHA_FLAG * header.alpha | DIRECTORY_FLAG * (not plain)
     flags |= RESTORATION_FLAG * bool(header.restoration) | PATCH_FLAG * bool(patches)
+    flags |= MAP_FLAG * bool(header.level_map)
     head = _HEADER.pack(
         MAGIC, header.version, flags, header.width, header.height, header.level, header.model_id
     )
     if header.restoration:
         count = len(header.restoration)
         head += struct.pack(f"<B{count}b", count, *header.restoration)
+    if header.level_map:
+        head += _MAP_LENGTH.pack(len(header.level_map)) + header.level_map
     if plain:
         (tile,) = tiles
         body = head + tile.stream + _CHECKSUM.pack(tile.symbol_checksum)
@@ -193,7 +205,8 @@ def write(
 
 
 def parse_header(data: bytes) -> tuple[Header, int]:
-    """Header, without the restoration filter's weights, and flags of the first bytes of a file.
+    """Header, without the restoration filter's weights and the map of levels, and flags of the
+    first bytes of a file.
 
     Raises:
         FileFormatError: not a vqcodec file.
@@ -221,6 +234,8 @@ def parse_header(data: bytes) -> tuple[Header, int]:
         raise DamagedFileError("damaged: alpha without a directory")
     if flags & PATCH_FLAG and not flags & DIRECTORY_FLAG:
         raise DamagedFileError("damaged: patches without a directory")
+    if flags & MAP_FLAG and flags & VQ_FLAG:
+        raise DamagedFileError("damaged: a map of residual levels")
     grey, alpha, vq = (bool(flags & flag) for flag in (GREY_FLAG, ALPHA_FLAG, VQ_FLAG))
     return Header(width, height, grey, Level(level), model_id, alpha, vq, version=version), flags
 
@@ -253,6 +268,8 @@ class ContainerFile:
             limits.check_file(self.size)
         if flags & RESTORATION_FLAG:
             head += self._parse_restoration()
+        if flags & MAP_FLAG:
+            head += self._parse_map(len(head))
         self.plain = not flags & DIRECTORY_FLAG
         self.grid = Grid(self.header.height, self.header.width)
         self.metadata_sections: dict[str, Section] = {}
@@ -336,6 +353,15 @@ class ContainerFile:
         weights = self._read(_HEADER.size + 1, count[0])
         self.header = replace(self.header, restoration=struct.unpack(f"{count[0]}b", weights))
         return count + weights
+
+    def _parse_map(self, start: int) -> bytes:
+        packed = self._read(start, _MAP_LENGTH.size)
+        (length,) = _MAP_LENGTH.unpack(packed)
+        if length < 2:
+            raise DamagedFileError("damaged: an empty map of levels")
+        level_map = self._read(start + _MAP_LENGTH.size, length)
+        self.header = replace(self.header, level_map=level_map)
+        return packed + level_map
 
     def _parse_plain(self, head: bytes) -> None:
         start = len(head)

@@ -36,7 +36,7 @@ from codec.entropy.graph import (
     Step,
     latent_parameters,
 )
-from codec.model.rate import interpolate
+from codec.model.rate import coarsened, interpolate
 from codec.model.transforms import Depthwise, Pointwise
 from codec.weights.config import ModelConfig
 
@@ -112,7 +112,7 @@ class PriorHead(nn.Module):
     def forward(self, features: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(features.device.type, enabled=False):  # mu needs more than 8 bits
             out = F.conv2d(features.float(), self.weight[:, :, None, None]) * HEAD_UNIT
-        mu, scale_level = (out + interpolate(self.level_bias, level)[:, :, None, None]).chunk(2, 1)
+        mu, scale_level = (out + interpolate(self.level_bias, level)).chunk(2, 1)
         return mu, scale_level
 
 
@@ -168,7 +168,7 @@ class LatentPrior(nn.Module):
 
     def features(self, z_hat: Tensor, level: Tensor) -> Tensor:
         """Features [B, prior, 4H, 4W] of hyper-latents z^ [B, hyper, H, W]."""
-        h = self.stem(z_hat) + interpolate(self.level_bias, level)[:, :, None, None]
+        h = self.stem(z_hat) + interpolate(self.level_bias, coarsened(level))
         for block, up in self._upsampling:
             h = F.pixel_shuffle(up(block(h)), 2)
         return cast(Tensor, self.get_submodule(FEATURES)(h))

@@ -15,23 +15,43 @@ from codec.weights.config import ModelConfig
 
 
 def interpolate(table: Tensor, level: Tensor) -> Tensor:
-    """Interpolate rows of `table` [anchors, C] at fractional levels [B]; returns [B, C]."""
+    """Rows of a table at fractional levels, as factors or offsets of the channels of pictures.
+
+    Args:
+        table: [anchors, C].
+        level: of each picture, [B], or of each position, [B, H, W].
+
+    Returns:
+        [B, C, 1, 1], or [B, C, H, W].
+    """
     low = level.floor().clamp(0, max(len(table) - 2, 0)).long()
     high = (low + 1).clamp_max(len(table) - 1)
-    fraction = (level - low)[:, None]
-    return torch.lerp(table[low], table[high], fraction)
+    rows = torch.lerp(table[low], table[high], (level - low)[..., None])
+    return rows[:, :, None, None] if level.dim() == 1 else rows.movedim(-1, 1)
+
+
+def refined(level: Tensor) -> Tensor:
+    """Levels at the positions of 1/8 from those at 1/16: [B], or [B, H, W] to twice its size."""
+    if level.dim() == 1:
+        return level
+    return level.repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+
+def coarsened(level: Tensor) -> Tensor:
+    """Levels at the positions of z from those of y: [B], or [B, H, W] to a quarter of its size,
+    which must be whole; see `codec.level_map.of_hyper`."""
+    return level if level.dim() == 1 else level[:, 2::4, 2::4]
 
 
 class LevelScale(nn.Module):
-    """Channel-wise scaling that depends on the level."""
+    """Channel-wise scaling at 1/8 that depends on the level."""
 
     def __init__(self, anchors: int, channels: int) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(anchors, channels))
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        scale = interpolate(self.log_scale, level).exp()
-        return x * scale[:, :, None, None].to(x.dtype)
+        return x * interpolate(self.log_scale, refined(level)).exp().to(x.dtype)
 
 
 class Gain(nn.Module):
@@ -51,7 +71,7 @@ class Gain(nn.Module):
         self.log_inverse = nn.Parameter(-log_gain.clone())
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        return y * interpolate(self.log_gain, level).exp()[:, :, None, None]
+        return y * interpolate(self.log_gain, level).exp()
 
     def inverse(self, y: Tensor, level: Tensor) -> Tensor:
-        return y * interpolate(self.log_inverse, level).exp()[:, :, None, None]
+        return y * interpolate(self.log_inverse, level).exp()

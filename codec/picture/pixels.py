@@ -168,6 +168,17 @@ def squared_error(original: Samples, decoded: Samples, alpha: Plane | None) -> t
     return float(np.square(difference).sum()), difference.size
 
 
+def error_map(original: Samples, decoded: Samples, alpha: Plane | None) -> NDArray[np.float64]:
+    """Sum of squared differences of visible samples [H, W, 3] by latent position."""
+    squares = np.square(original.astype(np.float32) - decoded).sum(2)
+    if alpha is not None:
+        squares[alpha == 0] = 0
+    rows = np.arange(0, squares.shape[0], LATENT_STRIDE)
+    columns = np.arange(0, squares.shape[1], LATENT_STRIDE)
+    by_row = np.add.reduceat(squares, rows, axis=0, dtype=np.float64)
+    return np.add.reduceat(by_row, columns, axis=1)
+
+
 def psnr_of(error: float, count: int) -> float:
     """Peak signal-to-noise ratio in dB of a sum of squared differences; inf if it is 0."""
     return 10 * math.log10(255**2 * count / error) if error else math.inf

@@ -114,12 +114,14 @@ def with_transforms_of(
     bounded = [min(max(value, old.lambda_min), old.lambda_max) for value in lambdas]
     positions = torch.tensor([old.level_of(value) for value in bounded])
     carried = {
-        name: interpolate(tensor, positions) if name.endswith("log_scale") else tensor
+        name: interpolate(tensor, positions)[:, :, 0, 0] if name.endswith("log_scale") else tensor
         for name, tensor in state.items()
         if name.split(".")[0] in ("g_a", "g_s")
     }
     top = positions[-1:]
-    log_gain = [interpolate(state[f"gain.{name}"], top)[0] for name in ("log_gain", "log_inverse")]
+    log_gain = [
+        interpolate(state[f"gain.{name}"], top)[0, :, 0, 0] for name in ("log_gain", "log_inverse")
+    ]
     gain = torch.stack(log_gain).sum(0).exp()
     carried["g_a.head.weight"] = carried["g_a.head.weight"] * gain[:, None]
     carried["g_a.head.bias"] = carried["g_a.head.bias"] * gain

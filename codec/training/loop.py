@@ -42,6 +42,7 @@ from codec.training.codebooks import CodebookUpkeep
 from codec.training.devices import computes_in_bfloat16, join_process_group
 from codec.training.extra import check_extra
 from codec.training.interruption import StopSignals
+from codec.training.level_maps import draw_maps, with_weighted_gradient
 from codec.training.optimiser import build_optimisers, set_learning_rate
 from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
 from codec.training.run_folder import LAST, TRUNK
@@ -152,7 +153,8 @@ class Trainer:
             forward = DistributedDataParallel(
                 forward, find_unused_parameters=True, broadcast_buffers=False
             )
-        # A run has four pairs of crop and surrogate at most, each compiled for its own shapes.
+        # A run has four pairs of crop and surrogate at most, with and without a map of levels, each
+        # compiled for its own shapes.
         return torch.compile(forward, dynamic=False) if self.device.type == "cuda" else forward
 
     def _generator(self, step: int) -> torch.Generator:
@@ -188,9 +190,12 @@ class Trainer:
 
         share = balance(lmbda, config.lambda_of((config.anchors - 1) / 2)) / batch
         weight = share * squared_error_weight(lmbda, side**2)
+        levels = draw_maps(level, side, config, self.training.maps, generator)
 
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
-            result = self._forward(x, level.to(self.device), surrogate, weight)
+            result = self._forward(x, levels.to(self.device), surrogate, weight)
+        x_hat = with_weighted_gradient(result.x_hat, levels, level, config)
+        result = result._replace(x_hat=x_hat)
         loss = rate_distortion(x, result, lmbda, config.distortion)
         balanced = loss.value * share
         # The quantizer to centres applies `weight` to its own gradients, but no evenness.
@@ -212,7 +217,7 @@ class Trainer:
         terms = torch.stack([value, loss.bpp.mean(), psnr(loss.mse).mean(), norm])
         value_, bpp, psnr_, norm_ = terms.tolist()
         self.position.step += 1
-        shape = (batch, side, surrogate)
+        shape = (batch, side, surrogate, levels.dim())
         if self.device.type != "cuda" or shape == self._compiled_for:  # compiling is no training
             self.position.elapsed += time.perf_counter() - began
         self._compiled_for = shape

@@ -17,7 +17,7 @@ MAX_FIRST_CROP = 256
 MS_SSIM_CROP = 192
 """Least side of a crop: at the coarsest of five scales a window of 11 pixels must fit."""
 
-BEFORE: Mapping[str, Any] = {"variety": 0.0}
+BEFORE: Mapping[str, Any] = {"variety": 0.0, "maps": 0.0}
 """Values, other than the defaults, of fields that older checkpoints and weights lack."""
 REMOVED = {"optimiser"}
 """Fields of older checkpoints and weights that have no meaning any more."""
@@ -57,6 +57,8 @@ class TrainingConfig:
     seed: int = 0
     variety: float = 0.5
     """Share of varied crops, see `codec.training.variation`."""
+    maps: float = 0.15
+    """Share of crops with a map of levels, see `codec.training.level_maps`."""
     cache_mib: int = 3072
     """Memory for decoded training tiles in MiB."""
     export_crops: int = 400

@@ -10,6 +10,8 @@ const PLAIN = 0;
 const RELU = 1;
 /** The sums are added to what is there. */
 const ADD = 2;
+/** f64: the sums are neither rounded nor clamped. */
+const RAW = 3;
 
 const LOWEST: f64 = -2097152; // -2^21
 const HIGHEST: f64 = 2097151;
@@ -40,7 +42,7 @@ function clamp64(v: v128, low: f64): v128 {
 function finish<T>(sum: v128, bias: v128, out: usize, mode: i32): void {
   let v = v128.add<T>(sum, bias);
   if (sizeof<T>() == 8) {
-    v = clamp64(f64x2.floor(v), mode == RELU ? 0 : LOWEST);
+    if (mode != RAW) v = clamp64(f64x2.floor(v), mode == RELU ? 0 : LOWEST);
     if (mode == ADD) v = clamp64(f64x2.add(v, v128.load(out)), LOWEST);
   } else {
     if (mode == RELU) v = f32x4.max(v, f32x4.mul(v, f32x4.splat(SLOPE)));

@@ -57,6 +57,8 @@ export interface Info {
   patchBytes: number;
   alphaBytes: number;
   filterBytes: number;
+  /** Of a map of levels. */
+  mapBytes: number;
   metadataBytes: { icc?: number; exif?: number; xmp?: number };
   /** What is left: header, directory, checksums. */
   containerBytes: number;
@@ -72,6 +74,6 @@ export interface Info {
   rounding: "integer" | "vq";
   /** Number of residual levels, vector-quantised; null otherwise. */
   levels: number | null;
-  /** Rate level, in units of 2^-12. */
+  /** Rate level, in units of 2^-12; a map of levels has offsets to it. */
   level: number;
 }

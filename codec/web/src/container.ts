@@ -16,7 +16,8 @@ const DIRECTORY = 0x04;
 const ALPHA = 0x08;
 const RESTORATION = 0x10;
 const PATCHES = 0x20;
-const KNOWN_FLAGS = GREY | VECTOR_QUANTISED | DIRECTORY | ALPHA | RESTORATION | PATCHES;
+const MAP = 0x40;
+const KNOWN_FLAGS = 0x7f;
 
 const MIN_TILE = 256;
 const MAX_PATCH_SIDE = 1023;
@@ -62,6 +63,8 @@ export interface Header {
   modelId: string;
   /** Weights of the restoration filter; none without one. */
   restoration: Int8Array;
+  /** Coded map of levels; none for one level everywhere. */
+  levelMap: Uint8Array;
 }
 
 /**
@@ -94,6 +97,11 @@ export class ContainerFile {
       const count = cursor.u8();
       if (!count) throw damaged("a restoration filter without weights");
       header.restoration = new Int8Array(cursor.bytes(count));
+    }
+    if (flags & MAP) {
+      const length = cursor.u32();
+      if (length < 2) throw damaged("an empty map of levels");
+      header.levelMap = cursor.bytes(length);
     }
     this.header = header;
     if (flags & DIRECTORY) {
@@ -149,7 +157,8 @@ export class ContainerFile {
     const metadataBytes = Object.fromEntries(
       [...this.metadata].map(([kind, section]) => [kind, section.length]),
     );
-    const parts = codedBytes + alphaBytes + patchBytes + filterBytes;
+    const mapBytes = header.levelMap.length && header.levelMap.length + 4;
+    const parts = codedBytes + alphaBytes + patchBytes + filterBytes + mapBytes;
     return {
       version: VERSION,
       width: header.width,
@@ -163,6 +172,7 @@ export class ContainerFile {
       patchBytes,
       alphaBytes,
       filterBytes,
+      mapBytes,
       metadataBytes,
       containerBytes: data.length - parts - sum(Object.values(metadataBytes)),
       patches: this.patches.length,
@@ -315,6 +325,7 @@ function readHeader(cursor: Cursor, size: number): { header: Header; flags: numb
   if (!width || !height) throw damaged(`impossible size ${width}x${height}`);
   if (flags & ALPHA && !(flags & DIRECTORY)) throw damaged("alpha without a directory");
   if (flags & PATCHES && !(flags & DIRECTORY)) throw damaged("patches without a directory");
+  if (flags & MAP && flags & VECTOR_QUANTISED) throw damaged("a map of residual levels");
   const level = cursor.u16();
   const modelId = Array.from(cursor.bytes(4), (byte) => byte.toString(16).padStart(2, "0"));
   const header = {
@@ -326,6 +337,7 @@ function readHeader(cursor: Cursor, size: number): { header: Header; flags: numb
     level,
     modelId: modelId.join(""),
     restoration: new Int8Array(),
+    levelMap: new Uint8Array(),
   };
   return { header, flags };
 }

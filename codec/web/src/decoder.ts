@@ -19,7 +19,15 @@ import { Box, Grid, LATENT_STRIDE, regionBox } from "./geometry.ts";
 import { IndexReader } from "./indices.ts";
 import { IntegerReader } from "./integers.ts";
 import { Arena, type Kernels } from "./kernels.ts";
-import { checkMemory, checkPatches, checkPixels, type Limits, UNTILED_PIXELS, WINDOW } from "./limits.ts";
+import { LevelMap, readOffsets } from "./levels.ts";
+import {
+  checkMemory,
+  checkPatches,
+  checkPixels,
+  type Limits,
+  UNTILED_PIXELS,
+  WINDOW,
+} from "./limits.ts";
 import type { SymbolReader } from "./symbols.ts";
 import { type Samples, Synthesis } from "./synthesis.ts";
 import { decodePatch } from "./vp8l.ts";
@@ -34,12 +42,21 @@ export class Model {
   readonly symbols: SymbolReader;
   readonly synthesis: Synthesis;
 
+  private readonly arena: Arena;
+
   constructor(weights: Weights, kernels: Kernels) {
     const arena = new Arena(kernels);
+    this.arena = arena;
     this.config = weights.config;
     const vq = this.config.rounding === "vq";
     this.symbols = vq ? new IndexReader(arena, weights) : new IntegerReader(arena, weights);
     this.synthesis = new Synthesis(arena, weights);
+  }
+
+  /** Levels of a file of this model. */
+  levelsOf({ level, levelMap, height, width }: Header): LevelMap {
+    const offsets = levelMap.length ? readOffsets(this.arena, levelMap, height, width) : null;
+    return new LevelMap(level, offsets, 4096 * (this.config.anchors - 1));
   }
 }
 
@@ -98,21 +115,23 @@ function checkModel(header: Header, { config, synthesis }: Model): void {
 /** Synthesise all windows of an area that patches do not hide. */
 async function reconstruct(
   file: ContainerFile,
-  { config, symbols, synthesis }: Model,
+  model: Model,
   area: Box,
   canvas: Canvas,
   checksums: Map<number, number>,
 ): Promise<void> {
+  const { config, symbols, synthesis } = model;
   const { header, grid, covered } = file;
+  const levels = model.levelsOf(header);
   const alphas = new Map<number, Uint8Array<ArrayBuffer>>();
   let plane: { number: number; samples: Uint8Array } | undefined;
 
   const readLatents = (number: number): Float32Array => {
-    const { height, width, area: count } = grid.box(number).shrunk(LATENT_STRIDE);
-    if (covered.has(number)) return new Float32Array(config.latent * count);
+    const box = grid.box(number).shrunk(LATENT_STRIDE);
+    if (covered.has(number)) return new Float32Array(config.latent * box.area);
     const tile = file.readTile(number);
     if (header.alpha) alphas.set(number, tile.alpha);
-    const { y, checksum } = symbols.read(tile.stream, height, width, header.level);
+    const { y, checksum } = symbols.read(tile.stream, box.height, box.width, levels.within(box));
     if (checksum !== tile.symbolChecksum) {
       throw damaged("the decoded symbols fail their checksum");
     }
@@ -135,10 +154,10 @@ async function reconstruct(
   for (const line of windows(grid, area)) {
     const shown = line.filter((box) => !canvas.hides(box));
     const sources = shown.map((box) =>
-      box.shrunk(LATENT_STRIDE).enlarged(LATENT_STRIDE).grown(
-        synthesis.halo * LATENT_STRIDE,
-        grid.whole,
-      ),
+      box
+        .shrunk(LATENT_STRIDE)
+        .enlarged(LATENT_STRIDE)
+        .grown(synthesis.halo * LATENT_STRIDE, grid.whole),
     );
     const needed = new Set(sources.flatMap((source) => grid.touched(source)));
     tiles = new Map([...tiles].filter(([number]) => needed.has(number)));
@@ -151,8 +170,8 @@ async function reconstruct(
       const around = sources[i]!.shrunk(LATENT_STRIDE);
       const inner = box.shrunk(LATENT_STRIDE);
       const y = gatherTiles(grid, sources[i]!, tiles, config.latent);
-      const { level, restoration } = header;
-      const samples = synthesis.run(y, around, inner, level, restoration);
+      const own = levels.within(around);
+      const samples = synthesis.run(y, around, inner, own, header.restoration);
       const [number] = grid.touched(box); // windows never straddle tiles
       await canvas.show(samples, inner, box, await alphaOf(number!), grid.box(number!));
     }

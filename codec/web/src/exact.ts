@@ -10,7 +10,7 @@ export const LOWEST = -(2 ** 21);
 export const HIGHEST = 2 ** 21 - 1;
 const WEIGHT_UNIT = 2 ** -16;
 
-export const clamp = (v: number): number => (v < LOWEST ? LOWEST : v > HIGHEST ? HIGHEST : v);
+export const clamp = (v: number): number => Math.max(LOWEST, Math.min(HIGHEST, v));
 
 /** Biases as activations, with the 1/2 of rounding. */
 export function offsets(bias: Int32Array): Float64Array {
@@ -146,10 +146,7 @@ export function rowAt(table: Int32Array, anchors: number, level: number): Int32A
   const f = level & 4095;
   const row = table.slice(r * n, (r + 1) * n);
   if (f === 0) return row;
-  return row.map((v, i) => Math.floor((v * (4096 - f) + table[(r + 1) * n + i]! * f + 2048) / 4096));
-}
-
-/** Add a value to each channel of [channels, count] and clamp. */
-export function addToChannels(x: Float64Array, values: ArrayLike<number>, count: number): void {
-  for (let i = 0; i < x.length; i++) x[i] = clamp(x[i]! + values[Math.floor(i / count)]!);
+  return row.map((v, i) =>
+    Math.floor((v * (4096 - f) + table[(r + 1) * n + i]! * f + 2048) / 4096),
+  );
 }

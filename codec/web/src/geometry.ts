@@ -1,7 +1,7 @@
 /** Geometry of tiles, windows and halos: integers only. */
 
-import { CodecError } from "./errors.ts";
 import type { Region } from "./api.ts";
+import { CodecError } from "./errors.ts";
 
 /** Pixels in a row or column of y. */
 export const LATENT_STRIDE = 16;

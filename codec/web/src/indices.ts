@@ -1,15 +1,16 @@
 /** Symbols of rounding to centres (FORMAT.md): indices, level by level. */
 
-import {
-  clamp,
-  ExactBlock,
-  exactWeights,
-  gather,
-  offsets,
-  positionsByClass,
-} from "./exact.ts";
+import { clamp, ExactBlock, exactWeights, gather, offsets, positionsByClass } from "./exact.ts";
 import { type Address, type Arena, Linear, PLAIN } from "./kernels.ts";
-import { check, checksumOf, endStream, type Latents, startStream, type SymbolReader } from "./symbols.ts";
+import type { Levels } from "./levels.ts";
+import {
+  check,
+  checksumOf,
+  endStream,
+  type Latents,
+  type SymbolReader,
+  startStream,
+} from "./symbols.ts";
 import type { Weights } from "./weights.ts";
 
 const PASSES = 2;
@@ -78,13 +79,7 @@ export class IndexReader implements SymbolReader {
     };
   }
 
-  read(
-    stream: Uint8Array,
-    rows: number,
-    columns: number,
-    level: number,
-    levels = Number.POSITIVE_INFINITY,
-  ): Latents {
+  read(stream: Uint8Array, rows: number, columns: number, levels: Levels): Latents {
     const { arena, prior, groups, size } = this;
     const count = rows * columns;
     const { order, starts } = positionsByClass(rows, columns, 2, (r, c) => (r + c) % 2);
@@ -93,7 +88,7 @@ export class IndexReader implements SymbolReader {
     let checksum = 0;
     return arena.scoped(() => {
       startStream(arena, stream);
-      for (let number = 0; number <= level >> 12; number++) {
+      for (let number = 0; number <= Number(levels) >> 12; number++) {
         for (let pass = 0; pass < PASSES; pass++) {
           arena.scoped(() => {
             const features = prior && this.features(prior, state, number, pass, rows, order);
@@ -126,7 +121,7 @@ export class IndexReader implements SymbolReader {
                 checksum = checksumOf(arena, out, places.length, checksum);
                 const indices = arena.i32(out, places.length);
                 if (prior) this.embed(prior, state, indices, places, number, group);
-                if (number < levels) this.addCentres(y, indices, places, number, group);
+                this.addCentres(y, indices, places, number, group);
               });
             }
           });

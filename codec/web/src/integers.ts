@@ -2,7 +2,6 @@
 
 import { CodecError } from "./errors.ts";
 import {
-  addToChannels,
   clamp,
   ExactBlock,
   exactWeights,
@@ -15,8 +14,16 @@ import {
   UNIT,
 } from "./exact.ts";
 import { HYPER_STRIDE } from "./geometry.ts";
-import { type Address, type Arena, Linear, PLAIN } from "./kernels.ts";
-import { check, checksumOf, endStream, type Latents, startStream, type SymbolReader } from "./symbols.ts";
+import { type Address, type Arena, Linear, PLAIN, RAW } from "./kernels.ts";
+import { byPosition, type Levels, levelsOfHyper } from "./levels.ts";
+import {
+  check,
+  checksumOf,
+  endStream,
+  type Latents,
+  type SymbolReader,
+  startStream,
+} from "./symbols.ts";
 import type { Weights } from "./weights.ts";
 
 const PASSES = 4;
@@ -83,9 +90,7 @@ class Tables {
     arena.scoped(() => {
       const scratch = arena.allocate(4 * (count + this.count));
       const { fields, starts } = this;
-      check(
-        arena.kernels.rangeGroup(numbers, count, fields, this.count, starts, out, scratch),
-      );
+      check(arena.kernels.rangeGroup(numbers, count, fields, this.count, starts, out, scratch));
     });
   }
 }
@@ -181,12 +186,13 @@ export class IntegerReader implements SymbolReader {
     return { heads, levelBias };
   }
 
-  read(stream: Uint8Array, rows: number, columns: number, level: number): Latents {
+  read(stream: Uint8Array, rows: number, columns: number, levels: Levels): Latents {
     return this.arena.scoped(() => {
       startStream(this.arena, stream);
-      const z = this.readHyper(rows, columns, level);
-      const features = this.features(z.symbols, rows, columns, level);
-      const latents = this.readPasses(features, rows, columns, level, z.checksum);
+      const coarse = levelsOfHyper(levels, rows, columns);
+      const z = this.readHyper(rows, columns, coarse);
+      const features = this.features(z.symbols, rows, columns, coarse);
+      const latents = this.readPasses(features, rows, columns, levels, z.checksum);
       endStream(this.arena);
       return latents;
     });
@@ -196,12 +202,11 @@ export class IntegerReader implements SymbolReader {
   private readHyper(
     rows: number,
     columns: number,
-    level: number,
+    levels: Levels,
   ): { symbols: Int32Array; checksum: number } {
     const { arena, hyper, zContext } = this;
     const height = Math.ceil(rows / HYPER_STRIDE);
     const width = Math.ceil(columns / HYPER_STRIDE);
-    const contexts = zContext.subarray(((level + 2048) >> 12) * CONTEXTS * hyper);
     const z = new Int32Array(hyper * height * width);
     const most = hyper * Math.min(height, width);
     const numbersAt = arena.allocate(2 * most);
@@ -217,9 +222,11 @@ export class IntegerReader implements SymbolReader {
           const c = diagonal - r;
           const at = (n * height + r) * width + c;
           const above = r ? z[at - width]! : 0;
+          const level = typeof levels === "number" ? levels : levels[r * width + c]!;
           const left = clampReach(c ? z[at - 1]! : above);
           const up = clampReach(r ? above : left);
-          numbers[count++] = contexts[(5 * (left + REACH) + up + REACH) * hyper + n]!;
+          const context = ((level + 2048) >> 12) * CONTEXTS + 5 * (left + REACH) + up + REACH;
+          numbers[count++] = zContext[context * hyper + n]!;
         }
       }
       this.zTables.decode(numbersAt, count, outAt);
@@ -240,7 +247,7 @@ export class IntegerReader implements SymbolReader {
   }
 
   /** Features F [prior, rows, columns] from z. */
-  private features(z: Int32Array, rows: number, columns: number, level: number): Address {
+  private features(z: Int32Array, rows: number, columns: number, levels: Levels): Address {
     const { arena, width } = this;
     const features = arena.allocate(8 * width * rows * columns);
     arena.scoped(() => {
@@ -251,7 +258,11 @@ export class IntegerReader implements SymbolReader {
       let h = arena.allocate(8 * width * count);
       arena.f64(input, z.length).set(Float64Array.from(z, (symbol) => UNIT * symbol));
       this.stem.run(input, count, count, h, count, PLAIN);
-      addToChannels(arena.f64(h, width * count), this.levelBiasAt(level), count);
+      const bias = byPosition(levels, count, (level) => this.levelBiasAt(level));
+      const values = arena.f64(h, width * count);
+      for (let c = 0, at = 0; c < width; c++) {
+        for (let i = 0; i < count; i++, at++) values[at] = clamp(values[at]! + bias[i]![c]!);
+      }
       this.upsampling.forEach(({ block, up }, i) => {
         block.run(h, height, across);
         const last = i === this.upsampling.length - 1;
@@ -279,7 +290,7 @@ export class IntegerReader implements SymbolReader {
     features: Address,
     rows: number,
     columns: number,
-    level: number,
+    levels: Levels,
     checksumOfZ: number,
   ): Latents {
     const { arena, width, channels, part } = this;
@@ -306,17 +317,24 @@ export class IntegerReader implements SymbolReader {
         for (const block of blocks) block.run(features, rows, columns);
       }
       gather(arena, features, packed, width, order);
-      const bias = offsets(rowAt(levelBias, this.anchors, level));
       eachClass((own, at, length) => {
-        const p = own ^ pass;
-        const head = heads[p]!;
-        head.setBias([
-          ...bias.subarray(p * part, (p + 1) * part),
-          ...bias.subarray(channels + p * part, channels + (p + 1) * part),
-        ]);
-        head.run(packed + at, count, length, predicted + at, count, PLAIN);
+        heads[own ^ pass]!.run(packed + at, count, length, predicted + at, count, RAW);
       });
+      const bias = byPosition(levels, count, (level) =>
+        offsets(rowAt(levelBias, this.anchors, level)),
+      );
       const size = part * count;
+      const predictions = arena.f64(predicted, 2 * size);
+      for (let own = 0; own < PASSES; own++) {
+        for (let o = 0; o < 2 * part; o++) {
+          // Means of a part, then its scales.
+          const channel = (o < part ? o : channels + o - part) + (own ^ pass) * part;
+          for (let i = starts[own]!; i < starts[own + 1]!; i++) {
+            const at = o * count + i;
+            predictions[at] = clamp(Math.floor(predictions[at]! + bias[order[i]!]![channel]!));
+          }
+        }
+      }
       const scales = arena.f64(predicted + 8 * size, size);
       const numbers = arena.u16(numbersAt, size);
       for (let i = 0; i < size; i++) {

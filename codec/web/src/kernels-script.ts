@@ -1,6 +1,6 @@
 /** The kernels in JavaScript, for where there is no WebAssembly; see `kernels/kernels.ts`. */
 
-import { ADD, type Kernels, PLAIN, RELU } from "./kernels.ts";
+import { ADD, type Kernels, PLAIN, RAW, RELU } from "./kernels.ts";
 
 const LOWEST = -(2 ** 21);
 const HIGHEST = 2 ** 21 - 1;
@@ -24,6 +24,7 @@ const clamp = (v: number, low: number) => Math.min(Math.max(v, low), HIGHEST);
 
 /** Finish a sum that includes its bias; `before` is what is there. */
 function finish64(sum: number, mode: number, before: number): number {
+  if (mode === RAW) return sum;
   const v = clamp(Math.floor(sum), mode === RELU ? 0 : LOWEST);
   return mode === ADD ? clamp(v + before, LOWEST) : v;
 }

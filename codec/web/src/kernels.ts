@@ -4,17 +4,21 @@
  * Integers come out the same bit for bit; floats may differ in their last bits.
  */
 
-import relaxed from "../build/kernels-relaxed.wasm";
 import plain from "../build/kernels.wasm";
+import relaxed from "../build/kernels-relaxed.wasm";
 import { scriptKernels } from "./kernels-script.ts";
 
 /** Address in the memory of the kernels. */
 export type Address = number;
 
-/** What becomes of the sums of a layer: nothing; a rectifier; they are added to what is there. */
+/**
+ * What becomes of the sums of a layer: nothing; a rectifier; they are added to what is there.
+ * Exact ones are rounded and clamped but for raw ones.
+ */
 export const PLAIN = 0;
 export const RELU = 1;
 export const ADD = 2;
+export const RAW = 3;
 
 /** Columns of a product that are packed at once; its scratch has so many for each input. */
 const BLOCK = 64;
@@ -162,7 +166,7 @@ export class Linear {
 
   /**
    * @param weight [outputs, depth].
-   * @param bias [outputs]; null where each call brings its own.
+   * @param bias [outputs]; null for none.
    */
   constructor(
     private readonly arena: Arena,
@@ -181,11 +185,7 @@ export class Linear {
       for (let k = 0; k < depth; k++) packed[first + 4 * k] = weight[o * depth + k]!;
     }
     this.view(this.bias, groups * 4).fill(0);
-    if (bias) this.setBias(bias);
-  }
-
-  setBias(bias: ArrayLike<number>): void {
-    this.view(this.bias, this.outputs).set(bias);
+    if (bias) this.view(this.bias, outputs).set(bias);
   }
 
   /**
@@ -206,9 +206,11 @@ export class Linear {
     arena.scoped(() => {
       const offsets = arena.allocate(4 * depth);
       const scratch = arena.allocate((depth * BLOCK * precision) / 8 + 256);
-      const places = arena.i32(offsets, depth);
-      if (typeof stride === "number") places.forEach((_, k) => (places[k] = k * stride));
-      else places.set(stride);
+      const places =
+        typeof stride === "number"
+          ? Int32Array.from({ length: depth }, (_, k) => k * stride)
+          : stride;
+      arena.i32(offsets, depth).set(places);
       const product = precision === 64 ? arena.kernels.product64 : arena.kernels.product32;
       product(
         this.weight,

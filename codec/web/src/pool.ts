@@ -44,8 +44,7 @@ export class Pool {
   private next(): void {
     while (this.waiting.length) {
       const most = Math.min(MAX_WORKERS, navigator.hardwareConcurrency || 1);
-      const worker =
-        this.idle.pop() ?? (this.count < most ? this.addWorker() : undefined);
+      const worker = this.idle.pop() ?? (this.count < most ? this.addWorker() : undefined);
       if (!worker) return;
       worker.start(this.waiting.shift()!);
     }

@@ -3,6 +3,7 @@
 import { crc32 } from "./crc32.ts";
 import { damaged } from "./errors.ts";
 import type { Address, Arena } from "./kernels.ts";
+import type { Levels } from "./levels.ts";
 
 export interface Latents {
   /** [M, rows, columns]. */
@@ -16,15 +17,9 @@ export interface SymbolReader {
   /**
    * Latents of a tile.
    *
-   * @param levels residual levels that are summed up, vector-quantised; all without it.
+   * @param levels of its latent positions; never a map, vector-quantised.
    */
-  read(
-    stream: Uint8Array,
-    rows: number,
-    columns: number,
-    level: number,
-    levels?: number,
-  ): Latents;
+  read(stream: Uint8Array, rows: number, columns: number, levels: Levels): Latents;
 }
 
 /** Begin to decode a stream, which must stay allocated until all of it is decoded. */

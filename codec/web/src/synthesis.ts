@@ -1,8 +1,9 @@
 /** Synthesis g_s and the restoration filter (FORMAT.md), in floating point. */
 
 import { CodecError } from "./errors.ts";
-import { Box, LATENT_STRIDE } from "./geometry.ts";
+import { type Box, LATENT_STRIDE } from "./geometry.ts";
 import { ADD, type Address, type Arena, Depthwise3, Linear, PLAIN, RELU } from "./kernels.ts";
+import { byPosition, type Levels } from "./levels.ts";
 import type { Config, Weights } from "./weights.ts";
 
 const COLOURS = 3;
@@ -126,8 +127,8 @@ class Filter {
     this.leave = convolution("leave", this.channels, width, 3);
   }
 
-  /** @param x [48, height, width] with a border, changed in place. */
-  run(x: Bordered, height: number, width: number): void {
+  /** @param x 48 channels of `height` rows inside the border, changed in place. */
+  run(x: Bordered, height: number): void {
     const { arena } = this;
     const { plane, stride } = x;
     // Rows stay joined: the columns of the border come out too, and are cleared.
@@ -206,7 +207,9 @@ export class Synthesis {
     this.blocks8 = blocks("blocks8", channels8, config.blocks8, true);
     this.stem = layer("stem", COLOURS * STEM ** 2, channels8);
     this.filter = config.filter4 ? new Filter(arena, weights, config.filter4) : null;
-    this.kernels = weights.has("restoration.kernels") ? weights.shape("restoration.kernels")[0]! : 0;
+    this.kernels = weights.has("restoration.kernels")
+      ? weights.shape("restoration.kernels")[0]!
+      : 0;
     this.restoration = this.kernels
       ? {
           kernels: weights.floats(
@@ -225,16 +228,16 @@ export class Synthesis {
   /**
    * Samples of a box of latent positions.
    *
-   * @param y [M, height, width], changed.
+   * @param y [M, height, width].
    * @param whole the positions of y.
    * @param inner those whose samples are asked for; the others are a halo, where the picture does
    *   not end.
    */
-  run(y: Float32Array, whole: Box, inner: Box, level: number, restoration: Int8Array): Samples {
+  run(y: Float32Array, whole: Box, inner: Box, levels: Levels, restoration: Int8Array): Samples {
     const { arena } = this;
     return arena.scoped(() => {
       let known = whole;
-      const at8 = this.eighth(y, whole, level, inner.grown(this.margins[0], whole));
+      const at8 = this.eighth(y, whole, levels, inner.grown(this.margins[0], whole));
       known = inner.grown(this.margins[0], whole);
       let samples: Samples;
       if (this.filter) {
@@ -251,7 +254,7 @@ export class Synthesis {
   }
 
   /** From latents to features at 1/8 [C8, 2 h, 2 w] of a box. */
-  private eighth(y: Float32Array, whole: Box, level: number, kept: Box): Address {
+  private eighth(y: Float32Array, whole: Box, levels: Levels, kept: Box): Address {
     const { arena } = this;
     const { latent, channels8, channels16 } = this.config;
     const { height, width, area: count } = whole;
@@ -262,7 +265,7 @@ export class Synthesis {
         const input = arena.allocate(4 * latent * count);
         const values = arena.f32(input, latent * count);
         values.set(y);
-        if (this.logInverse) scale(values, this.factors(this.logInverse, level), count);
+        if (this.logInverse) scale(values, this.factors(this.logInverse, levels, count), 1);
         this.head.run(input, count, count, h, count, PLAIN);
       });
       for (const block of this.blocks16) block.run(h, height, width);
@@ -270,8 +273,11 @@ export class Synthesis {
       this.up.run(h, count, count, four, count, PLAIN);
       const place = kept.relativeTo(whole).enlarged(2);
       const values = arena.f32(out, 4 * channels8 * kept.area);
-      unfold(arena.f32(four, 4 * channels8 * count), values, channels8, whole, 2, place);
-      scale(values, this.factors(this.logScale, level), 4 * kept.area);
+      const from = arena.f32(four, 4 * channels8 * count);
+      // Each group of four channels is one at 1/8, which is scaled before it is shuffled.
+      const factors = this.factors(this.logScale, levels, count);
+      scale(from, factors, 4);
+      unfold(from, values, channels8, whole, 2, place);
     });
     for (const block of this.blocks8) block.run(out, 2 * kept.height, 2 * kept.width);
     return out;
@@ -323,7 +329,7 @@ export class Synthesis {
         }
       }
     });
-    filter.run({ at, plane, stride }, height, width);
+    filter.run({ at, plane, stride }, height);
     const from = arena.f32(at, filter.channels * plane);
     const across = FILTER * width;
     const values = new Float32Array(COLOURS * FILTER * height * across);
@@ -343,13 +349,17 @@ export class Synthesis {
   /** Samples after the restoration filter with the weights of a file. */
   private restored({ values, height, width }: Samples, weights: Int8Array): Samples {
     const { arena, restoration } = this;
-    const taps = COLOURS * KERNEL_SIDE ** 2;
+    const taps = COLOURS * KERNEL_SIDE ** 2; // of each colour
     const kernel = new Float64Array(COLOURS * taps);
     const bias = new Float64Array(COLOURS);
-    weights.forEach((weight, k) => {
-      kernel.forEach((_, i) => (kernel[i]! += weight * restoration!.kernels[k * kernel.length + i]!));
-      bias.forEach((_, i) => (bias[i]! += weight * restoration!.offsets[k * COLOURS + i]!));
-    });
+    for (const [k, weight] of weights.entries()) {
+      for (let i = 0; i < kernel.length; i++) {
+        kernel[i]! += weight * restoration!.kernels[k * kernel.length + i]!;
+      }
+      for (let i = 0; i < COLOURS; i++) {
+        bias[i]! += weight * restoration!.offsets[k * COLOURS + i]!;
+      }
+    }
     const stride = width + 2 * KERNEL_RADIUS;
     const plane = (height + 2 * KERNEL_RADIUS) * stride;
     const columns = height * stride - 2 * KERNEL_RADIUS;
@@ -384,25 +394,29 @@ export class Synthesis {
     });
   }
 
-  /** Exponentials of a table of logarithms [anchors, n] at a level. */
-  private factors(table: Float32Array, level: number): Float32Array {
+  /** Exponentials of a table of logarithms [anchors, n] at the level of each position. */
+  private factors(table: Float32Array, levels: Levels, count: number): Float32Array[] {
     const { anchors } = this.config;
     const n = table.length / anchors;
-    const r = Math.min(level >> 12, Math.max(anchors - 2, 0));
-    const next = Math.min(r + 1, anchors - 1);
-    const f = level / 4096 - r;
-    return Float32Array.from({ length: n }, (_, i) => {
-      const low = table[r * n + i]!;
-      return Math.exp(low + f * (table[next * n + i]! - low));
+    return byPosition(levels, count, (level) => {
+      const r = Math.min(level >> 12, Math.max(anchors - 2, 0));
+      const next = Math.min(r + 1, anchors - 1);
+      const f = level / 4096 - r;
+      return Float32Array.from({ length: n }, (_, i) => {
+        const low = table[r * n + i]!;
+        return Math.exp(low + f * (table[next * n + i]! - low));
+      });
     });
   }
 }
 
-/** Multiply each channel of [channels, count] by a factor. */
-function scale(x: Float32Array, factors: Float32Array, count: number): void {
-  factors.forEach((factor, c) => {
-    for (let i = c * count; i < (c + 1) * count; i++) x[i]! *= factor;
-  });
+/** Multiply [repeats n, count] by the factors [count][n] of each position. */
+function scale(x: Float32Array, factors: Float32Array[], repeats: number): void {
+  const count = factors.length;
+  for (let row = 0, at = 0; at < x.length; row++) {
+    const channel = Math.floor(row / repeats);
+    for (let i = 0; i < count; i++) x[at++]! *= factors[i]![channel]!;
+  }
 }
 
 /** A box of the shuffle of [side^2 C, h, w] to [C, side h, side w]. */

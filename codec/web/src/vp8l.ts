@@ -276,7 +276,7 @@ function add(a: number, b: number): number {
 }
 
 /** Means of each of the four channels, rounded down. */
-const mean = (a: number, b: number) => (a & b) + (((a ^ b) & 0xfefefefe) >>> 1) | 0;
+const mean = (a: number, b: number) => ((a & b) + (((a ^ b) & 0xfefefefe) >>> 1)) | 0;
 
 /** The same function of each of the four channels. */
 function channels(
@@ -370,7 +370,9 @@ function crossColour(bits: Bits, width: number, height: number): Transform {
         const green = signed(pixel >> 8);
         const red = ((pixel >> 16) + ((signed(factor) * green) >> 5)) & 255;
         const blue =
-          (pixel + ((signed(factor >> 8) * green) >> 5) + ((signed(factor >> 16) * signed(red)) >> 5)) &
+          (pixel +
+            ((signed(factor >> 8) * green) >> 5) +
+            ((signed(factor >> 16) * signed(red)) >> 5)) &
           255;
         pixels[at] = (pixel & ALPHA_GREEN) | (red << 16) | blue;
       }

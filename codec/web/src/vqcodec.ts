@@ -2,6 +2,7 @@
 
 import type { DecodeOptions, Info, Picture } from "./api.ts";
 import { ContainerFile } from "./container.ts";
+import { CodecError } from "./errors.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 import type { Job } from "./messages.ts";
 import { Pool } from "./pool.ts";
@@ -32,10 +33,15 @@ export async function decode(source: Source, options: DecodeOptions = {}): Promi
   const job: Job = { bytes, limits, base, ...(region && { region }) };
   if (!globalThis.Worker) {
     const { decodeHere } = await import(new URL("worker.js", base).href);
-    return decodeHere(job, (done: number, total: number) => {
-      signal?.throwIfAborted();
-      onprogress(done, total);
-    });
+    try {
+      return await decodeHere(job, (done: number, total: number) => {
+        signal?.throwIfAborted();
+        onprogress(done, total);
+      });
+    } catch (error) {
+      const { kind, message } = error as CodecError; // of the class of another file
+      throw kind ? new CodecError(kind, message) : error;
+    }
   }
   const pool = pools.get(base) ?? new Pool(base);
   pools.set(base, pool);

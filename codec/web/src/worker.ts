@@ -3,7 +3,7 @@
 import type { Picture } from "./api.ts";
 import { decodePicture, Model, publicError } from "./decoder.ts";
 import { CodecError } from "./errors.ts";
-import { bestKernels, type Kernels } from "./kernels.ts";
+import { bestKernels } from "./kernels.ts";
 import type { FromWorker, Job, ToWorker } from "./messages.ts";
 import { loadWeights } from "./weights.ts";
 
@@ -11,10 +11,10 @@ import { loadWeights } from "./weights.ts";
 const models = new Map<string, Promise<Model>>();
 const MAX_MODELS = 2;
 
-function modelOf(id: string, base: string, kernels: () => Kernels): Promise<Model> {
+function modelOf(id: string, base: string): Promise<Model> {
   const key = `${base} ${id}`;
   const model =
-    models.get(key) ?? loadWeights(id, base).then((weights) => new Model(weights, kernels()));
+    models.get(key) ?? loadWeights(id, base).then((weights) => new Model(weights, bestKernels()));
   models.delete(key);
   models.set(key, model);
   model.catch(() => models.delete(key)); // so that it is tried again
@@ -29,18 +29,16 @@ function modelOf(id: string, base: string, kernels: () => Kernels): Promise<Mode
  * Decode a picture here.
  *
  * @param progress may end it by a throw.
- * @param kernels that a model is to use.
  */
 export async function decodeHere(
   job: Job,
   progress: (done: number, total: number) => void | Promise<void>,
-  kernels = bestKernels,
 ): Promise<Picture> {
   try {
     return await decodePicture(job.bytes, {
       region: job.region,
       limits: job.limits,
-      model: (id) => modelOf(id, job.base, kernels),
+      model: (id) => modelOf(id, job.base),
       progress,
     });
   } catch (error) {

@@ -1,0 +1,74 @@
+"""The reader for web pages, in Node and in a browser, against the one in Python."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codec.web.reader_weights import write_models
+from codec.weights.released import find_weights
+from tests.helpers import DATA, TINY, TINY_VQ
+from tests.web_cases import WEB, Cases, Results, in_browser, in_node, run
+
+FILES = [*sorted(DATA.glob("golden*/*.vqc")), DATA / "conformance" / "photo-37x91.vqc"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the built reader, its test page and a folder for cases, held by one process."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed")
+    if int(run("node", "--version").lstrip("v").split(".")[0]) < 20:
+        pytest.skip("node is older than version 20")
+    with (WEB / "package.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        installed = WEB / "node_modules" / ".package-lock.json"
+        lock = WEB / "package-lock.json"
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            run("npm", "ci", "--no-audit", "--no-fund")
+        run("npm", "run", "build")
+        folder = tmp_path_factory.mktemp("web")
+        shutil.copytree(WEB / "dist", folder / "dist", ignore=shutil.ignore_patterns("models"))
+        shutil.copytree(WEB / "test", folder / "test")
+        write_models(folder / "dist" / "models", [TINY, TINY_VQ, find_weights("photo")])
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def cases(built: Path) -> Cases:
+    cases = Cases(built / "cases")
+    for path in FILES:
+        cases.add(f"{path.parent.name}/{path.stem}", path.read_bytes())
+    cases.add("region", (DATA / "golden" / "all-patches-q70.vqc").read_bytes(), (250, 3, 20, 40))
+    cases.add_damage("damage", (DATA / "golden" / "odd-q50.vqc").read_bytes())
+    cases.write()
+    return cases
+
+
+def check(results: Results, cases: Cases) -> None:
+    assert [(result["name"], result["wrong"]) for result in results] == [
+        (case["name"], "") for case in cases.cases
+    ]
+
+
+def test_sources_are_tidy(built: Path) -> None:
+    run("npm", "run", "lint")
+
+
+def test_in_node(built: Path, cases: Cases) -> None:
+    check(in_node(built), cases)
+
+
+def test_without_webassembly(built: Path, cases: Cases) -> None:
+    check(in_node(built, "script"), cases)
+
+
+def test_in_a_browser(built: Path, cases: Cases) -> None:
+    program = next(filter(shutil.which, ("chromium", "google-chrome")), None)
+    if program is None:
+        pytest.skip("neither chromium nor google-chrome is installed")
+    check(in_browser(built, program), cases)

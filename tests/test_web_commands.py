@@ -17,27 +17,24 @@ import pytest
 
 from codec.cli import server as serving
 from codec.cli.server import ViewerServer, serve
-from codec.cli.site import Site, read_picture
+from codec.cli.site import model_files, read_picture
 from codec.format.container import Header, Tile, write
 from codec.level import Level
-from tests.helpers import Run, fails, heed_interrupts
+from codec.web.reader_weights import packed_models
+from codec.weights.released import short_id_of
+from tests.helpers import MODEL, TINY, Run, fails, heed_interrupts
 
-MODEL, OTHER = b"\x01\x02\x03\x04", b"\xff\x00\x00\x00"
-INDEX = {
-    MODEL.hex(): {"name": "a", "file": "a.bin", "sha256": "0"},
-    OTHER.hex(): {"name": "b", "file": "b.bin", "sha256": "1"},
-}
 BUILD = {
-    "models/INDEX.json": json.dumps(INDEX),
     "gallery.html": "<title>$title</title><p>$count</p>\n<ul>\n$items\n</ul>",
     "viewer.html": "<!doctype html>",
     "vqcodec.js": "export {}",
-    "models/a.bin": "a",
-    "models/b.bin": "b",
+    "vqcodec.js.map": "{}",
+    "models/other.zz": "not of these pictures",
+    "types/api.d.ts": "export {}",
 }
 
 
-def file_of(model: bytes = MODEL) -> bytes:
+def file_of(model: bytes = short_id_of(TINY)) -> bytes:
     """A .vqc file as far as its checksums go."""
     return write(Header(40, 30, grey=False, level=Level(0), model_id=model), [Tile(b"", 0)])
 
@@ -45,8 +42,8 @@ def file_of(model: bytes = MODEL) -> bytes:
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "dist"
-    (folder / "models").mkdir(parents=True)
     for name, text in BUILD.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     monkeypatch.setattr("codec.cli.site.BUILT", folder)
     return folder
@@ -182,7 +179,7 @@ def test_view_serves_the_viewer_and_the_pictures(
 
     monkeypatch.setattr("codec.cli.web.serve", look)
     monkeypatch.setattr("webbrowser.open", launch)
-    status, out, err = run("view", picture, "--original", original)
+    status, out, err = run("view", picture, "--original", original, *MODEL)
     assert (status, err, opened) == (0, "", [out.strip()])
     assert re.fullmatch(
         r"http://127\.0\.0\.1:\d+/[\w-]{20,}/viewer\.html\?list=pictures\.json\n", out
@@ -191,21 +188,20 @@ def test_view_serves_the_viewer_and_the_pictures(
     assert isinstance(listed, bytes)
     entry = {"src": "files/0.vqc", "name": "a.vqc", "original": "files/original.png"}
     assert json.loads(listed) == {"pictures": [entry], "stop": True}
-    index = contents.pop("models/INDEX.json")
-    assert isinstance(index, bytes)
-    assert json.loads(index) == INDEX
+    models = {f"models/{name}": data for name, data in packed_models([TINY], 0).items()}
+    assert len(models) == 2
     assert contents == {
+        **models,
+        "gallery.html": built / "gallery.html",
         "viewer.html": built / "viewer.html",
         "vqcodec.js": built / "vqcodec.js",
-        "models/a.bin": built / "models" / "a.bin",
-        "models/b.bin": built / "models" / "b.bin",
         "files/0.vqc": picture.resolve(),
         "files/original.png": original.resolve(),
     }
-    assert run("view", picture, "--no-open")[0] == 0
+    assert run("view", picture, "--no-open", *MODEL)[0] == 0
     assert len(opened) == 1
     monkeypatch.setattr("webbrowser.open", lambda url: False)
-    status, out, err = run("view", picture)
+    status, out, err = run("view", picture, *MODEL)
     assert (status, err.count("\n"), "open the address" in err) == (0, 1, True)
 
 
@@ -215,17 +211,19 @@ def test_view_says_what_is_wrong(built: Path, picture: Path, run: Run) -> None:
     broken.write_bytes(picture.read_bytes()[:-1])
     fails(run("view", picture, broken), 4, "broken.vqc: damaged")
     broken.write_bytes(file_of(b"none"))
-    fails(run("view", broken), 5, "without which the web reader was built", "a (01020304)")
-    fails(run("view", picture, "--original", picture), 1, "not a picture that browsers show")
+    fails(run("view", broken, *MODEL), 5, "broken.vqc: made with model 6e6f6e65, ", "--model")
+    fails(
+        run("view", picture, "--original", picture, *MODEL), 1, "not a picture that browsers show"
+    )
     missing = picture.with_name("none.png")
-    fails(run("view", picture, "--original", missing), 1, "none.png: no such file")
+    fails(run("view", picture, "--original", missing, *MODEL), 1, "none.png: no such file")
     assert run("view", picture, broken, "--original", "a.png")[0] == 2
     assert run("view", "-")[0] == 2
 
 
 def test_a_port_that_is_taken(built: Path, picture: Path, run: Run) -> None:
     with ViewerServer({}) as other:
-        fails(run("view", picture, "--no-open", "--port", other.server_port), 1, "--port")
+        fails(run("view", picture, "--no-open", "--port", other.server_port, *MODEL), 1, "--port")
 
 
 def test_where_the_reader_was_not_built(
@@ -245,7 +243,7 @@ def test_signals_end_view(built: Path, picture: Path, number: signal.Signals) ->
         "site.BUILT = pathlib.Path(sys.argv.pop(1))\nmain(sys.argv[1:])"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, built, "view", picture, "--no-open"],
+        [sys.executable, "-c", code, built, "view", picture, "--no-open", *MODEL],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -282,7 +280,7 @@ def test_a_site_holds_pictures_viewer_and_the_models_they_need(
     built: Path, folder: Path, tmp_path: Path, run: Run
 ) -> None:
     out = tmp_path / "site"
-    status, stdout, err = run("web", folder, "-o", out)
+    status, stdout, err = run("web", folder, "-o", out, *MODEL)
     size = sum(map(len, tree(out).values()))
     assert (status, stdout, err) == (0, "", f"{out}/index.html  2 pictures  {size} B\n")
     files = tree(out)
@@ -295,12 +293,11 @@ def test_a_site_holds_pictures_viewer_and_the_models_they_need(
         ],
         "stop": False,
     }
-    index = json.loads(files.pop("reader/models/INDEX.json"))
-    assert index == {MODEL.hex(): INDEX[MODEL.hex()]}
+    models = {f"reader/models/{name}": data for name, data in packed_models([TINY]).items()}
     assert files == {
+        **models,
         "pictures/a & b.vqc": file_of(),
         "pictures/sub/c.VQC": file_of(),
-        "reader/models/a.bin": b"a",
         "reader/viewer.html": b"<!doctype html>",
         "reader/vqcodec.js": b"export {}",
     }
@@ -316,16 +313,16 @@ def test_sites_are_replaced_only_when_asked(
 ) -> None:
     out = tmp_path / "site"
     out.mkdir()  # an empty folder is nobody's
-    assert run("web", folder, "-o", out, "-Q") == (0, "", "")
+    assert run("web", folder, "-o", out, "-Q", *MODEL) == (0, "", "")
     before = tree(out)
     (folder / "a & b.vqc").unlink()
-    fails(run("web", folder, "-o", out), 3, "exists already; overwrite it with -f")
+    fails(run("web", folder, "-o", out, *MODEL), 3, "exists already; overwrite it with -f")
     assert tree(out) == before
-    assert run("web", folder, "-o", out, "-f", "-Q", "--title", "New") == (0, "", "")
+    assert run("web", folder, "-o", out, "-f", "-Q", "--title", "New", *MODEL) == (0, "", "")
     assert [name for name in tree(out) if name.startswith("pictures/")] == ["pictures/sub/c.VQC"]
     assert "<title>New</title>" in (out / "index.html").read_text()
     (out / "mine.txt").write_text("mine")
-    fails(run("web", folder, "-o", out, "-f"), 1, "holds other files")
+    fails(run("web", folder, "-o", out, "-f", *MODEL), 1, "holds other files")
     assert (out / "mine.txt").read_text() == "mine"
 
 
@@ -333,9 +330,9 @@ def test_a_site_inside_of_its_folder_is_no_picture_of_it(
     built: Path, folder: Path, run: Run
 ) -> None:
     out = folder / "site"
-    assert run("web", folder, "-o", out, "-Q")[0] == 0
+    assert run("web", folder, "-o", out, "-Q", *MODEL)[0] == 0
     before = tree(out)
-    assert run("web", folder, "-o", out, "-Q", "-f")[0] == 0
+    assert run("web", folder, "-o", out, "-Q", "-f", *MODEL)[0] == 0
     assert tree(out) == before
     assert run("web", out / "pictures", "-o", out, "-f")[0] == 2
     assert tree(out) == before
@@ -346,16 +343,16 @@ def test_no_half_of_a_site_is_left(
 ) -> None:
     out = tmp_path / "site"
     (folder / "z.vqc").write_bytes(b"no picture")
-    fails(run("web", folder, "-o", out), 4, "z.vqc: not a vqcodec file")
+    fails(run("web", folder, "-o", out, *MODEL), 4, "z.vqc: not a vqcodec file")
     (folder / "z.vqc").write_bytes(file_of(b"none"))
-    fails(run("web", folder, "-o", out), 5, "z.vqc", "without which the web reader was built")
+    fails(run("web", folder, "-o", out, *MODEL), 5, "z.vqc: made with model 6e6f6e65, ")
     (folder / "z.vqc").unlink()
     fails(run("web", tmp_path / "none", "-o", out), 1, "no such folder")
     fails(run("web", folder / "notes.txt", "-o", out), 1, "is no folder")
     (tmp_path / "empty").mkdir()
     fails(run("web", tmp_path / "empty", "-o", out), 1, "holds no .vqc file")
     assert not out.exists()
-    assert run("web", folder, "-o", out, "-Q")[0] == 0
+    assert run("web", folder, "-o", out, "-Q", *MODEL)[0] == 0
     before = tree(out)
     real_rename = Path.rename
 
@@ -365,22 +362,19 @@ def test_no_half_of_a_site_is_left(
         return real_rename(self, target)
 
     monkeypatch.setattr(Path, "rename", rename)
-    fails(run("web", folder, "-o", out, "-f"), 1, "No space left")
+    fails(run("web", folder, "-o", out, "-f", *MODEL), 1, "No space left")
     assert tree(out) == before
     assert not list(tmp_path.glob(".vqcodec*"))
 
 
-def test_lossless_files_need_no_model(built: Path, tmp_path: Path) -> None:
+def test_lossless_files_need_no_model(tmp_path: Path) -> None:
     from PIL import Image
 
     import codec
 
     path = tmp_path / "flat.vqc"
     path.write_bytes(codec.compress(Image.new("L", (20, 10)), lossless=True))
-    assert Site().models_of([read_picture(path, "flat.vqc")]) == []
-    assert [name for name in Site().files([]) if name.startswith("models/")] == [
-        "models/INDEX.json"
-    ]
+    assert list(model_files([read_picture(path, "flat.vqc")], None)) == ["models/INDEX.json"]
 
 
 def test_types_do_not_depend_on_the_system() -> None:

@@ -13,14 +13,10 @@ from string import Template
 from urllib.parse import quote
 
 from codec.cli.tasks import naming
-from codec.errors import (
-    InputError,
-    ModelNotFoundError,
-    OutputError,
-    OutputExistsError,
-)
+from codec.errors import InputError, OutputError, OutputExistsError
 from codec.files import check_folder, open_file
 from codec.format.container import ContainerFile, Header
+from codec.weights.released import find_by_id, find_weights, short_id_of
 
 BUILT = Path(__file__).parents[1] / "web" / "dist"
 """Where `make web` puts the reader, and an installed package has it."""
@@ -33,8 +29,9 @@ READER, PICTURES = "reader", "pictures"
 LIST = "pictures.json"
 """What a viewer steps through, beside the pictures."""
 MODELS = "models"
-INDEX = f"{MODELS}/INDEX.json"
-"""Names, files and digests of the models by their short ids."""
+"""Folder of the reader's weights."""
+LEFT_OUT = {".map"}
+"""Suffixes of built files that pages do without."""
 
 Content = Path | bytes
 """A file, or what would be in it."""
@@ -66,59 +63,47 @@ def read_picture(path: Path, name: str) -> Picture:
         return Picture(path, shown, file.header, file.lossless, file.size)
 
 
-class Site:
-    """The built web reader.
-
-    Args:
-        folder: of the built files; where `make web` puts them if it is None.
+def built_files() -> dict[str, Path]:
+    """Files of the built reader without any model, by their relative address.
 
     Raises:
         InputError: it was not built.
     """
+    if not (BUILT / VIEWER).is_file():
+        raise InputError("the web reader is not built; run `make web` in the source repository")
+    return {
+        path.name: path
+        for path in sorted(BUILT.iterdir())
+        if path.suffix not in LEFT_OUT and path.is_file()
+    }
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder = folder or BUILT
-        try:
-            self._models: dict[str, dict[str, str]] = json.loads((folder / INDEX).read_bytes())
-        except FileNotFoundError as error:
-            raise InputError(
-                "the web reader is not built; run `make web` in the source repository"
-            ) from error
 
-    def files(self, models: Iterable[str] | None = None) -> dict[str, Content]:
-        """Files of the reader by their relative address.
+def model_files(
+    pictures: Iterable[Picture], model: str | None, effort: int = 9
+) -> dict[str, Content]:
+    """The reader's weights of the models that pictures need, by their relative address.
 
-        Args:
-            models: ids of those whose weights are among them; None for all.
-        """
-        chosen = self._models if models is None else {name: self._models[name] for name in models}
-        weights = {f"{MODELS}/{entry['file']}" for entry in chosen.values()}
-        found: dict[str, Content] = {}
-        for path in sorted(self.folder.rglob("*")):
-            name = path.relative_to(self.folder).as_posix()
-            left_out = name == GALLERY or (name.startswith(f"{MODELS}/") and name not in weights)
-            if path.is_file() and not left_out:
-                found[name] = path
-        return found | {INDEX: json.dumps(chosen, indent=1).encode()}
+    Args:
+        pictures: compressed pictures; without loss they need none.
+        model: name or weights file of a model that is not a released one.
+        effort: of zlib, 0 to 9.
 
-    def models_of(self, pictures: Iterable[Picture]) -> list[str]:
-        """Ids of the models that pictures need.
+    Raises:
+        ModelNotFoundError: a picture's model is neither.
+        WeightsError: a weights file is damaged.
+    """
+    from codec.web.reader_weights import packed_models
 
-        Raises:
-            ModelNotFoundError: the reader was built without one.
-        """
-        needed: dict[str, Path] = {}
-        for picture in pictures:
-            if not picture.lossless:
-                needed.setdefault(picture.header.model_id.hex(), picture.path)
-        for model_id, path in needed.items():
-            if model_id not in self._models:
-                known = ", ".join(f"{e['name']} ({i})" for i, e in self._models.items()) or "none"
-                raise ModelNotFoundError(
-                    f"{path}: made with model {model_id}, without which the web reader was built; "
-                    f"it has {known}"
-                )
-        return sorted(needed)
+    given = find_weights(model) if model else None
+    known = {short_id_of(given): given} if given else {}
+    needed: dict[bytes, Path] = {}
+    for picture in pictures:
+        short_id = picture.header.model_id
+        if not picture.lossless and short_id not in needed:
+            with naming(picture.path):
+                needed[short_id] = known.get(short_id) or find_by_id(short_id)
+    packed = packed_models(sorted(set(needed.values())), effort)
+    return {f"{MODELS}/{name}": content for name, content in packed.items()}
 
 
 def picture_list(entries: Iterable[dict[str, str]], stop: bool = False) -> bytes:
@@ -153,21 +138,25 @@ def _is_site(folder: Path) -> bool:
     return {path.name for path in folder.iterdir()} == own
 
 
-def write_site(site: Site, pictures: Sequence[Picture], out: Path, title: str, force: bool) -> None:
+def write_site(
+    pictures: Sequence[Picture], out: Path, title: str, force: bool, model: str | None = None
+) -> None:
     """Publish pictures: a page of all of them, the viewer and what it needs, whole or not at all.
 
     Args:
-        site: the built reader.
         pictures: each with a name of its own.
         out: folder of the new site, `index.html` in it.
         title: heading of the page.
         force: whether an older site is replaced.
+        model: name or weights file of a model that is not a released one.
 
     Raises:
+        InputError: the reader was not built.
         OutputExistsError, OutputError: as `check_site`, or the disk refuses.
-        ModelNotFoundError: the reader was built without a picture's model.
+        ModelNotFoundError: a picture's model is not known.
     """
-    files = site.files(site.models_of(pictures))
+    files: dict[str, Content] = {**built_files(), **model_files(pictures, model)}
+    del files[GALLERY]
     check_site(out, force)
     beside = out.resolve().parent / f".vqcodec.{os.urandom(8).hex()}"
     new, old = beside / "new", beside / "old"
@@ -179,8 +168,8 @@ def write_site(site: Site, pictures: Sequence[Picture], out: Path, title: str, f
             _write(picture.path, new / PICTURES / picture.name)
         entries = ({"src": _address(p), "name": p.name} for p in pictures)
         (new / LIST).write_bytes(picture_list(entries))
-        template = (site.folder / GALLERY).read_text(encoding="utf-8")
-        (new / PAGE).write_text(gallery(template, pictures, title), encoding="utf-8")
+        page = gallery((BUILT / GALLERY).read_text(encoding="utf-8"), pictures, title)
+        (new / PAGE).write_text(page, encoding="utf-8")
         if out.exists():
             out.rename(old)
         new.rename(out)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
-from codec.cli.options import PATH, SUFFIX
+from codec.cli.options import PATH, SUFFIX, model_option
 from codec.cli.server import TYPES, ViewerServer, serve
 from codec.cli.site import (
     LIST,
     VIEWER,
     Content,
     Picture,
-    Site,
+    built_files,
     check_site,
+    model_files,
     picture_list,
     read_picture,
     write_site,
@@ -36,8 +37,15 @@ FILES = "files"
 @click.option(
     "--port", type=click.IntRange(1, 65_535), help="Port of the page.  [default: a free one]"
 )
+@model_option
 @click.option("--no-open", is_flag=True, help="Open no browser, only print the address.")
-def view(files: tuple[Path, ...], original: Path | None, port: int | None, no_open: bool) -> None:
+def view(
+    files: tuple[Path, ...],
+    original: Path | None,
+    port: int | None,
+    model: str | None,
+    no_open: bool,
+) -> None:
     """Show compressed FILEs in the browser.
 
     The page is served to this machine alone, under an address with a secret, which is printed. The
@@ -47,10 +55,10 @@ def view(files: tuple[Path, ...], original: Path | None, port: int | None, no_op
         raise click.UsageError("--original goes with one FILE")
     if STANDARD in (*files, original):
         raise click.UsageError("a page cannot show standard input; name a file")
-    site = Site()
+    built = built_files()
     pictures = [read_picture(path, path.name) for path in files]
-    site.models_of(pictures)
-    contents: dict[str, Content] = site.files()
+    # Nothing is sent farther than to this machine.
+    contents: dict[str, Content] = {**built, **model_files(pictures, model, effort=0)}
     entries = []
     for number, picture in enumerate(pictures):
         address = f"{FILES}/{number}{SUFFIX}"
@@ -78,16 +86,19 @@ def view(files: tuple[Path, ...], original: Path | None, port: int | None, no_op
     "-o", "--out", type=PATH, metavar="OUT", required=True, help="Folder of the site, a new one."
 )
 @click.option("--title", help="Heading of the page.  [default: the name of DIR]")
+@model_option
 @click.option("-f", "--force", is_flag=True, help="Replace the site that is in OUT.")
 @click.option("-Q", "--quiet", is_flag=True, help="Print nothing but errors.")
-def web(folder: Path, out: Path, title: str | None, force: bool, quiet: bool) -> None:
+def web(
+    folder: Path, out: Path, title: str | None, model: str | None, force: bool, quiet: bool
+) -> None:
     """Publish the .vqc files of DIR, and of folders in it, as a static site.
 
     OUT gets a page of all pictures, copies of them, the viewer and the models that it needs. Any
     web server can serve it, from any folder.
     """
+    built_files()
     check_site(out, force)
-    site = Site()
     if not folder.is_dir():
         raise InputError(
             f"{folder}: is no folder" if folder.exists() else f"{folder}: no such folder"
@@ -103,7 +114,7 @@ def web(folder: Path, out: Path, title: str | None, force: bool, quiet: bool) ->
             pictures.append(read_picture(path, path.relative_to(folder).as_posix()))
             if show:
                 show(number, len(paths))
-    write_site(site, pictures, out, title or real(folder).name, force)
+    write_site(pictures, out, title or real(folder).name, force, model)
     if not quiet:
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         count = "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"

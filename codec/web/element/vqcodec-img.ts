@@ -71,7 +71,7 @@ async function load(image: HTMLImageElement, state: Shown): Promise<void> {
   const { signal } = state.loading;
   try {
     const response = await fetch(state.source, { signal });
-    if (!response.ok) throw new Error(`${state.source}: status ${response.status}`);
+    if (!response.ok) throw new Error(`the server says ${response.status}`);
     const bytes = new Uint8Array(await response.arrayBuffer());
     const { width, height } = info(bytes);
     reserve(image, state, width, height);
@@ -86,6 +86,8 @@ async function load(image: HTMLImageElement, state: Shown): Promise<void> {
     console.warn(`${state.source}: ${error instanceof Error ? error.message : error}`);
     state.done = true;
     image.removeAttribute("src"); // which leaves its text
+    if (state.url) URL.revokeObjectURL(state.url);
+    delete state.url;
     image.dispatchEvent(new Event("error"));
   }
 }

@@ -12,29 +12,21 @@
  */
 
 import { decodeAlpha } from "./alpha.ts";
-import type { Picture, Region } from "./api.ts";
-import { ContainerFile, type Header } from "./container.ts";
+import type { Region } from "./api.ts";
+import type { ContainerFile, Header } from "./container.ts";
 import { CodecError, damaged } from "./errors.ts";
-import { Box, Grid, LATENT_STRIDE, regionBox } from "./geometry.ts";
+import { Box, Grid, LATENT_STRIDE } from "./geometry.ts";
 import { IndexReader } from "./indices.ts";
 import { IntegerReader } from "./integers.ts";
 import { Arena, type Kernels } from "./kernels.ts";
 import { LevelMap, readOffsets } from "./levels.ts";
-import {
-  checkMemory,
-  checkPatches,
-  checkPixels,
-  type Limits,
-  UNTILED_PIXELS,
-  WINDOW,
-} from "./limits.ts";
+import type { Limits } from "./limits.ts";
+import type { Decoded } from "./messages.ts";
+import { plan, windowSide } from "./plan.ts";
 import type { SymbolReader } from "./symbols.ts";
 import { type Samples, Synthesis } from "./synthesis.ts";
 import { decodePatch } from "./vp8l.ts";
 import type { Config, Weights } from "./weights.ts";
-
-/** Pixels around a window that the samples of released models depend on, for the limit on memory. */
-const HALO = 96;
 
 /** A model in memory. */
 export class Model {
@@ -73,29 +65,15 @@ export interface Request {
 export async function decodePicture(
   data: Uint8Array<ArrayBuffer>,
   { region, limits, model, progress }: Request,
-): Promise<Picture> {
-  const file = new ContainerFile(data, limits);
-  const { header, grid } = file;
-  checkPixels(limits, header.width, header.height);
-  const area = regionBox(grid.whole, region);
-  const patches = file.patches.filter((box) => box.and(area).area);
-  if (file.lossless) checkPatches(limits, area, patches);
-  else checkMemory(limits, grid, area, HALO, patches);
+): Promise<Decoded> {
+  const { file, area } = plan(data, limits, region);
   const canvas = new Canvas(file, area, progress);
-  const checksums = new Map<number, number>();
-  if (!file.lossless) {
-    const loaded = await model(header.modelId);
-    checkModel(header, loaded);
-    canvas.picture.metadata = await file.readMetadata();
-    await reconstruct(file, loaded, area, canvas, checksums);
-  } else {
-    canvas.picture.metadata = await file.readMetadata();
-  }
+  const loaded = file.lossless ? undefined : await model(file.header.modelId);
+  if (loaded) checkModel(file.header, loaded);
+  canvas.decoded.metadata = await file.readMetadata();
+  if (loaded) await reconstruct(file, loaded, area, canvas);
   await canvas.showPatches();
-  canvas.picture.symbolChecksums = [...checksums]
-    .sort(([a], [b]) => a - b)
-    .map(([, checksum]) => checksum);
-  return canvas.picture;
+  return canvas.decoded;
 }
 
 /** Refuse a header that contradicts its model. */
@@ -118,7 +96,6 @@ async function reconstruct(
   model: Model,
   area: Box,
   canvas: Canvas,
-  checksums: Map<number, number>,
 ): Promise<void> {
   const { config, symbols, synthesis } = model;
   const { header, grid, covered } = file;
@@ -135,7 +112,7 @@ async function reconstruct(
     if (checksum !== tile.symbolChecksum) {
       throw damaged("the decoded symbols fail their checksum");
     }
-    checksums.set(number, checksum);
+    canvas.decoded.checksums.set(number, checksum);
     return y;
   };
 
@@ -151,7 +128,7 @@ async function reconstruct(
   };
 
   let tiles = new Map<number, Float32Array>();
-  for (const line of windows(grid, area)) {
+  for (const line of windows(file, area)) {
     const shown = line.filter((box) => !canvas.hides(box));
     const sources = shown.map((box) =>
       box
@@ -179,9 +156,8 @@ async function reconstruct(
 }
 
 /** Windows in lines along the shorter side of an area, so that few tiles are held. */
-function windows(grid: Grid, area: Box): Box[][] {
-  const side = grid.side || (grid.whole.area <= UNTILED_PIXELS ? 0 : WINDOW);
-  const cells = new Grid(grid.height, grid.width, side);
+function windows(file: ContainerFile, area: Box): Box[][] {
+  const cells = new Grid(file.grid.height, file.grid.width, windowSide(file));
   const lines = new Map<number, Box[]>();
   const upright = area.height >= area.width;
   for (const number of cells.touched(area)) {
@@ -220,7 +196,7 @@ function gatherTiles(
 
 /** An area of a picture that is put together. */
 class Canvas {
-  readonly picture: Picture;
+  readonly decoded: Decoded;
   private done = 0;
   /** Latent positions that patches cover. */
   private readonly cover: Uint8Array;
@@ -233,14 +209,14 @@ class Canvas {
   ) {
     const { grey, alpha } = file.header;
     const { width, height } = area;
-    this.picture = {
+    this.decoded = {
       width,
       height,
       data: new Uint8ClampedArray(4 * area.area),
       metadata: {},
       grey,
       alpha,
-      symbolChecksums: [],
+      checksums: new Map(),
     };
     this.lattice = file.grid.whole.shrunk(LATENT_STRIDE);
     this.cover = new Uint8Array(file.patches.length && this.lattice.area);
@@ -265,7 +241,7 @@ class Canvas {
     alpha: Uint8Array | undefined,
     tile: Box,
   ): Promise<void> {
-    const { data, grey } = this.picture;
+    const { data, grey } = this.decoded;
     const { values, height, width } = samples;
     const size = height * width;
     const corner = inner.enlarged(LATENT_STRIDE);
@@ -301,10 +277,10 @@ class Canvas {
         for (let c = shown.left; c < shown.right; c++, to += 4, from++) {
           const argb = pixels[from]!;
           const green = (argb >> 8) & 255;
-          this.picture.data[to] = grey ? green : (argb >> 16) & 255;
-          this.picture.data[to + 1] = green;
-          this.picture.data[to + 2] = grey ? green : argb & 255;
-          this.picture.data[to + 3] = alpha ? argb >>> 24 : 255;
+          this.decoded.data[to] = grey ? green : (argb >> 16) & 255;
+          this.decoded.data[to + 1] = green;
+          this.decoded.data[to + 2] = grey ? green : argb & 255;
+          this.decoded.data[to + 3] = alpha ? argb >>> 24 : 255;
         }
       }
       await this.report(shown.area);

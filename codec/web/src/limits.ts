@@ -4,8 +4,9 @@
  * The constants are upper bounds for the released models, measured by `make web-check`.
  */
 
+import type { ContainerFile } from "./container.ts";
 import { CodecError } from "./errors.ts";
-import type { Box, Grid } from "./geometry.ts";
+import type { Box } from "./geometry.ts";
 
 /** Side of the windows that are synthesised, where a file's tiles do not say otherwise. */
 export const WINDOW = 1024;
@@ -22,6 +23,8 @@ const HELD_BYTES = 6;
 const CODING_BYTES = 60;
 /** Per pixel of a window and its halo. */
 const WINDOW_BYTES = 160;
+/** Pixels around a window that its samples depend on, of the released models. */
+const HALO = 96;
 /** Per pixel of a patch. */
 const PATCH_BYTES = 12;
 
@@ -54,40 +57,24 @@ export function checkFile(limits: Limits, size: number): void {
   }
 }
 
-/**
- * Refuse what needs more memory than there may be.
- *
- * @param region that is decoded.
- * @param halo pixels around a window that its samples depend on.
- * @param patches those of the region.
- */
-export function checkMemory(
-  limits: Limits,
-  grid: Grid,
-  region: Box,
-  halo: number,
-  patches: readonly Box[],
-): void {
-  const side = Math.min(grid.side || WINDOW, Math.max(grid.height, grid.width));
-  const window = Math.min(grid.whole.area, (side + 2 * halo) ** 2);
-  const tile = grid.box(0).area;
-  const line = 3 * side * Math.min(region.height, region.width);
-  const held = Math.min(grid.whole.area, line) + 2 * tile;
-  const tiled = held * HELD_BYTES + Math.max(tile * CODING_BYTES, window * WINDOW_BYTES);
-  checkBytes(limits, region, Math.max(tiled, patchBytes(patches)));
+/** Bytes that decoding an area takes at most. */
+export function memoryOf({ grid, lossless, patches }: ContainerFile, area: Box): number {
+  let largest = 0;
+  for (const box of patches) if (box.and(area).area) largest = Math.max(largest, box.area);
+  let needed = PATCH_BYTES * largest;
+  if (!lossless) {
+    const side = Math.min(grid.side || WINDOW, Math.max(grid.height, grid.width));
+    const window = Math.min(grid.whole.area, (side + 2 * HALO) ** 2);
+    const tile = grid.box(0).area;
+    const line = 3 * side * Math.min(area.height, area.width);
+    const held = Math.min(grid.whole.area, line) + 2 * tile;
+    const working = Math.max(tile * CODING_BYTES, window * WINDOW_BYTES);
+    needed = Math.max(needed, held * HELD_BYTES + working);
+  }
+  return BASE_BYTES + area.area * PICTURE_BYTES + needed;
 }
 
-/** The same of a picture that patches cover wholly. */
-export function checkPatches(limits: Limits, region: Box, patches: readonly Box[]): void {
-  checkBytes(limits, region, patchBytes(patches));
-}
-
-function patchBytes(patches: readonly Box[]): number {
-  return PATCH_BYTES * patches.reduce((most, box) => Math.max(most, box.area), 0);
-}
-
-function checkBytes(limits: Limits, region: Box, bytes: number): void {
-  const needed = BASE_BYTES + region.area * PICTURE_BYTES + bytes;
+export function checkMemory(limits: Limits, needed: number): void {
   if (needed > limits.maxMemory) {
     throw new CodecError(
       "LimitError",

@@ -13,10 +13,13 @@ export interface Job {
   base: string;
 }
 
+/** A picture whose symbols' checksums are by tile. */
+export type Decoded = Omit<Picture, "symbolChecksums"> & { checksums: Map<number, number> };
+
 export type ToWorker = { job: Job } | { abort: true };
 
 export type FromWorker =
   | { done: number; total: number }
-  | { picture: Picture }
+  | { decoded: Decoded }
   /** Of another kind than a CodecError without one. */
   | { kind?: ErrorKind; message: string };

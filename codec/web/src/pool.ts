@@ -1,21 +1,20 @@
 /** Workers of a page: pictures that are asked for at once are decoded at once. */
 
-import type { Picture } from "./api.ts";
 import { CodecError } from "./errors.ts";
-import type { FromWorker, Job, ToWorker } from "./messages.ts";
+import type { Decoded, FromWorker, Job, ToWorker } from "./messages.ts";
 
 /** Each keeps a model and the memory of the largest picture so far. */
 const MAX_WORKERS = 4;
 /** Milliseconds after which a worker without work gives its memory back. */
 const IDLE = 30_000;
 
-type Progress = (done: number, total: number) => void;
+export type Progress = (done: number, total: number) => void;
 
 interface Task {
   job: Job;
   progress: Progress;
   signal: AbortSignal | undefined;
-  resolve(picture: Picture): void;
+  resolve(decoded: Decoded): void;
   reject(reason: unknown): void;
 }
 
@@ -24,11 +23,13 @@ export class Pool {
   private readonly waiting: Task[] = [];
   private readonly idle: PoolWorker[] = [];
   private count = 0;
+  /** Pictures that are decoded at once. */
+  readonly size = Math.min(MAX_WORKERS, navigator.hardwareConcurrency || 1);
 
   /** @param base URL of the folder that has `worker.js`. */
   constructor(private readonly base: string) {}
 
-  run(job: Job, progress: Progress, signal?: AbortSignal): Promise<Picture> {
+  run(job: Job, progress: Progress, signal?: AbortSignal): Promise<Decoded> {
     return new Promise((resolve, reject) => {
       const task: Task = { job, progress, signal, resolve, reject };
       signal?.addEventListener("abort", () => {
@@ -43,8 +44,7 @@ export class Pool {
 
   private next(): void {
     while (this.waiting.length) {
-      const most = Math.min(MAX_WORKERS, navigator.hardwareConcurrency || 1);
-      const worker = this.idle.pop() ?? (this.count < most ? this.addWorker() : undefined);
+      const worker = this.idle.pop() ?? (this.count < this.size ? this.addWorker() : undefined);
       if (!worker) return;
       worker.start(this.waiting.shift()!);
     }
@@ -102,7 +102,7 @@ class PoolWorker {
       return;
     }
     this.task = undefined;
-    if ("picture" in message) task.resolve(message.picture);
+    if ("decoded" in message) task.resolve(message.decoded);
     else if (message.kind) task.reject(new CodecError(message.kind, message.message));
     else task.reject(new Error(message.message));
     this.timer = setTimeout(() => this.end(), IDLE);

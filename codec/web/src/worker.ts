@@ -1,10 +1,9 @@
 /** What runs in a Web Worker, or in Node beside its caller: decoding with models that are kept. */
 
-import type { Picture } from "./api.ts";
 import { decodePicture, Model, publicError } from "./decoder.ts";
 import { CodecError } from "./errors.ts";
 import { bestKernels } from "./kernels.ts";
-import type { FromWorker, Job, ToWorker } from "./messages.ts";
+import type { Decoded, FromWorker, Job, ToWorker } from "./messages.ts";
 import { loadWeights } from "./weights.ts";
 
 /** Models by base and id, most recently used last; each takes some 50 MB. */
@@ -33,7 +32,7 @@ function modelOf(id: string, base: string): Promise<Model> {
 export async function decodeHere(
   job: Job,
   progress: (done: number, total: number) => void | Promise<void>,
-): Promise<Picture> {
+): Promise<Decoded> {
   try {
     return await decodePicture(job.bytes, {
       region: job.region,
@@ -60,12 +59,12 @@ function serve(scope: Scope): void {
 
   async function work(job: Job): Promise<void> {
     try {
-      const picture = await decodeHere(job, async (done, total) => {
+      const decoded = await decodeHere(job, async (done, total) => {
         send({ done, total });
         await new Promise((resolve) => setTimeout(resolve)); // lets an abort come in
         if (aborted) throw new Error("aborted");
       });
-      send({ picture }, [picture.data.buffer]);
+      send({ decoded }, [decoded.data.buffer]);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       send(error instanceof CodecError ? { kind: error.kind, message } : { message });

@@ -227,6 +227,7 @@ def test_addresses_are_shown_and_keys_work(page: Page, server: StaticServer) -> 
     expect(scale).to_have_text("100 %")
     page.keyboard.press("i")
     panel = page.get_by_role("complementary", name="What the file holds")
+    expect(panel).to_contain_text("Quality40")
     expect(panel).to_contain_text("tiny (fee8bdb7)")
     expect(panel).to_contain_text("192 × 128")  # noqa: RUF001
     expect(panel.get_by_role("button", name="Close")).to_be_focused()

@@ -72,7 +72,8 @@ def packed_models(models: Iterable[Path], effort: int = 9) -> dict[str, bytes]:
     Raises:
         WeightsError: one is damaged.
     """
-    files, entries = {}, {}
+    files: dict[str, bytes] = {}
+    entries: dict[str, dict[str, str | int]] = {}
     for path in models:
         weights = load_weights(path)
         content = reader_weights(weights)
@@ -80,7 +81,12 @@ def packed_models(models: Iterable[Path], effort: int = 9) -> dict[str, bytes]:
         name = f"{short_id}.zz"
         files[name] = zlib.compress(content, effort)
         digest = hashlib.sha256(content).hexdigest()
-        entries[short_id] = {"name": weights.name, "file": name, "sha256": digest}
+        entries[short_id] = {
+            "name": weights.name,
+            "file": name,
+            "sha256": digest,
+            "anchors": weights.config.anchors,
+        }
     return files | {INDEX: (json.dumps(entries, indent=2) + "\n").encode()}
 
 

@@ -5,7 +5,10 @@ import type { Info, Metadata } from "../src/api.ts";
 import { profileName } from "./profile.ts";
 
 /** What is known of a model by its id. */
-export type Models = Record<string, { name: string }>;
+export type Models = Record<string, { name: string; anchors: number }>;
+
+/** Rate levels between two anchors of a model. */
+const LEVELS = 4096;
 
 const number = new Intl.NumberFormat("en");
 
@@ -48,8 +51,18 @@ export function facts(
       : `${percent(info.patchPixels / pixels)} of the pixels, in ${counted(info.patches, "rectangle")}`;
     rows.push(row("Kept without loss", kept));
   }
-  const name = models[info.modelId]?.name;
-  const model = name ? `${name} (${info.modelId})` : info.modelId;
+  const known = models[info.modelId];
+  const model = known ? `${known.name} (${info.modelId})` : info.modelId;
+  if (known && known.anchors > 1 && !info.lossless) {
+    const quality = (100 * info.level) / LEVELS / (known.anchors - 1);
+    rows.push(
+      row(
+        "Quality",
+        quality.toFixed(quality % 1 < 0.05 ? 0 : 1),
+        info.mapBytes ? ["As the map says, more or less from place to place"] : [],
+      ),
+    );
+  }
   const rounding = info.rounding === "vq" ? "to centres (vector quantised)" : "to integers";
   if (!info.lossless) rows.push(row("Model", model, [`Latents rounded ${rounding}`]));
   if (info.levels) rows.push(row("Residual levels", String(info.levels)));
@@ -80,6 +93,7 @@ function bytesOf(info: Info): HTMLElement {
     ["patch", "Without loss", info.patchBytes],
     ["alpha", "Transparency", info.alphaBytes],
     ["filter", "Filter", info.filterBytes],
+    ["map", "Map of quality", info.mapBytes],
     ["metadata", "Metadata", icc + exif + xmp],
     ["container", "Container", info.containerBytes],
   ] as const;

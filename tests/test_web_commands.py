@@ -17,7 +17,7 @@ import pytest
 
 from codec.cli import server as serving
 from codec.cli.server import ViewerServer, serve
-from codec.cli.site import model_files, read_picture
+from codec.cli.site import model_files, models_of, read_picture
 from codec.format.container import Header, Tile, write
 from codec.level import Level
 from codec.web.reader_weights import packed_models
@@ -374,7 +374,29 @@ def test_lossless_files_need_no_model(tmp_path: Path) -> None:
 
     path = tmp_path / "flat.vqc"
     path.write_bytes(codec.compress(Image.new("L", (20, 10)), lossless=True))
-    assert list(model_files([read_picture(path, "flat.vqc")], None)) == ["models/INDEX.json"]
+    assert models_of([read_picture(path, "flat.vqc")], None) == {}
+    assert model_files([]) == {"models/INDEX.json": b"{}\n"}
+
+
+@pytest.mark.slow
+def test_large_pictures_get_thumbnails(built: Path, tmp_path: Path, run: Run) -> None:
+    from PIL import Image
+
+    import codec
+
+    (tmp_path / "in").mkdir()
+    image = Image.new("L", (1001, 1000), 90)
+    image.info["exif"] = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"
+    (tmp_path / "in" / "large.vqc").write_bytes(codec.compress(image, lossless=True))
+    out = tmp_path / "site"
+    assert run("web", tmp_path / "in", "-o", out, "-Q") == (0, "", "")
+    fails(run("web", tmp_path / "in", "-o", out), 3, "-f")  # a site with thumbnails is one too
+    small = codec.decompress((out / "thumbnails" / "large.vqc").read_bytes())
+    assert (small.size, "exif" in small.info) == ((601, 600), False)
+    page = (out / "index.html").read_text()
+    assert 'src="thumbnails/large.vqc" alt="large" width="1001" height="1000"' in page
+    index = json.loads((out / "reader" / "models" / "INDEX.json").read_bytes())
+    assert [entry["name"] for entry in index.values()] == ["photo"]
 
 
 def test_types_do_not_depend_on_the_system() -> None:

@@ -338,7 +338,7 @@ def test_works_without_a_network_once_loaded(
 ) -> None:
     opened(page, server, "?src=../a.vqc")
     samples(page, "#decoded img")
-    page.wait_for_function("navigator.serviceWorker.controller")
+    page.wait_for_function("() => navigator.serviceWorker.controller !== null")
     server.stop()
     opened(page, server)
     page.set_input_files("#chooser", folder / "b.vqc")
@@ -349,8 +349,7 @@ def test_the_command_ends_when_the_page_says_so(
     page: Page, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codec.cli.site.BUILT", folder / "reader")
-    pictures = [read_picture(folder / "a.vqc", "a.vqc")]
-    contents: dict[str, Content] = {**built_files(), **model_files(pictures, str(TINY), effort=0)}
+    contents: dict[str, Content] = {**built_files(), **model_files([TINY], effort=0)}
     contents |= {"a.vqc": folder / "a.vqc", LIST: picture_list([{"src": "a.vqc"}], stop=True)}
     server = ViewerServer(contents)
     thread = threading.Thread(target=serve, args=(server,), daemon=True)

@@ -6,17 +6,18 @@ import html
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from string import Template
 from urllib.parse import quote
 
 from codec.cli.tasks import naming
+from codec.cli.terminal import Progress
 from codec.errors import InputError, OutputError, OutputExistsError
 from codec.files import check_folder, open_file
 from codec.format.container import ContainerFile, Header
-from codec.weights.released import find_by_id, find_weights, short_id_of
+from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights, short_id_of
 
 BUILT = Path(__file__).parents[1] / "web" / "dist"
 """Where `make web` puts the reader, and an installed package has it."""
@@ -24,12 +25,16 @@ VIEWER = "viewer.html"
 GALLERY = "gallery.html"
 """Template of the page of a published folder."""
 PAGE = "index.html"
-READER, PICTURES = "reader", "pictures"
+READER, PICTURES, THUMBNAILS = "reader", "pictures", "thumbnails"
 """Folders of a published site."""
 LIST = "pictures.json"
 """What a viewer steps through, beside the pictures."""
 MODELS = "models"
 """Folder of the reader's weights."""
+THUMBNAIL_FROM = 1_000_000
+"""Pixels above which a published picture gets a thumbnail."""
+THUMBNAIL, THUMBNAIL_QUALITY = (1800, 600), 60
+"""Largest width and height, for twice the pixels of a row of the page; quality."""
 LEFT_OUT = {".map"}
 """Suffixes of built files that pages do without."""
 
@@ -46,8 +51,11 @@ class Picture:
     """As it is shown; `/` between folders."""
     header: Header
     lossless: bool
-    size: int
-    """Bytes of the file."""
+
+    @property
+    def large(self) -> bool:
+        """Whether it takes a browser too long for a page of many."""
+        return self.header.pixels > THUMBNAIL_FROM
 
 
 def read_picture(path: Path, name: str) -> Picture:
@@ -60,7 +68,7 @@ def read_picture(path: Path, name: str) -> Picture:
     with naming(path), open_file(path) as data:
         file = ContainerFile(data)
         shown = os.fsencode(name).decode(errors="replace")
-        return Picture(path, shown, file.header, file.lossless, file.size)
+        return Picture(path, shown, file.header, file.lossless)
 
 
 def built_files() -> dict[str, Path]:
@@ -78,22 +86,16 @@ def built_files() -> dict[str, Path]:
     }
 
 
-def model_files(
-    pictures: Iterable[Picture], model: str | None, effort: int = 9
-) -> dict[str, Content]:
-    """The reader's weights of the models that pictures need, by their relative address.
+def models_of(pictures: Iterable[Picture], model: str | None) -> dict[bytes, Path]:
+    """Weights files of the models that pictures need, by short id; without loss they need none.
 
     Args:
-        pictures: compressed pictures; without loss they need none.
+        pictures: compressed pictures.
         model: name or weights file of a model that is not a released one.
-        effort: of zlib, 0 to 9.
 
     Raises:
         ModelNotFoundError: a picture's model is neither.
-        WeightsError: a weights file is damaged.
     """
-    from codec.web.reader_weights import packed_models
-
     given = find_weights(model) if model else None
     known = {short_id_of(given): given} if given else {}
     needed: dict[bytes, Path] = {}
@@ -102,8 +104,41 @@ def model_files(
         if not picture.lossless and short_id not in needed:
             with naming(picture.path):
                 needed[short_id] = known.get(short_id) or find_by_id(short_id)
-    packed = packed_models(sorted(set(needed.values())), effort)
+    return needed
+
+
+def model_files(models: Iterable[Path], effort: int = 9) -> dict[str, Content]:
+    """The reader's weights of models by their relative address.
+
+    Args:
+        models: weights files.
+        effort: of zlib, 0 to 9.
+
+    Raises:
+        WeightsError: one is damaged.
+    """
+    from codec.web.reader_weights import packed_models
+
+    packed = packed_models(sorted(set(models)), effort)
     return {f"{MODELS}/{name}": content for name, content in packed.items()}
+
+
+def thumbnail(picture: Picture, models: Mapping[bytes, Path]) -> bytes:
+    """A small copy of a large picture, made with the default model.
+
+    Args:
+        picture: compressed picture.
+        models: weights files by short id.
+
+    Raises:
+        CodecError: the picture is damaged, or too large.
+    """
+    from codec.codec import compress, decompress
+
+    with naming(picture.path), open_file(picture.path) as data:
+        image = decompress(data, models.get(picture.header.model_id))
+    image.thumbnail(THUMBNAIL)
+    return compress(image, THUMBNAIL_QUALITY, keep=("icc",))
 
 
 def picture_list(entries: Iterable[dict[str, str]], stop: bool = False) -> bytes:
@@ -135,11 +170,16 @@ def check_site(out: Path, force: bool) -> None:
 
 def _is_site(folder: Path) -> bool:
     own = {PAGE, LIST, READER, PICTURES}
-    return {path.name for path in folder.iterdir()} == own
+    return own == {path.name for path in folder.iterdir()} - {THUMBNAILS}
 
 
 def write_site(
-    pictures: Sequence[Picture], out: Path, title: str, force: bool, model: str | None = None
+    pictures: Sequence[Picture],
+    out: Path,
+    title: str,
+    force: bool,
+    model: str | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Publish pictures: a page of all of them, the viewer and what it needs, whole or not at all.
 
@@ -149,13 +189,19 @@ def write_site(
         title: heading of the page.
         force: whether an older site is replaced.
         model: name or weights file of a model that is not a released one.
+        progress: called with (pictures done, pictures in all).
 
     Raises:
         InputError: the reader was not built.
         OutputExistsError, OutputError: as `check_site`, or the disk refuses.
-        ModelNotFoundError: a picture's model is not known.
+        CodecError: a picture's model is not known, or a large picture cannot be decoded.
     """
-    files: dict[str, Content] = {**built_files(), **model_files(pictures, model)}
+    built = built_files()
+    models = models_of(pictures, model)
+    used = set(models.values())
+    if any(picture.large for picture in pictures):
+        used.add(find_weights(DEFAULT_MODEL))
+    files: dict[str, Content] = {**built, **model_files(used)}
     del files[GALLERY]
     check_site(out, force)
     beside = out.resolve().parent / f".vqcodec.{os.urandom(8).hex()}"
@@ -164,9 +210,13 @@ def write_site(
         new.mkdir(parents=True)
         for name, content in files.items():
             _write(content, new / READER / name)
-        for picture in pictures:
+        for number, picture in enumerate(pictures, 1):
             _write(picture.path, new / PICTURES / picture.name)
-        entries = ({"src": _address(p), "name": p.name} for p in pictures)
+            if picture.large:
+                _write(thumbnail(picture, models), new / THUMBNAILS / picture.name)
+            if progress:
+                progress(number, len(pictures))
+        entries = ({"src": _address(PICTURES, p), "name": p.name} for p in pictures)
         (new / LIST).write_bytes(picture_list(entries))
         page = gallery((BUILT / GALLERY).read_text(encoding="utf-8"), pictures, title)
         (new / PAGE).write_text(page, encoding="utf-8")
@@ -174,10 +224,10 @@ def write_site(
             out.rename(old)
         new.rename(out)
     except OSError as error:
-        if old.exists() and not out.exists():
-            old.rename(out)
         raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
     finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
         shutil.rmtree(beside, ignore_errors=True)
 
 
@@ -187,9 +237,10 @@ def gallery(template: str, pictures: Sequence[Picture], title: str) -> str:
     for number, picture in enumerate(pictures):
         header = picture.header
         label = html.escape(str(PurePosixPath(picture.name).with_suffix("")))
+        source = _address(THUMBNAILS if picture.large else PICTURES, picture)
         viewer = f"{READER}/{VIEWER}?list=../{LIST}#{number + 1}"
         items.append(
-            f'<li><a href="{viewer}"><vqc-img src="{html.escape(_address(picture))}" '
+            f'<li><a href="{viewer}"><vqc-img src="{html.escape(source)}" '
             f'alt="{label}" width="{header.width}" height="{header.height}"></vqc-img>'
             f"<span>{label}</span></a></li>"
         )
@@ -199,8 +250,8 @@ def gallery(template: str, pictures: Sequence[Picture], title: str) -> str:
     )
 
 
-def _address(picture: Picture) -> str:
-    return quote(f"{PICTURES}/{picture.name}")
+def _address(folder: str, picture: Picture) -> str:
+    return quote(f"{folder}/{picture.name}")
 
 
 def _write(content: Content, target: Path) -> None:

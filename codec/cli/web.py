@@ -13,10 +13,10 @@ from codec.cli.site import (
     LIST,
     VIEWER,
     Content,
-    Picture,
     built_files,
     check_site,
     model_files,
+    models_of,
     picture_list,
     read_picture,
     write_site,
@@ -57,8 +57,9 @@ def view(
         raise click.UsageError("a page cannot show standard input; name a file")
     built = built_files()
     pictures = [read_picture(path, path.name) for path in files]
+    models = models_of(pictures, model)
     # Nothing is sent farther than to this machine.
-    contents: dict[str, Content] = {**built, **model_files(pictures, model, effort=0)}
+    contents: dict[str, Content] = {**built, **model_files(models.values(), effort=0)}
     entries = []
     for number, picture in enumerate(pictures):
         address = f"{FILES}/{number}{SUFFIX}"
@@ -94,8 +95,8 @@ def web(
 ) -> None:
     """Publish the .vqc files of DIR, and of folders in it, as a static site.
 
-    OUT gets a page of all pictures, copies of them, the viewer and the models that it needs. Any
-    web server can serve it, from any folder.
+    OUT gets a page of all pictures, copies of them, thumbnails of those above a megapixel, the
+    viewer and the models that it needs. Any web server can serve it, from any folder.
     """
     built_files()
     check_site(out, force)
@@ -108,13 +109,9 @@ def web(
     paths = [p for p in files_in(folder, {SUFFIX}) if not real(p).is_relative_to(real(out))]
     if not paths:
         raise InputError(f"{folder}: holds no {SUFFIX} file; `vqcodec compress -r -d` makes them")
-    pictures: list[Picture] = []
-    with progress("reading", not quiet) as show:
-        for number, path in enumerate(paths, 1):
-            pictures.append(read_picture(path, path.relative_to(folder).as_posix()))
-            if show:
-                show(number, len(paths))
-    write_site(pictures, out, title or real(folder).name, force, model)
+    pictures = [read_picture(path, path.relative_to(folder).as_posix()) for path in paths]
+    with progress("publishing", not quiet) as show:
+        write_site(pictures, out, title or real(folder).name, force, model, show)
     if not quiet:
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         count = "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"

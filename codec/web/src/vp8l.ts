@@ -67,9 +67,10 @@ class Bits {
     return this.read(1) === 1;
   }
 
-  /** Refuse to have read more than there is. */
+  /** Refuse to have read more than there is: the bytes, and the zero that pads a WebP file. */
   check(): void {
-    expect(8 * this.at - this.count <= 8 * this.data.length);
+    const { length } = this.data;
+    expect(8 * this.at - this.count <= 8 * (length + ((length + 1) % 2)));
   }
 }
 

@@ -72,7 +72,7 @@ async function inParts(
   const ending = new AbortController();
   const end = () => ending.abort(signal?.reason);
   signal?.addEventListener("abort", end);
-  const pixels = parts.map(() => 0);
+  const pixels = new Float64Array(parts.length);
   try {
     const decoded = await Promise.all(
       parts.map((box, i) =>
@@ -81,7 +81,7 @@ async function inParts(
           (done) => {
             pixels[i] = done;
             progress(
-              pixels.reduce((a, b) => a + b, 0),
+              pixels.reduce((a, b) => a + b),
               area.area,
             );
           },

@@ -1,4 +1,4 @@
-// node test/fuzz.js FOLDER SECONDS: damage the .vqc files of a folder, mostly with checksums put
+// node test/fuzz.js SECONDS FOLDER...: damage the .vqc files of folders, mostly with checksums put
 // right, and read them. Whatever is thrown but a CodecError is a fault, and so is a long wait.
 
 import { readdir, readFile, writeFile } from "node:fs/promises";
@@ -79,11 +79,13 @@ function damaged(bytes, others) {
   return copy;
 }
 
-const [folder, seconds] = process.argv.slice(2);
-const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".vqc"));
-const files = await Promise.all(
-  names.map(async (name) => new Uint8Array(await readFile(join(folder, name)))),
-);
+const [seconds, ...folders] = process.argv.slice(2);
+const files = [];
+for (const folder of folders) {
+  for (const name of await readdir(folder)) {
+    if (name.endsWith(".vqc")) files.push(new Uint8Array(await readFile(join(folder, name))));
+  }
+}
 const small = files.filter((file) => file.length < 5000);
 const counts = {};
 const end = Date.now() + 1000 * Number(seconds);

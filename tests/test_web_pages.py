@@ -360,6 +360,7 @@ def test_the_command_ends_when_the_page_says_so(
     assert (
         page.evaluate("navigator.serviceWorker.getRegistrations().then((all) => all.length)") == 0
     )
+    page.wait_for_function("() => caches.keys().then((names) => names.length === 0)")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("alert")).to_contain_text("has ended")
     thread.join(timeout=10)

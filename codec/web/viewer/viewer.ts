@@ -7,6 +7,8 @@ import { facts, type Models, size } from "./facts.ts";
 import { type Entry, entriesOf, linked, originalOf, stem } from "./pictures.ts";
 import { Stage } from "./stage.ts";
 
+/** Cache in which the reader keeps models. */
+const MODELS = "vqcodec-models";
 const TITLE = "vqcodec viewer";
 
 /** A picture that is shown. */
@@ -145,6 +147,8 @@ class Viewer {
       this.tellProgress(`Decoding ${Math.round((100 * done) / total)} %`, done / total);
     const picture = await decode(bytes, { signal, onprogress });
     const seconds = (performance.now() - began) / 1000;
+    // A command serves the page at another address each time: nobody would use the cache again.
+    if (this.stopUrl) void caches.delete(MODELS);
     const url = URL.createObjectURL(await toPng(picture, { signal }));
     this.tellFacts(info, picture.metadata, seconds);
     return { entry, url, info, picture, bytes: file.size };

@@ -1,6 +1,6 @@
 """vqcodec: a learned image codec whose files decode to the same symbols on every machine.
 
-    cli            commands: compress, decompress, info, models, evaluate, train
+    cli            commands: compress, decompress, info, models, view, web, evaluate, train
     pillow_plugin  .vqc files in Pillow
     codec          Codec: a loaded model, pictures in, bytes out, and back
     decoder        the reader: bytes -> picture
@@ -11,6 +11,7 @@
     weights        models: shape, files, names       model       the autoencoder in PyTorch
     training       photographs -> weights            evaluation  codecs measured and compared
     loaded         a model in memory                 level       the rate level
+    web            the reader in web pages
     limits         pixels and memory of a picture    files       outputs whole or not at all
     errors         every error and its exit code
 

@@ -233,7 +233,8 @@ def rendered(page: Path, text: str, models: Mapping[str, Model]) -> str:
 def pages(root: Path = ROOT) -> Iterator[Path]:
     """The Markdown pages of the repository."""
     for pattern in PAGES:
-        yield from sorted(root.glob(pattern))
+        found = sorted(root.glob(pattern))
+        yield from (page for page in found if "node_modules" not in page.parts)
 
 
 def stale(root: Path = ROOT) -> Iterable[tuple[Path, str]]:

@@ -16,6 +16,14 @@ ROOT = Path(__file__).parents[1]
 SUFFIXES = ("safetensors", "md")
 
 
+def built_pages() -> set[str]:
+    """Files of the web reader, if it was built, that the commands show and publish."""
+    folder = ROOT / "codec" / "web" / "dist"
+    suffixes = (".css", ".html", ".js", ".svg")
+    found = [path for suffix in suffixes for path in folder.glob(f"*{suffix}")]
+    return {str(path.relative_to(ROOT)) for path in found}
+
+
 @pytest.mark.slow
 def test_wheel_holds_modules_format_and_weights(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
@@ -31,6 +39,8 @@ def test_wheel_holds_modules_format_and_weights(tmp_path: Path) -> None:
     shipped = {f"codec/weights/{name}.{suffix}" for name in models for suffix in SUFFIXES}
     assert {name for name in names if not name.endswith(".py") and "/weights/" in name} == shipped
     assert not [name for name in names if name.startswith(("tests", "scripts"))]
+    web = {name for name in names if name.startswith("codec/web/")}
+    assert {name for name in web if not name.endswith((".py", ".md"))} == built_pages()
 
 
 @pytest.mark.slow
@@ -42,5 +52,6 @@ def test_source_archive_holds_what_make_needs(tmp_path: Path) -> None:
         names = {name.partition("/")[2] for name in file.getnames()}
     needed = {"Makefile", "constraints.txt", "pyproject.toml", "README.md", "scripts/demo.py"}
     needed |= {f"weights/{path.name}" for path in released_models()}
-    assert needed | {"tests/data/flowers.png"} <= names
-    assert not [name for name in names if name.startswith("runs")]
+    needed |= built_pages() | {"tests/data/flowers.png", "codec/web/package-lock.json"}
+    assert needed <= names
+    assert not [name for name in names if name.startswith("runs") or "node_modules" in name]

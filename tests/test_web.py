@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from codec.web.reader_weights import write_models
 from codec.weights.released import find_weights
 from tests.helpers import DATA, TINY, TINY_VQ
+from tests.web_build import build_reader
 from tests.web_cases import WEB, Cases, Results, in_browser, in_node, run
 
 FILES = [*sorted(DATA.glob("golden*/*.vqc")), DATA / "conformance" / "photo-37x91.vqc"]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the built reader, its test page and a folder for cases, held by one process."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("node and npm are not installed")
-    if int(run("node", "--version").lstrip("v").split(".")[0]) < 20:
-        pytest.skip("node is older than version 20")
-    with (WEB / "package.json").open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        installed = WEB / "node_modules" / ".package-lock.json"
-        lock = WEB / "package-lock.json"
-        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-            run("npm", "ci", "--no-audit", "--no-fund")
-        run("npm", "run", "build")
-        folder = tmp_path_factory.mktemp("web")
-        shutil.copytree(WEB / "dist", folder / "dist", ignore=shutil.ignore_patterns("models"))
-        shutil.copytree(WEB / "test", folder / "test")
-        write_models(folder / "dist" / "models", [TINY, TINY_VQ, find_weights("photo")])
-        yield folder
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the built reader, its test page and a folder for cases."""
+    folder = tmp_path_factory.mktemp("web")
+    build_reader(folder / "dist", [TINY, TINY_VQ, find_weights("photo")])
+    shutil.copytree(WEB / "test", folder / "test")
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ COMMANDS = {
     "decompress": ("codec.cli.coding", "decompress"),
     "info": ("codec.cli.inspection", "info"),
     "models": ("codec.cli.inspection", "models"),
+    "view": ("codec.cli.web", "view"),
+    "web": ("codec.cli.web", "web"),
     "evaluate": ("codec.cli.evaluate", "evaluate"),
     "train": ("codec.cli.train", "train"),
 }

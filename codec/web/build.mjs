@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
 import { build } from "esbuild";
+import { buildPages } from "./viewer/build.mjs";
 
 const root = dirname(fileURLToPath(import.meta.url));
 process.chdir(root);
@@ -41,6 +42,7 @@ await build({
   external: ["node:*"],
   legalComments: "none",
 });
+await buildPages();
 execFileSync(join("node_modules", ".bin", "tsc"), ["--project", "tsconfig.types.json"], {
   stdio: "inherit",
 });

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import sys
 import zlib
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from codec.entropy.model import entropy_model
 from codec.weights.file import FORMAT, Weights, load_weights
 
 INDEX = "INDEX.json"
+HEADER_LENGTH = struct.Struct("<Q")
 NEEDED = ("g_s.", "prior.", "quantizer.", "restoration.", "tables.y.", "tables.z.")
 """How the names of the tensors begin that a reader needs."""
 NEEDED_WHOLE = ("gain.log_inverse", "tables.z_context")
@@ -48,7 +50,44 @@ def reader_weights(weights: Weights) -> bytes:
         "id": weights.id,
         "config": weights.config_text,
     }
-    return save(tensors, metadata)
+    return _ordered(save(tensors, metadata))
+
+
+def _ordered(file: bytes) -> bytes:
+    """A safetensors file with its header in order, which is otherwise another one each time."""
+    start = HEADER_LENGTH.size + HEADER_LENGTH.unpack_from(file)[0]
+    header = json.loads(file[HEADER_LENGTH.size : start])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % HEADER_LENGTH.size)
+    return HEADER_LENGTH.pack(len(text)) + text + file[start:]
+
+
+def packed_models(models: Iterable[Path], effort: int = 9) -> dict[str, bytes]:
+    """Content of the files of a folder of models, by name: the reader's weights and their list.
+
+    Args:
+        models: weights files.
+        effort: of zlib, 0 to 9.
+
+    Raises:
+        WeightsError: one is damaged.
+    """
+    files: dict[str, bytes] = {}
+    entries: dict[str, dict[str, str | int]] = {}
+    for path in models:
+        weights = load_weights(path)
+        content = reader_weights(weights)
+        short_id = weights.short_id.hex()
+        name = f"{short_id}.zz"
+        files[name] = zlib.compress(content, effort)
+        digest = hashlib.sha256(content).hexdigest()
+        entries[short_id] = {
+            "name": weights.name,
+            "file": name,
+            "sha256": digest,
+            "anchors": weights.config.anchors,
+        }
+    return files | {INDEX: (json.dumps(entries, indent=2) + "\n").encode()}
 
 
 def write_models(folder: Path, models: Iterable[Path]) -> None:
@@ -62,16 +101,8 @@ def write_models(folder: Path, models: Iterable[Path]) -> None:
         WeightsError: one is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    entries = {}
-    for path in models:
-        weights = load_weights(path)
-        content = reader_weights(weights)
-        short_id = weights.short_id.hex()
-        name = f"{weights.name}-{short_id}.zz"
-        (folder / name).write_bytes(zlib.compress(content, 9))
-        digest = hashlib.sha256(content).hexdigest()
-        entries[short_id] = {"name": weights.name, "file": name, "sha256": digest}
-    (folder / INDEX).write_text(json.dumps(entries, indent=2) + "\n")
+    for name, content in packed_models(models).items():
+        (folder / name).write_bytes(content)
 
 
 if __name__ == "__main__":

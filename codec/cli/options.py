@@ -30,6 +30,7 @@ FLAGS = {
     "max_pixels": "--max-pixels",
     "lossless": "--lossless",
     "model": "--model",
+    "scale": "--scale",
     "to_8bit": "--to-8bit",
 }
 """Flags by the argument of the API that an error names in its `field`."""

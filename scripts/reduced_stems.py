@@ -17,7 +17,7 @@ import click
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -126,7 +126,7 @@ def main(folder: Path, names: tuple[str, ...], count: int | None) -> None:
         tensors = {key: array for key, array in tensors.items() if key.split(".")[0] in known}
         model = codec.model.id.hex()
         tensors |= {f"{model}.{key}": array for key, array in fit(codec, paths).items()}
-        save_file(tensors, TABLE, known | {model: codec.weights.name})
+        TABLE.write_bytes(save(tensors, known | {model: codec.weights.name}))
         print(f"{name}: fitted to {len(paths)} photographs", flush=True)
 
 

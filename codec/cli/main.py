@@ -24,6 +24,7 @@ COMMANDS = {
     "decompress": ("codec.cli.coding", "decompress"),
     "info": ("codec.cli.inspection", "info"),
     "models": ("codec.cli.inspection", "models"),
+    "register": ("codec.cli.desktop", "register"),
     "evaluate": ("codec.cli.evaluate", "evaluate"),
     "train": ("codec.cli.train", "train"),
 }

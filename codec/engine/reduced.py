@@ -111,12 +111,10 @@ def linear_kernel(
     )
     factors = stem.weight * scale
     across = np.tensordot(factors, up.reshape(len(scale), 4, -1), 1)
-    offset: Array = (
-        across @ head_bias + factors @ up_bias.reshape(len(scale), 4) + stem.bias[:, None]
-    )
+    offset = across @ head_bias + factors @ up_bias.reshape(len(scale), 4) + stem.bias[:, None]
     shape = COLOURS, 2, 2
-    matrix: Array = across @ head
-    return matrix.reshape(*shape, -1), offset.reshape(shape)
+    matrix = across @ head
+    return matrix.reshape(*shape, -1), offset.reshape(shape).astype(np.float32)
 
 
 def _stem(weights: Weights, reduction: int) -> ReducedStem:

@@ -112,9 +112,9 @@ def test_names_with_special_characters(tmp_path: Path) -> None:
         )
         shell = "printf '%s\n' " + lines["Exec"].replace("\\\\", "\\")
         done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True)
-        return [line.replace("%%", "%") for line in done.stdout.splitlines()[: len(command)]]
+        return done.stdout.replace("%%", "%").splitlines()
 
-    assert arguments(viewer) == arguments(thumbnailer) == command
+    assert arguments(viewer)[:3] == arguments(thumbnailer)[6:9] == command
 
 
 def test_systems_without_such_desktops(
@@ -152,19 +152,19 @@ def test_desktops_without_its_programs(
 
 
 def test_the_thumbnailer_makes_thumbnails(home: Path, run: Run, tmp_path: Path) -> None:
-    """Its command with what the specification puts in; the output exists already, as a desktop's
-    temporary file does."""
+    """Its command with what desktops put in; the output exists already and is open, as with
+    tumbler."""
     run("register")
     entry = section(home / NAMES[1], "Thumbnailer Entry")
     assert entry["MimeType"] == "image/x-vqc;"
     source, target = tmp_path / "a 'photo'.vqc", tmp_path / "-.png"
     source.write_bytes(CODED.read_bytes())
-    target.touch()
+    held = target.open("w+b")
     fields = {"%s": "32", "%i": str(source), "%o": str(target), "%u": source.as_uri()}
     command = [fields.get(part, part) for part in shlex.split(entry["Exec"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    with Image.open(target) as image:
+    with held, Image.open(held) as image:
         assert (image.format, image.size) == ("PNG", (32, 24))
 
 

@@ -22,6 +22,9 @@ from codec.format.container import MAGIC
 MIME_TYPE = "image/x-vqc"
 MARK = "Written by `vqcodec register`, which removes it too. SHA-256 of the rest: "
 """Begins the first line of each file, in a comment."""
+THUMBNAIL = 'i=$1 o=$2; shift 2; exec "$@" --quiet --format png --size "$0" -- "$i" - >"$o"'
+"""Shell script; its arguments are the size, the file, the thumbnail, and our command. Desktops may
+hold the thumbnail's file open: it must be written into, not replaced."""
 NOT_HERE = (
     "registers with the desktops of freedesktop.org (Linux, BSD), which are not on this system"
 )
@@ -95,11 +98,10 @@ def entries(home: Path, command: list[str]) -> list[Entry]:
   </mime-type>
 </mime-info>
 """
-    arguments = "decompress --quiet --force --format png --size %s -- %i %o"
-    shell = " ".join(shlex.quote(part).replace("%", "%%") for part in command)
+    parts = [*(shlex.quote(part).replace("%", "%%") for part in command), "decompress"]
     thumbnailer = f"""[Thumbnailer Entry]
 TryExec={_escaped(command[0])}
-Exec={_escaped(shell)} {arguments}
+Exec={_escaped(f"sh -c {shlex.quote(THUMBNAIL)} %s %i %o {' '.join(parts)}")}
 MimeType={MIME_TYPE};
 """
     viewer = f"""[Desktop Entry]

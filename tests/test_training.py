@@ -296,9 +296,10 @@ def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: 
             main(["train", *refused, "--out", str(run), "-f"])
         assert exit_.value.code != 0
         assert sorted(path.name for path in run.iterdir()) == kept
-    with pytest.raises(SystemExit) as exit_:
-        main([*arguments.split(), "--resume"])
-    assert exit_.value.code == 2  # the shape of the model cannot change
+    for given, status in ((["--width", "9"], 2), (["--lambda", "0.02"], 2), ([], 0)):
+        with pytest.raises(SystemExit) as exit_:
+            main([*arguments.split(), *given, "--resume"])
+        assert exit_.value.code == status  # the model cannot change, and may be told again
     with pytest.raises(SystemExit) as exit_:
         main(["train", str(photos), "--out", str(run), "--steps", "6", "--batch", "3", "--resume"])
     assert exit_.value.code == 0

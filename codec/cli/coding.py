@@ -37,6 +37,8 @@ LOSSLESS = {"lossless": "--lossless"}
 MASK = {"mask": "--map"}
 PASSED = ("quality", "tile_size", "to_8bit", "effort", "lossless")
 METADATA = {"strip": "--strip", "keep": "--keep"}
+SCALES = {"1": 1.0, "1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8}
+SIZES = {"scale": "--scale", "size": "--size"}
 EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
 
 
@@ -130,6 +132,17 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
     help="Show only these pixels; tiles that they do not need are not read.",
 )
 @click.option(
+    "--scale",
+    type=click.Choice(list(SCALES)),
+    help="Of the picture's size; 1/8 takes a fraction of the time.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    help="Greatest side of the picture, which is reduced to it, never enlarged.",
+)
+@click.option(
     "--levels",
     type=click.IntRange(min=1),
     metavar="N",
@@ -144,7 +157,8 @@ def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
     or jpeg (quality 95). With -d, any number of files; with -r, folders of them. `-` stands
     for standard input or output.
     """
-    options = only_one(options, EXISTING)
+    for flags in (SIZES, EXISTING):
+        options = only_one(options, flags)
     name = options["format"]
     suffix = OUTPUT_NAMES[name or "png"]
     planned = plan(
@@ -162,6 +176,8 @@ def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
         writing=_writing(options),
         region=options["region"],
         levels=options["levels"],
+        scale=SCALES[options["scale"] or "1"],
+        size=options["size"],
         file_format=OUTPUT_SUFFIXES[suffix] if name or only_standard else None,
         bar=len(planned.jobs) == 1 and not options["quiet"],
     )

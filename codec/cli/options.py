@@ -31,6 +31,7 @@ FLAGS = {
     "level_map": "--map",
     "lossless": "--lossless",
     "model": "--model",
+    "scale": "--scale",
     "to_8bit": "--to-8bit",
 }
 """Flags by the argument of the API that an error names in its `field`."""

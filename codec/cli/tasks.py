@@ -154,6 +154,10 @@ class DecompressTask:
     region: tuple[int, int, int, int] | None
     levels: int | None
     """How many residual levels to show; None for all."""
+    scale: float
+    """Of the size: 1, 1/2, 1/4 or 1/8."""
+    size: int | None
+    """Greatest side of the picture, in place of a scale."""
     file_format: str | None
     """Pillow's name; None to go by the suffix of the output."""
     bar: bool
@@ -164,9 +168,13 @@ class DecompressTask:
         with naming(job.source), open_file(job.source) as data:
             file = ContainerFile(data, machine.limits)
             file_format = self._format(job, file.header)
+            from codec.picture.reduction import reduction_of, scale_for
+
+            area = region_box(file.grid.whole, self.region)
+            scale = scale_for(area.width, area.height, self.size) if self.size else self.scale
             if not file.lossless:
                 # What is too large for any model is refused before one is loaded.
-                machine.limits.workers(file.grid, region_box(file.grid.whole, self.region), halo=0)
+                machine.limits.workers(file.grid, area, halo=0, reduction=reduction_of(scale))
             from codec.codec import decompress
             from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture
@@ -177,6 +185,7 @@ class DecompressTask:
                     machine.model,
                     self.region,
                     levels=self.levels,
+                    scale=scale,
                     limits=machine.limits,
                     device=machine.device,
                     precision=machine.precision,
@@ -184,6 +193,8 @@ class DecompressTask:
                     progress=show,
                 )
         metadata = metadata_of(image.info)
+        if self.size:
+            image.thumbnail((self.size, self.size))
 
         def save(target: BinaryIO) -> None:
             with naming(job.target):
@@ -191,8 +202,9 @@ class DecompressTask:
 
         self.writing.write(job, save)
         facts = _facts(file.header, file.size)
-        if self.region:
+        if self.region or self.size or self.scale < 1:
             facts |= {"width": image.width, "height": image.height}
+        if self.region:
             facts |= {"bytes_read": file.bytes_read, "tiles_read": len(file.tiles_read)}
             facts["tiles"] = len(file.grid)
         if left := left_out(metadata, file_format):

@@ -238,15 +238,15 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     options = only_one(options, {"minutes": "--minutes", "steps": "--steps"})
     resume = initial = None
     if options["resume"]:
-        fixed = given & (MODEL_OPTIONS | {"init"})
-        if fixed:
-            raise click.UsageError(f"a resumed run keeps its {', '.join(sorted(fixed))}")
+        if "init" in given:
+            raise click.UsageError("a resumed run goes on from its own weights; leave out --init")
         if not (run / LAST).is_file():
             raise TrainingError(f"{run}: no run to resume; leave out --resume to start one")
         resume, training = resume_run(
             run, {name: options[name] for name in TRAINING_OPTIONS & given}
         )
         model = resume.model
+        _check_kept(model, options, given)
     else:
         if left_in(run) and not options["force"]:
             raise OutputExistsError(
@@ -279,6 +279,27 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         photographs = trainer.sample_for_export()
         export_weights(load_checkpoint(run / LAST), target, photographs)
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
+
+
+def _check_kept(model: ModelConfig, options: dict[str, Any], given: set[str]) -> None:
+    """Refuse options that would change the model of a resumed run.
+
+    Raises:
+        click.UsageError: one that was given differs from what the run has.
+    """
+    kept: dict[str, Any] = {
+        "lambda": (model.lambda_min, model.lambda_max),
+        "width": model.channels8,
+        "blocks": (model.blocks8, model.blocks16),
+        "levels": model.anchors,
+    }
+    asked = options | {"blocks": _depths(options)}
+    for name in sorted(given & MODEL_OPTIONS):
+        value = kept[name] if name in kept else getattr(model, name)
+        if asked[name] != value:
+            shown = ":".join(map(str, value)) if name == "lambda" else value
+            shown = ",".join(map(str, value)) if name == "blocks" else shown
+            raise click.UsageError(f"a resumed run keeps its {name}, which is {shown}")
 
 
 def _start(options: dict[str, Any], given: set[str]) -> tuple[ModelConfig, Parameters | None]:

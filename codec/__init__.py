@@ -1,6 +1,7 @@
 """vqcodec: a learned image codec whose files decode to the same symbols on every machine.
 
-    cli            commands: compress, decompress, info, models, view, web, register, evaluate, train
+    cli            commands: compress, decompress, info, models, view, web, register, evaluate,
+                   train
     pillow_plugin  .vqc files in Pillow
     codec          Codec: a loaded model, pictures in, bytes out, and back
     decoder        the reader: bytes -> picture

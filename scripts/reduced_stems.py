@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.codec import Codec
-from codec.decoder import TileDecoder
+from codec.decoder import TileDecoder, level_map_of
 from codec.engine.reduced import REDUCTIONS, STEM, blocks_before
 from codec.engine.tensors import transform_tensors
 from codec.files import open_file
@@ -93,7 +93,8 @@ def fit(codec: Codec, photographs: list[Path]) -> dict[str, np.ndarray]:
             samples = torch.from_numpy(codec.decompress_array(data)).permute(2, 0, 1)[None] / 255
             file = ContainerFile(BytesIO(data))
             level = torch.tensor([file.header.level.position])
-            y_hat = torch.from_numpy(TileDecoder(file, codec.model).latents(0))[None]
+            levels = level_map_of(file.header, config)
+            y_hat = torch.from_numpy(TileDecoder(file, codec.model, levels).latents(0))[None]
             y = modules["gain"].inverse(y_hat, level)  # type: ignore[operator]
             for reduction, equations in sums.items():
                 before = blocks_before(config, reduction)

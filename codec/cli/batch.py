@@ -20,7 +20,8 @@ from codec.cli.options import message_of
 from codec.cli.plan import Job, Plan
 from codec.cli.terminal import clear_line, progress, silence, tell
 from codec.errors import CodecError, InputError, one_line
-from codec.files import STANDARD, check_folder, check_target
+from codec.files import STANDARD, check_folder, check_target, is_file
+from codec.url import Place, Url
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SOME_FAILED = 1
@@ -120,21 +121,27 @@ def _foresee(job: Job, settings: Settings) -> Outcome | None:
     try:
         if job.problem:
             raise InputError(f"{source}: {job.problem}")
-        if source != STANDARD and not source.exists():
+        if isinstance(source, Path) and source != STANDARD and not source.exists():
             raise InputError(f"{source}: no such file")
-        if target != STANDARD and target.exists() and source.exists() and target.samefile(source):
+        if _same_file(source, target):
             raise InputError(f"{target}: input and output are the same file")
-        if settings.skip_existing and target != STANDARD and target.is_file():
+        if settings.skip_existing and target != STANDARD and is_file(target):
             return Outcome(job, "skipped")
         if settings.make_folders:
             check_folder(target.parent)
-        if target.parent.is_dir() or not settings.make_folders:
+        if isinstance(target, Url) or target.parent.is_dir() or not settings.make_folders:
             check_target(target, settings.force)
     except CodecError as error:
         return _failed(job, message_of(error), error.exit_code)
     except OSError as error:
         return _failed(job, f"{error.filename or source}: {error.strerror}", SOME_FAILED)
     return Outcome(job, "planned") if settings.dry_run else None
+
+
+def _same_file(source: Place, target: Place) -> bool:
+    if isinstance(source, Url) or isinstance(target, Url):
+        return source == target
+    return target != STANDARD and target.exists() and source.exists() and target.samefile(source)
 
 
 def attempt(task: Task, job: Job) -> Outcome:
@@ -244,7 +251,7 @@ class _Report:
             note = " exists, skipped" if outcome.status == "skipped" else f" <- {job.source}"
             self.sum_up(f"{job.target}{note}")
 
-    def left_out(self, files: dict[Path, Counter[str]]) -> None:
+    def left_out(self, files: dict[Place, Counter[str]]) -> None:
         """Tell of files in folders that were not looked at, by their suffixes."""
         suffixes: Counter[str] = Counter()
         for folder, some in files.items():

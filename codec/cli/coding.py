@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from codec.cli.options import (
     only_one,
     with_shared_options,
 )
-from codec.cli.plan import Rename, plan
+from codec.cli.plan import Job, Rename, plan
 from codec.cli.tasks import CompressTask, DecompressTask, Machine, Writing
 from codec.files import STANDARD
 from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES, OUTPUT_NAMES, OUTPUT_SUFFIXES
 from codec.picture.metadata import KINDS
+from codec.url import Place, Url
 
 TARGETS = {
     "target_bpp": "--target-bpp",
@@ -70,7 +72,7 @@ EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
     help="Side of tiles, a multiple of 64; 0 for none; default 1024 above 2 megapixels.",
 )
 @with_shared_options
-def compress(inputs: tuple[Path, ...], **options: Any) -> int:
+def compress(inputs: tuple[Place, ...], **options: Any) -> int:
     """Compress the picture IN to OUT (default: IN with the suffix .vqc).
 
     With -d, any number of pictures; with -r, folders of them. `-` stands for standard input
@@ -89,6 +91,7 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
         options["recursive"],
         "" if kept else "--keep-suffix",
     )
+    _check_times(planned.jobs, options)
     for job in planned.jobs:
         if options["skip_larger"] and job.target == STANDARD:
             raise click.UsageError("--skip-larger leaves out files; OUT is standard output")
@@ -126,7 +129,7 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
 )
 @click.option("--format", type=click.Choice(list(OUTPUT_NAMES)), help="Of the pictures.")
 @with_shared_options
-def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
+def decompress(inputs: tuple[Place, ...], **options: Any) -> int:
     """Decompress IN to the picture OUT (default: IN with the suffix .png).
 
     The suffix of OUT names the format, or --format does: png, webp (lossless), tiff, bmp, ppm,
@@ -139,6 +142,7 @@ def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
     planned = plan(
         inputs, to_picture(suffix), {SUFFIX}, options["output_dir"], options["recursive"]
     )
+    _check_times(planned.jobs, options)
     if name is None:
         for job in planned.jobs:
             named = job.target != STANDARD and not job.problem
@@ -188,6 +192,13 @@ def _machine(options: dict[str, Any]) -> Machine:
 def _writing(options: dict[str, Any]) -> Writing:
     folders = options["output_dir"] is not None
     return Writing(options["force"], options["preserve"], folders)
+
+
+def _check_times(jobs: Sequence[Job], options: dict[str, Any]) -> None:
+    """Stores know when a file was uploaded, and take no other time."""
+    places = (place for job in jobs for place in (job.source, job.target))
+    if options["preserve"] and any(isinstance(place, Url) for place in places):
+        raise click.UsageError("--preserve is for files on disks; a URL names none")
 
 
 def _settings(options: dict[str, Any]) -> Settings:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli.options import QUALITY, with_machine_options
+from codec.cli.options import EXISTING_PATH, QUALITY, with_machine_options
 from codec.cli.terminal import progress, tell
 from codec.errors import InputError
 from codec.files import check_folder, check_target, real
@@ -37,7 +37,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=EXISTING_PATH)
 @click.option(
     "-q",
     "--quality",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +11,42 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from codec.errors import CodecError, InputError, one_line
 from codec.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
 from codec.tiles import check_tile_size
+from codec.url import Place, Url, place_of
 
-PATH = click.Path(readable=False, path_type=Path)
-"""Type of paths. An unreadable file is an error of its own job, not of the command line."""
+
+class PlaceType(click.ParamType[Place]):
+    """Paths and URLs. An unreadable file is an error of its own job, not of the command line.
+
+    Args:
+        exists: whether a path must exist; what a URL names is seen when it is opened.
+    """
+
+    name = "path"
+
+    def __init__(self, exists: bool = False) -> None:
+        self._exists = exists
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Place:
+        place = value if isinstance(value, Path | Url) else place_of(os.fsdecode(value))
+        if self._exists and isinstance(place, Path):
+            click.Path(exists=True).convert(place, param, ctx)
+        return place
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return click.Path().shell_complete(ctx, param, incomplete)
+
+
+PATH = PlaceType()
+EXISTING_PATH = PlaceType(exists=True)
 SUFFIX = ".vqc"
 F = TypeVar("F", bound=Callable[..., Any])
 

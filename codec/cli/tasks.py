@@ -19,6 +19,7 @@ from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.tiles import region_box
+from codec.url import Place
 from codec.weights.released import DEFAULT_MODEL, find_weights, read_config, read_metadata
 
 if TYPE_CHECKING:
@@ -69,12 +70,13 @@ class Writing:
 
     def write(self, job: Job, content: bytes | Callable[[BinaryIO], None]) -> None:
         """Write the output of a job whole or not at all."""
-        if self.make_folders:
+        if self.make_folders and isinstance(job.target, Path):
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(f"{job.target.parent}: {error.strerror}") from error
-        times = times_of(job.source) if self.preserve and job.source != STANDARD else None
+        source = job.source if self.preserve and job.source != STANDARD else None
+        times = times_of(source) if isinstance(source, Path) else None
         write_file(job.target, content, self.force, times)
 
 
@@ -146,7 +148,7 @@ class DecompressTask:
     def __call__(self, job: Job) -> dict[str, Any]:
         began = time.perf_counter()
         machine = self.machine
-        with naming(job.source), open_file(job.source) as data:
+        with naming(job.source), open_file(job.source, parts=self.region is not None) as data:
             file = ContainerFile(data, machine.limits)
             file_format = self._format(job, file.header)
             if not file.lossless:
@@ -196,7 +198,7 @@ class DecompressTask:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Place) -> Iterator[None]:
     """Put the file's name in front of an error's message, where it is not there already."""
     try:
         yield

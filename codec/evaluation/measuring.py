@@ -22,6 +22,7 @@ from codec.evaluation.provenance import describe_machine, source_digest
 from codec.evaluation.results import Evaluation, Measurement
 from codec.evaluation.subjects import Reading, Subject, read_subject
 from codec.files import write_file
+from codec.url import Place
 
 CORNER = 64
 """Side in pixels of the crop on which a codec is warmed up."""
@@ -166,7 +167,7 @@ class Plan:
         qualities: settings of our models; empty for each model's own.
     """
 
-    pictures: Mapping[str, Path]
+    pictures: Mapping[str, Place]
     reading: Reading
     ours: Sequence[ModelCoder]
     peers: Sequence[Coder]

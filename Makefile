@@ -10,10 +10,11 @@ PICTURE ?= tests/data/flowers.png
 KODAK ?=
 MODEL ?= photo
 SIZES ?= 0.4,4
+PICTURES ?= 2000
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards given clean
+.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards cluster-check given clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -98,6 +99,9 @@ patches: $(READY) ## what patches do for drawn pictures: tables of codec/encoder
 
 photograph-rates: $(READY) ## what photographs reach with a model, which patches depend on (MODEL=photo PHOTOS=folder)
 	$(BIN)/python -m scripts.photograph_rates $(PHOTOS) --model $(MODEL)
+
+cluster-check: $(READY) ## 2000 pictures through two Ray nodes, a worker killed, disk and S3 (PICTURES=2000 MODEL=photo)
+	$(BIN)/python -m scripts.cluster_check --pictures $(PICTURES) --model $(MODEL)
 
 clean: ## remove the environment and all caches, but no runs
 	rm -rf .venv $(BARE) .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

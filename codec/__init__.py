@@ -1,6 +1,7 @@
 """vqcodec: a learned image codec whose files decode to the same symbols on every machine.
 
     cli            commands: compress, decompress, info, models, evaluate, train
+    cluster        the codec on Ray
     pillow_plugin  .vqc files in Pillow
     codec          Codec: a loaded model, pictures in, bytes out, and back
     decoder        the reader: bytes -> picture
@@ -12,6 +13,7 @@
     training       photographs -> weights            evaluation  codecs measured and compared
     loaded         a model in memory                 level       the rate level
     limits         pixels and memory of a picture    files       outputs whole or not at all
+    url            URLs as places of files           remote      files in stores
     errors         every error and its exit code
 
 ARCHITECTURE.md follows a picture through these, FORMAT.md specifies the file. Imports point

@@ -218,6 +218,28 @@ def check_folder(path: Place) -> None:
         raise OutputError(f"{path}: cannot be written to (permission denied)")
 
 
+def make_folder(path: Place) -> None:
+    """Make a folder and those that it lies in; stores need none.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    if isinstance(path, Url):
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
+
+
+def holds(path: Place, content: bytes | Callable[[BinaryIO], None]) -> bool:
+    """Whether a file has this content."""
+    buffer = BytesIO()
+    _write_to(buffer, content)
+    with open_file(path) as file:
+        return file.read() == buffer.getvalue()
+
+
 def write_file(
     path: Place,
     content: bytes | Callable[[BinaryIO], None],

@@ -129,7 +129,9 @@ def find(url: Url) -> Iterator[Url]:
     with _refusals(url, InputError):
         fs, path = _opened(url)
         top = path.rstrip("/")
-        found = sorted(fs.find(path), key=lambda name: name.split("/"))
+        details = fs.find(path, detail=True).items()
+        names = [name for name, info in details if info["type"] == "file"]
+        found = sorted(names, key=lambda name: name.split("/"))
     for name in found:
         yield url / name.removeprefix(top).lstrip("/")
 

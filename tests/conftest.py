@@ -45,6 +45,7 @@ OPTIONAL = (
     "s3fs",
     "moto",
     "ray",
+    "pyarrow",
     "webdataset",
 )
 """Packages of extras."""

@@ -18,6 +18,7 @@ from codec.cli.options import (
     Kinds,
     Region,
     TileSize,
+    cluster_of,
     only_one,
     with_shared_options,
 )
@@ -191,7 +192,8 @@ def _machine(options: dict[str, Any]) -> Machine:
 
 def _writing(options: dict[str, Any]) -> Writing:
     folders = options["output_dir"] is not None
-    return Writing(options["force"], options["preserve"], folders)
+    repeats = options["cluster"] is not None
+    return Writing(options["force"], options["preserve"], folders, repeats)
 
 
 def _check_times(jobs: Sequence[Job], options: dict[str, Any]) -> None:
@@ -206,4 +208,6 @@ def _settings(options: dict[str, Any]) -> Settings:
         **{name: options[name] for name in ("force", "skip_existing", "dry_run", "jobs", "quiet")},
         as_json=options["json"],
         make_folders=options["output_dir"] is not None,
+        cluster=cluster_of(options),
+        folder=options["output_dir"],
     )

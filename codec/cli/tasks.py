@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from codec.cli.plan import Job
 from codec.cli.terminal import progress
-from codec.errors import CodecError, OutputError
-from codec.files import STANDARD, open_file, times_of, write_file
+from codec.errors import CodecError, OutputError, OutputExistsError
+from codec.files import STANDARD, holds, make_folder, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from codec.encoder.picture import Encoded
     from codec.engine.base import EngineName, Precision
+    from codec.weights.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,9 @@ class Machine:
             **options,
         )
 
-    def lambda_of(self, header: Header) -> float:
-        """Slope of the objective that a file was made for."""
-        path = find_weights(self.model or DEFAULT_MODEL)
-        return read_config(read_metadata(path)).lambda_of(header.level.position)
+    def config(self) -> ModelConfig:
+        """Shape of the model."""
+        return read_config(read_metadata(find_weights(self.model or DEFAULT_MODEL)))
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,21 @@ class Writing:
     force: bool
     preserve: bool
     make_folders: bool
+    repeats: bool = False
+    """Whether the same job may have been done by a worker that died after it: then an output that
+    exists already may be its own."""
 
     def write(self, job: Job, content: bytes | Callable[[BinaryIO], None]) -> None:
         """Write the output of a job whole or not at all."""
-        if self.make_folders and isinstance(job.target, Path):
-            try:
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{job.target.parent}: {error.strerror}") from error
+        if self.make_folders:
+            make_folder(job.target.parent)
         source = job.source if self.preserve and job.source != STANDARD else None
         times = times_of(source) if isinstance(source, Path) else None
-        write_file(job.target, content, self.force, times)
+        try:
+            write_file(job.target, content, self.force, times)
+        except OutputExistsError:
+            if not (self.repeats and holds(job.target, content)):
+                raise
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,9 @@ class CompressTask:
         if opened.dropped:
             facts["left_out"] = list(opened.dropped)
         lossless = encoded.patch_pixels == encoded.header.pixels
-        facts["lambda"] = None if lossless else machine.lambda_of(encoded.header)
+        config, position = machine.config(), encoded.header.level.position
+        facts["lambda"] = None if lossless else config.lambda_of(position)
+        facts["quality"] = None if lossless else config.quality_of(position)
         facts["psnr"] = encoded.psnr if math.isfinite(encoded.psnr) else None
         facts |= {"lossless": lossless, "patches": len(encoded.patches)}
         facts["below_promise"] = encoded.below_promise
@@ -172,12 +178,16 @@ class DecompressTask:
                 )
         metadata = metadata_of(image.info)
 
+        written = 0
+
         def save(target: BinaryIO) -> None:
+            nonlocal written
             with naming(job.target):
                 write_picture(image, target, file_format, metadata)
+            written = target.seek(0, os.SEEK_END)
 
         self.writing.write(job, save)
-        facts = _facts(file.header, file.size)
+        facts = _facts(file.header, file.size) | {"picture_bytes": written}
         if self.region:
             facts |= {"width": image.width, "height": image.height}
             facts |= {"bytes_read": file.bytes_read, "tiles_read": len(file.tiles_read)}

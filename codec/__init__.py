@@ -1,7 +1,7 @@
 """vqcodec: a learned image codec whose files decode to the same symbols on every machine.
 
     cli            commands: compress, decompress, info, models, evaluate, train
-    cluster        the codec on Ray
+    cluster        the codec on Ray                  dataset     .vqc files to train networks on
     pillow_plugin  .vqc files in Pillow
     codec          Codec: a loaded model, pictures in, bytes out, and back
     decoder        the reader: bytes -> picture

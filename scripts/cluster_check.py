@@ -156,9 +156,9 @@ class Killer:
 
 
 def files_of(folder: Place) -> dict[str, tuple[object, ...]]:
-    """All files by name, with what would differ if one were written again."""
+    """All whole files by name, with what would differ if one were written again."""
     if isinstance(folder, Path):
-        found = [path for path in folder.rglob("*") if path.is_file()]
+        found = [path for path in folder.rglob("[!.]*") if path.is_file()]
         return {
             path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.stat().st_ino)
             for path in found

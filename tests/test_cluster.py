@@ -208,7 +208,7 @@ def test_rows_of_a_manifest(tmp_path: Path) -> None:
 def test_what_exists_needs_no_cluster(drawn: Path, tmp_path: Path, run: Run) -> None:
     """Outputs of another run are left out and listed; Ray is not started."""
     pytest.importorskip("pyarrow")
-    command = ("compress", "-r", drawn / "5", "-d", tmp_path, *MODEL)
+    command = ("compress", "-r", drawn / "3", "-d", tmp_path, *MODEL)
     assert run(*command)[0] == 0
     assert "2 done" in run(*command, "-f")[2]
     for _ in range(2):
@@ -226,6 +226,6 @@ def test_a_cluster_that_is_not_there(
     status, _, err = run("compress", "-r", drawn, "--cluster", "local")
     assert (status, "--cluster needs -d DIR" in err) == (2, True)
     pytest.importorskip("pyarrow")
-    command = ("compress", drawn / "5" / "00005.png", "-d", tmp_path, "--cluster")
+    command = ("compress", drawn / "3" / "00003.png", "-d", tmp_path, "--cluster")
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     fails(run(*command, "local"), 1, "Ray is not installed; pip install 'vqcodec[cluster]'")

@@ -14,7 +14,7 @@ PICTURES ?= 2000
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards cluster-check given clean
+.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards cluster-check throughput given clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -102,6 +102,10 @@ photograph-rates: $(READY) ## what photographs reach with a model, which patches
 
 cluster-check: $(READY) ## 2000 pictures through two Ray nodes, a worker killed, disk and S3 (PICTURES=2000 MODEL=photo)
 	$(BIN)/python -m scripts.cluster_check --pictures $(PICTURES) --model $(MODEL)
+
+throughput: given $(READY) ## batches on a cluster against -j, training data as .vqc against JPEG and WebP (KODAK=folder)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m scripts.throughput loader $(KODAK)
+	$(BIN)/python -m scripts.throughput batch $(KODAK)
 
 clean: ## remove the environment and all caches, but no runs
 	rm -rf .venv $(BARE) .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

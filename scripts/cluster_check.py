@@ -135,7 +135,7 @@ def run(arguments: Sequence[object], meanwhile: Callable[[], bool] | None = None
         while process.poll() is None:
             if meanwhile and meanwhile():
                 meanwhile = None
-            time.sleep(0.2)
+            time.sleep(0.5)
         told.seek(0)
         return Run(time.perf_counter() - began, process.returncode, told.read())
 

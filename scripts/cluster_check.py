@@ -35,7 +35,14 @@ from codec.url import Place, Url
 VQCODEC = [sys.executable, "-m", "codec"]
 BROKEN = 5
 WORKER = b"ray::MapWorker"
-BUCKET = "photos"
+BUCKET = "s3://photos"
+S3 = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""What it takes to talk to `s3_server`, but for its address."""
 
 
 def draw_pictures(folder: Path, count: int, sides: tuple[int, int], broken: int = BROKEN) -> None:
@@ -66,29 +73,20 @@ def two_nodes() -> Iterator[str]:
     try:
         yield cluster.address
     finally:
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+        cluster.shutdown()
 
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """An S3 server with one bucket, for this process and those that it starts."""
+    """Address of an empty S3 server on this machine."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    import fsspec
-
-    fsspec.filesystem("s3").mkdir(BUCKET)
     try:
-        yield f"s3://{BUCKET}"
+        yield f"http://{host}:{port}"
     finally:
         server.stop()
 
@@ -244,16 +242,26 @@ def main(pictures: int, sides: str, effort: int, model: str) -> None:
         good = pictures - BROKEN
         rate = pictures / alone.seconds
         print(f"| `-j 2` | {good} | {BROKEN} | {alone.seconds:.1f} | {rate:.1f} | |", flush=True)
-        with s3_server() as bucket, two_nodes() as address:
-            options += ["--cluster", address]
-            shown = check(top / "in", top / "out", top / "alone", options, pictures // 3)
-            print(shown.line("two nodes, disk", pictures), flush=True)
-            import fsspec
+        with s3_server() as server:
+            os.environ |= S3 | {"AWS_ENDPOINT_URL": server}
+            _check_nodes(top, options, pictures)
 
-            fsspec.filesystem("s3").put(f"{top}/in", f"{bucket}/in", recursive=True)
-            source, target = Url(f"{bucket}/in"), Url(f"{bucket}/out")
+
+def _check_nodes(top: Path, options: list[object], pictures: int) -> None:
+    import fsspec
+
+    store = fsspec.filesystem("s3")
+    store.mkdir(BUCKET)
+    store.put(f"{top}/in", f"{BUCKET}/in", recursive=True)
+    places: dict[str, tuple[Place, Place]] = {
+        "disk": (top / "in", top / "out"),
+        "S3": (Url(f"{BUCKET}/in"), Url(f"{BUCKET}/out")),
+    }
+    with two_nodes() as address:
+        options = [*options, "--cluster", address]
+        for name, (source, target) in places.items():
             shown = check(source, target, top / "alone", options, pictures // 3)
-            print(shown.line("two nodes, S3", pictures), flush=True)
+            print(shown.line(f"two nodes, {name}", pictures), flush=True)
 
 
 if __name__ == "__main__":

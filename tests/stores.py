@@ -10,31 +10,21 @@ from contextlib import contextmanager
 
 import pytest
 
-BUCKET = "photos"
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+from scripts.cluster_check import BUCKET, S3, s3_server
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
-    """An S3 server with one bucket, which this process and those that it starts know."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch, s3_of(f"http://{host}:{port}", patch):
+def s3_store() -> Iterator[str]:
+    """A bucket of an S3 server, which this process and those that it starts know."""
+    with (
+        s3_server() as address,
+        pytest.MonkeyPatch.context() as patch,
+        s3_of(address, patch),
+    ):
         import fsspec
 
         fsspec.filesystem("s3").mkdir(BUCKET)
-        try:
-            yield f"s3://{BUCKET}"
-        finally:
-            server.stop()
+        yield BUCKET
 
 
 @contextmanager
@@ -42,9 +32,9 @@ def s3_of(address: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """`s3://` is at this address, for this process and those that it starts."""
     from s3fs import S3FileSystem
 
-    for name in [*CREDENTIALS, "AWS_PROFILE", "AWS_ENDPOINT_URL_S3"]:
+    for name in ["AWS_PROFILE", "AWS_ENDPOINT_URL_S3"]:
         patch.delenv(name, raising=False)
-    for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": address}).items():
+    for name, value in (S3 | {"AWS_ENDPOINT_URL": address}).items():
         patch.setenv(name, value)
     patch.setenv("AWS_CONFIG_FILE", os.devnull)
     patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

@@ -30,7 +30,7 @@ from codec.files import is_file, open_file
 from codec.url import Place, Url
 from scripts.cluster_check import draw_pictures, files_of
 from tests.helpers import MODEL, TINY, Run, fails
-from tests.stores import s3_server
+from tests.stores import s3_store
 
 POISON = "00007"
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
@@ -47,7 +47,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store() -> Iterator[Url]:
     pytest.importorskip("moto")
-    with s3_server() as bucket:
+    with s3_store() as bucket:
         yield Url(bucket)
 
 

@@ -17,14 +17,14 @@ from codec.errors import InputError, OutputError, OutputExistsError
 from codec.files import MAX_BYTES, check_target, open_file, write_file
 from codec.url import Url, place_of
 from tests.helpers import DATA, MODEL, TINY, Run, fails
-from tests.stores import s3_of, s3_server, web_server
+from tests.stores import s3_of, s3_store, web_server
 
 CITY = (DATA / "city.png").read_bytes()
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    with s3_server() as url:
+    with s3_store() as url:
         yield url
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from codec.cli.options import (
     Kinds,
     Region,
     TileSize,
+    cluster_of,
     only_one,
     with_shared_options,
 )
-from codec.cli.plan import Rename, plan
+from codec.cli.plan import Job, Rename, plan
 from codec.cli.tasks import CompressTask, DecompressTask, Machine, Writing
 from codec.files import STANDARD
 from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES, OUTPUT_NAMES, OUTPUT_SUFFIXES
 from codec.picture.metadata import KINDS
+from codec.url import Place, Url
 
 TARGETS = {
     "target_bpp": "--target-bpp",
@@ -80,7 +83,7 @@ EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
     help="Side of tiles, a multiple of 64; 0 for none; default 1024 above 2 megapixels.",
 )
 @with_shared_options
-def compress(inputs: tuple[Path, ...], **options: Any) -> int:
+def compress(inputs: tuple[Place, ...], **options: Any) -> int:
     """Compress the picture IN to OUT (default: IN with the suffix .vqc).
 
     With -d, any number of pictures; with -r, folders of them. `-` stands for standard input
@@ -99,6 +102,7 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
         options["recursive"],
         "" if kept else "--keep-suffix",
     )
+    _check_times(planned.jobs, options)
     for job in planned.jobs:
         if options["skip_larger"] and job.target == STANDARD:
             raise click.UsageError("--skip-larger leaves out files; OUT is standard output")
@@ -150,7 +154,7 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
 )
 @click.option("--format", type=click.Choice(list(OUTPUT_NAMES)), help="Of the pictures.")
 @with_shared_options
-def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
+def decompress(inputs: tuple[Place, ...], **options: Any) -> int:
     """Decompress IN to the picture OUT (default: IN with the suffix .png).
 
     The suffix of OUT names the format, or --format does: png, webp (lossless), tiff, bmp, ppm,
@@ -164,6 +168,7 @@ def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
     planned = plan(
         inputs, to_picture(suffix), {SUFFIX}, options["output_dir"], options["recursive"]
     )
+    _check_times(planned.jobs, options)
     if name is None:
         for job in planned.jobs:
             named = job.target != STANDARD and not job.problem
@@ -214,7 +219,15 @@ def _machine(options: dict[str, Any]) -> Machine:
 
 def _writing(options: dict[str, Any]) -> Writing:
     folders = options["output_dir"] is not None
-    return Writing(options["force"], options["preserve"], folders)
+    repeats = options["cluster"] is not None
+    return Writing(options["force"], options["preserve"], folders, repeats)
+
+
+def _check_times(jobs: Sequence[Job], options: dict[str, Any]) -> None:
+    """Stores know when a file was uploaded, and take no other time."""
+    places = (place for job in jobs for place in (job.source, job.target))
+    if options["preserve"] and any(isinstance(place, Url) for place in places):
+        raise click.UsageError("--preserve is for files on disks; a URL names none")
 
 
 def _settings(options: dict[str, Any]) -> Settings:
@@ -222,4 +235,6 @@ def _settings(options: dict[str, Any]) -> Settings:
         **{name: options[name] for name in ("force", "skip_existing", "dry_run", "jobs", "quiet")},
         as_json=options["json"],
         make_folders=options["output_dir"] is not None,
+        cluster=cluster_of(options),
+        folder=options["output_dir"],
     )

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from codec.cli.plan import Job
 from codec.cli.terminal import progress
-from codec.errors import CodecError, OutputError
-from codec.files import STANDARD, open_file, times_of, write_file
+from codec.errors import CodecError, OutputError, OutputExistsError
+from codec.files import STANDARD, holds, make_folder, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.tiles import region_box
+from codec.url import Place
 from codec.weights.released import DEFAULT_MODEL, find_weights, read_config, read_metadata
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from codec.encoder.picture import Encoded
     from codec.engine.base import EngineName, Precision
+    from codec.weights.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,9 @@ class Machine:
             **options,
         )
 
-    def lambda_of(self, header: Header) -> float:
-        """Slope of the objective that a file was made for."""
-        path = find_weights(self.model or DEFAULT_MODEL)
-        return read_config(read_metadata(path)).lambda_of(header.level.position)
+    def config(self) -> ModelConfig:
+        """Shape of the model."""
+        return read_config(read_metadata(find_weights(self.model or DEFAULT_MODEL)))
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,21 @@ class Writing:
     force: bool
     preserve: bool
     make_folders: bool
+    repeats: bool = False
+    """Whether the same job may have been done by a worker that died after it: then an output that
+    exists already may be its own."""
 
     def write(self, job: Job, content: bytes | Callable[[BinaryIO], None]) -> None:
         """Write the output of a job whole or not at all."""
         if self.make_folders:
-            try:
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{job.target.parent}: {error.strerror}") from error
-        times = times_of(job.source) if self.preserve and job.source != STANDARD else None
-        write_file(job.target, content, self.force, times)
+            make_folder(job.target.parent)
+        source = job.source if self.preserve and job.source != STANDARD else None
+        times = times_of(source) if isinstance(source, Path) else None
+        try:
+            write_file(job.target, content, self.force, times)
+        except OutputExistsError:
+            if not (self.repeats and holds(job.target, content)):
+                raise
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,9 @@ class CompressTask:
         if opened.dropped:
             facts["left_out"] = list(opened.dropped)
         lossless = encoded.patch_pixels == encoded.header.pixels
-        facts["lambda"] = None if lossless else machine.lambda_of(encoded.header)
+        config, position = machine.config(), encoded.header.level.position
+        facts["lambda"] = None if lossless else config.lambda_of(position)
+        facts["quality"] = None if lossless else config.quality_of(position)
         facts["psnr"] = encoded.psnr if math.isfinite(encoded.psnr) else None
         facts |= {"lossless": lossless, "patches": len(encoded.patches)}
         facts["below_promise"] = encoded.below_promise
@@ -165,7 +173,7 @@ class DecompressTask:
     def __call__(self, job: Job) -> dict[str, Any]:
         began = time.perf_counter()
         machine = self.machine
-        with naming(job.source), open_file(job.source) as data:
+        with naming(job.source), open_file(job.source, parts=self.region is not None) as data:
             file = ContainerFile(data, machine.limits)
             file_format = self._format(job, file.header)
             from codec.picture.reduction import reduction_of, scale_for
@@ -196,12 +204,16 @@ class DecompressTask:
         if self.size:
             image.thumbnail((self.size, self.size))
 
+        written = 0
+
         def save(target: BinaryIO) -> None:
+            nonlocal written
             with naming(job.target):
                 write_picture(image, target, file_format, metadata)
+            written = target.seek(0, os.SEEK_END)
 
         self.writing.write(job, save)
-        facts = _facts(file.header, file.size)
+        facts = _facts(file.header, file.size) | {"picture_bytes": written}
         if self.region or self.size or self.scale < 1:
             facts |= {"width": image.width, "height": image.height}
         if self.region:
@@ -223,7 +235,7 @@ class DecompressTask:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Place) -> Iterator[None]:
     """Put the file's name in front of an error's message, where it is not there already."""
     try:
         yield

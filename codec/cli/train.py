@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.core import ParameterSource
 
-from codec.cli.options import POSITIVE, FiniteRange, only_one
+from codec.cli.options import EXISTING_PATH, POSITIVE, FiniteRange, only_one
 from codec.cli.train_progress import TrainingProgress
 from codec.errors import OutputError, OutputExistsError, TrainingError, WeightsError
 from codec.weights.config import Distortion
@@ -74,7 +74,7 @@ class SectionedCommand(click.Command):
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=EXISTING_PATH)
 @click.option(
     "--lambda",
     callback=parse_lambdas,
@@ -191,7 +191,7 @@ class SectionedCommand(click.Command):
 )
 @click.option(
     "--validation",
-    type=click.Path(exists=True, path_type=Path),
+    type=EXISTING_PATH,
     multiple=True,
     help="Folder to validate on, instead of a share of PHOTOS.",
 )
@@ -213,7 +213,7 @@ class SectionedCommand(click.Command):
 @click.option("-f", "--force", is_flag=True, help="Replace an existing run.")
 @click.pass_context
 def train(ctx: click.Context, /, **options: Any) -> None:
-    """Train a model on PHOTOS (files and folders of PNG, JPEG, WebP or AVIF).
+    """Train a model on PHOTOS (files and folders of PNG, JPEG, WebP or AVIF, or tar files of them).
 
     The learning rate falls to zero at the end whatever the length, so every budget gives a usable
     model: RUN/model.safetensors, for `vqcodec compress --model RUN/model.safetensors`. A resumed

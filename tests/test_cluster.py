@@ -73,7 +73,7 @@ def _check_poison(store: Url, alone: Path) -> None:
     machine = Machine(str(TINY), "auto", "cpu", "float32", limits)
     writing = Writing(force=False, preserve=False, make_folders=True, repeats=True)
     options = {"to_8bit": False}
-    compress = CompressTask(machine, writing, options, None, False, False, False)
+    compress = CompressTask(machine, writing, options, None, None, False, False, False)
 
     class Poisoned:  # in here, so that it is pickled as a whole: workers know no tests
         def __call__(self, job: Job) -> dict[str, Any]:

@@ -27,9 +27,10 @@ for random squares of few pixels, MS-SSIM is clamped to 0 and has no gradient.""
 class Looks:
     """Weights of the objective "looks".
 
-    On photographs at middle rates the gradients of the four terms by the latents have norms of about
-    0.35, 0.5, 0.4 and 0.2 of that of 255^2 MSE alone. Squared error holds means and colours, which
-    the others hardly see; twice the weight of MS-SSIM and SSIMULACRA 2 was worse by Butteraugli.
+    On photographs at middle rates the gradients of the four terms by the latents have norms of
+    about 0.35, 0.5, 0.4 and 0.2 of that of 255^2 MSE alone. Squared error holds means and colours,
+    which the others hardly see; twice the weight of MS-SSIM and SSIMULACRA 2 was worse by
+    Butteraugli.
     """
 
     squared_error: float = 0.35

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -227,5 +228,7 @@ def test_a_cluster_that_is_not_there(
     assert (status, "--cluster needs -d DIR" in err) == (2, True)
     pytest.importorskip("pyarrow")
     command = ("compress", drawn / "3" / "00003.png", "-d", tmp_path, "--cluster")
+    if find_spec("ray"):
+        fails(run(*command, "127.0.0.1:1"), 1, "no Ray cluster at 127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     fails(run(*command, "local"), 1, "Ray is not installed; pip install 'vqcodec[cluster]'")

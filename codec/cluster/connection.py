@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import Any
 from codec.errors import ClusterError
 
 LOCAL = "local"
+CONNECT_SECONDS = 10.0
 STORE_BYTES = 128 << 20
 """Shared memory of a cluster on this machine: names and facts go through it, no pictures."""
 
@@ -38,6 +42,7 @@ def import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what it will do anyway
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # signals are the caller's
     try:
         import ray
         import ray.data
@@ -83,13 +88,39 @@ def _connect(ray: Any, cluster: Cluster) -> None:
     else:
         options["runtime_env"] = threads
     try:
-        with _silent():
+        _check_answers(cluster.address)
+        with _silent(), _keeping_signals():
             ray.init(address=cluster.address, **options)
     except Exception as error:  # connection, version and configuration errors of several kinds
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ClusterError(f"no Ray cluster at {cluster.address} ({said[0]})") from error
+        told = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+        reason = told.splitlines()[0]
+        raise ClusterError(f"no Ray cluster at {cluster.address} ({reason})") from error
     # It tells of workers that die on standard output, which is for results.
     ray._private.worker._worker_logs_enabled = False
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself tries for minutes.
+
+    Raises:
+        OSError: nobody answers at the address.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+
+
+@contextmanager
+def _keeping_signals() -> Iterator[None]:
+    """What a signal does stays what it was; threads that are not the first set none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kept)
 
 
 @contextmanager

@@ -42,6 +42,7 @@ OPTIONAL = (
     "pyjpegli",
     "playwright",
     "fsspec",
+    "aiohttp",
     "s3fs",
     "moto",
     "ray",

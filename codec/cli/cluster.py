@@ -54,7 +54,7 @@ def outcomes_on_cluster(
     with Manifest(folder) as manifest:
         due: list[Job] = []
         for job in jobs:
-            name = str(relative(job.target, folder))
+            name = relative(job.target, folder).as_posix()
             if job.target in there and not job.problem:
                 if name not in manifest.rows and not settings.dry_run:
                     manifest.add(name=name, source=str(job.source), status="found")
@@ -68,7 +68,7 @@ def outcomes_on_cluster(
         for job, outcome in run(Attempt(task), due, cluster):
             if isinstance(outcome, Lost):
                 outcome = failed_outcome(job, f"{job.source}: {outcome.reason}", SOME_FAILED)
-            name = str(relative(job.target, folder))
+            name = relative(job.target, folder).as_posix()
             row = _row(outcome.facts)
             manifest.add(name=name, source=str(job.source), status=outcome.status, **row)
             yield outcome

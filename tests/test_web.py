@@ -49,10 +49,9 @@ def cases(built: Path) -> Cases:
     return cases
 
 
-def check(results: Results, cases: Cases) -> None:
-    assert [(result["name"], result["wrong"]) for result in results] == [
-        (case["name"], "") for case in cases.cases
-    ]
+def check(results: Results, cases: Cases, *others: str) -> None:
+    names = [*(case["name"] for case in cases.cases), *others]
+    assert [(result["name"], result["wrong"]) for result in results] == [(n, "") for n in names]
 
 
 def test_sources_are_tidy(built: Path) -> None:
@@ -71,4 +70,4 @@ def test_in_a_browser(built: Path, cases: Cases) -> None:
     program = next(filter(shutil.which, ("chromium", "google-chrome")), None)
     if program is None:
         pytest.skip("neither chromium nor google-chrome is installed")
-    check(in_browser(built, program), cases)
+    check(in_browser(built, program), cases, "behaviour")

@@ -39,7 +39,7 @@ await build({
   sourcemap: true,
   loader: { ".wasm": "binary" },
   external: ["node:*"],
-  legalComments: "none",
+  legalComments: "eof",
 });
 execFileSync(join("node_modules", ".bin", "tsc"), ["--project", "tsconfig.types.json"], {
   stdio: "inherit",

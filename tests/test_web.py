@@ -14,6 +14,8 @@ from codec.weights.released import find_weights
 from tests.helpers import DATA, TINY, TINY_VQ
 from tests.web_cases import WEB, Cases, Results, in_browser, in_node, run
 
+pytestmark = pytest.mark.slow
+
 FILES = [*sorted(DATA.glob("golden*/*.vqc")), DATA / "conformance" / "photo-37x91.vqc"]
 
 

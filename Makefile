@@ -11,10 +11,11 @@ PICTURE ?= tests/data/flowers.png
 KODAK ?=
 MODEL ?= photo
 SIZES ?= 0.4,4
+PICTURES ?= 2000
 PHOTOS ?= tests/data
 OUT ?= runs/synthetic
 
-.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards web web-check given clean
+.PHONY: help demo test quick test-core lint bench bench-large kinds targets man kodak weights-check vq theory train-smoke synthetic patches photograph-rates cards web web-check cluster-check throughput given clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -110,6 +111,13 @@ web: $(CORE) $(WEB)/node_modules ## the reader for web pages, into codec/web/dis
 
 web-check: $(READY) web ## compare it with the reader in Python, on some 200 files (KODAK=folder for times)
 	$(BIN)/python -m tests.web_check $(KODAK)
+
+cluster-check: $(READY) ## 2000 pictures through two Ray nodes, a worker killed, disk and S3 (PICTURES=2000 MODEL=photo)
+	$(BIN)/python -m scripts.cluster_check --pictures $(PICTURES) --model $(MODEL)
+
+throughput: given $(READY) ## batches on a cluster against -j, training data as .vqc against JPEG and WebP (KODAK=folder)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m scripts.throughput loader $(KODAK)
+	$(BIN)/python -m scripts.throughput batch $(KODAK)
 
 clean: ## remove the environment and all caches, but no runs
 	rm -rf $(WEB)/node_modules $(WEB)/build $(WEB)/dist

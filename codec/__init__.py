@@ -1,6 +1,8 @@
 """vqcodec: a learned image codec whose files decode to the same symbols on every machine.
 
-    cli            commands: compress, decompress, info, models, view, web, evaluate, train
+    cli            commands: compress, decompress, info, models, view, web, register, evaluate,
+                   train
+    cluster        the codec on Ray                  dataset     .vqc files to train networks on
     pillow_plugin  .vqc files in Pillow
     codec          Codec: a loaded model, pictures in, bytes out, and back
     decoder        the reader: bytes -> picture
@@ -13,6 +15,7 @@
     loaded         a model in memory                 level       the rate level
     web            the reader in web pages
     limits         pixels and memory of a picture    files       outputs whole or not at all
+    url            URLs as places of files           remote      files in stores
     errors         every error and its exit code
 
 ARCHITECTURE.md follows a picture through these, FORMAT.md specifies the file. Imports point

@@ -26,6 +26,7 @@ from codec.level import Level
 from codec.level_map import STEP
 from codec.limits import Limits
 from codec.loaded import LoadedModel
+from codec.picture.reduction import reduction_of
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import (
     DEFAULT_MODEL,
@@ -248,15 +249,19 @@ class Codec:
         region: tuple[int, int, int, int] | None = None,
         *,
         levels: int | None = None,
+        scale: float = 1,
         progress: Progress | None = None,
     ) -> Image.Image:
         """Picture of a compressed file.
 
         Args:
             data: the file's bytes, or the file open for reading; seekable.
-            region: (x, y, width, height) in pixels; None for the whole picture. Only the tiles that
-                it needs are read and decoded.
+            region: (x, y, width, height) in pixels of the full size; None for the whole picture.
+                Only the tiles that it needs are read and decoded.
             levels: residual levels to reconstruct of a file rounded to centres; None for all.
+            scale: 1, 1/2, 1/4 or 1/8. Below 1 each pixel is about the mean of a square, for much
+                less time than decoding and averaging takes (see `codec.engine.reduced`); sizes
+                are rounded up, and a region grows to whole squares.
             progress: called with (pixels done, pixels in all) after each window and patch.
 
         Returns:
@@ -265,13 +270,16 @@ class Codec:
         Raises:
             FileFormatError: not a vqcodec file, damaged, or of a newer version.
             WeightsError: the file was made with another model.
-            InputError: the region lies outside the picture, or there are fewer levels.
+            InputError: the region lies outside the picture, there are fewer levels, or there is no
+                such scale.
             LimitError: more pixels or memory than `limits` allow.
         """
+        reduction = reduction_of(scale)
         file = data if isinstance(data, ContainerFile) else _opened(data, self.limits)
         if file.lossless:
-            return decode_lossless(file, self.limits, region, levels, progress)
-        return decode(file, self.model, self.limits, self._threads, region, levels, progress)
+            return decode_lossless(file, self.limits, region, levels, progress, reduction)
+        model, limits, threads = self.model, self.limits, self._threads
+        return decode(file, model, limits, threads, region, levels, progress, reduction)
 
     def decompress_array(
         self,
@@ -279,13 +287,15 @@ class Codec:
         region: tuple[int, int, int, int] | None = None,
         *,
         levels: int | None = None,
+        scale: float = 1,
         progress: Progress | None = None,
     ) -> NDArray[np.uint8]:
         """Samples of a compressed file, [H, W] of a grey picture, else [H, W, 2..4].
 
         Arguments and errors are those of `decompress`.
         """
-        return np.array(self.decompress(data, region, levels=levels, progress=progress))
+        image = self.decompress(data, region, levels=levels, scale=scale, progress=progress)
+        return np.array(image)
 
 
 def _accepted(source: Source, options: EncoderOptions, limits: Limits) -> tuple[Picture, Grid]:
@@ -428,6 +438,7 @@ def decompress(
     region: tuple[int, int, int, int] | None = None,
     *,
     levels: int | None = None,
+    scale: float = 1,
     limits: Limits | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
@@ -439,8 +450,9 @@ def decompress(
     Args:
         data: the file's bytes, or the file open for reading; seekable.
         model: name of a released model or path of a weights file, instead of the file's.
-        region: (x, y, width, height) in pixels; None for the whole picture.
+        region: (x, y, width, height) in pixels of the full size; None for the whole picture.
         levels: residual levels to reconstruct of a file rounded to centres; None for all.
+        scale: 1, 1/2, 1/4 or 1/8, as for `Codec.decompress`.
         limits: on pixels and memory.
         device: where the transforms run, such as "cpu" or "cuda".
         precision: of the transforms, "float32" or "bfloat16".
@@ -450,11 +462,11 @@ def decompress(
     Raises:
         CodecError: as of `Codec.decompress`, and if the model is not found.
     """
-    limits = limits or Limits()
+    limits, reduction = limits or Limits(), reduction_of(scale)
     file = data if isinstance(data, ContainerFile) else _opened(data, limits)
     if file.lossless:
-        return decode_lossless(file, limits, region, levels, progress)
+        return decode_lossless(file, limits, region, levels, progress, reduction)
     limits.check_pixels(file.header.width, file.header.height)
     path = find_by_id(file.header.model_id) if model is None else find_weights(str(model))
     loaded = cached_codec(path, device, precision, limits, engine)
-    return loaded.decompress(file, region, levels=levels, progress=progress)
+    return loaded.decompress(file, region, levels=levels, scale=scale, progress=progress)

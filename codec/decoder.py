@@ -6,6 +6,10 @@
     to_image          samples -> 8 bits, with alpha
     decode_patch      rectangles stored without loss, shown in place of the synthesis
 
+At 1/2, 1/4 or 1/8 of the size every pixel is the mean of a square. Symbols are all decoded, since
+each pass needs those before it; the synthesis makes the means with a part of its layers
+(`Engine.synthesise_reduced`), alpha and patches are decoded and averaged.
+
 It needs no encoder, and of the engine its synthesis alone.
 """
 
@@ -27,6 +31,7 @@ from codec.loaded import LoadedModel
 from codec.picture.alpha import Plane, decode_alpha
 from codec.picture.metadata import info_of
 from codec.picture.patch import PATCH_BYTES, Cover, decode_patch
+from codec.picture.reduction import reduced
 from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size, region_box
 from codec.weights.config import ModelConfig
@@ -77,8 +82,12 @@ class TileDecoder:
             raise DamagedFileError("damaged: the decoded symbols fail their checksum")
         return y_hat
 
-    def alpha(self, box: Box) -> Plane | None:
+    def alpha(self, box: Box, reduction: int = 1) -> Plane | None:
         """Alpha plane [height, width] of a window whose tile has been decoded; None without alpha.
+
+        Args:
+            box: the window, which begins on the lattice of squares.
+            reduction: side of the squares that become a sample each.
 
         Raises:
             DamagedFileError: the plane cannot be decoded.
@@ -89,8 +98,9 @@ class TileDecoder:
         tile = self._file.grid.box(number)
         if self._plane is None or self._plane[0] != number:
             coded = self._coded_alpha.pop(number)
-            self._plane = number, decode_alpha(coded, tile.height, tile.width)
-        rows, columns = box.relative_to(tile).slices
+            plane = decode_alpha(coded, tile.height, tile.width)
+            self._plane = number, np.asarray(reduced(Image.fromarray(plane), reduction))
+        rows, columns = box.relative_to(tile).shrunk(reduction).slices
         return self._plane[1][rows, columns]
 
 
@@ -102,6 +112,7 @@ def decode(
     region: tuple[int, int, int, int] | None = None,
     levels: int | None = None,
     progress: Progress | None = None,
+    reduction: int = 1,
 ) -> Image.Image:
     """Reconstruct a picture, or a region of it.
 
@@ -110,9 +121,11 @@ def decode(
         model: that the file was made with.
         limits: on pixels and memory.
         threads: tiles or windows in work at once, at most.
-        region: (x, y, width, height) in pixels; None for the whole picture.
+        region: (x, y, width, height) in pixels of the full size; None for the whole picture.
         levels: residual levels to reconstruct of a file rounded to centres; None for all.
         progress: called with (pixels done, pixels in all) after each window and patch.
+        reduction: side of the squares that become a pixel each, 1, 2, 4 or 8; a region grows to
+            whole squares.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, whose `info` holds the file's metadata.
@@ -125,12 +138,19 @@ def decode(
     """
     header, grid, engine = file.header, file.grid, model.engine
     limits.check_pixels(header.width, header.height)
-    area = region_box(grid.whole, region)
-    halo = LATENT_STRIDE * engine.synthesis_halo
+    area = _squares(region_box(grid.whole, region), grid.whole, reduction)
+    around = engine.synthesis_halo if reduction == 1 else engine.reduced_halo(reduction)
+    halo = LATENT_STRIDE * around
     needed = set(grid.touched(area.grown(halo, within=grid.whole))) - file.covered
     most = max(1, min(threads, len(needed)))
     count = limits.workers(
-        grid, area, halo, most, instead=patch_memory(file, area), footprint=engine.footprint
+        grid,
+        area,
+        halo,
+        most,
+        instead=patch_memory(file, area),
+        footprint=engine.footprint,
+        reduction=reduction,
     )
     _check_model(header, model)
     level_map = level_map_of(header, model.config)
@@ -138,14 +158,17 @@ def decode(
     tiles, cover = TileDecoder(file, model, level_map, levels), Cover(file.patches, grid.whole)
 
     def synthesise(y_hat: NDArray[np.float32], place: Box, inner: Box) -> NDArray[np.float32]:
-        return engine.synthesise(y_hat, shown.within(place), header.restoration, inner)
+        here, weights = shown.within(place), header.restoration
+        if reduction > 1:
+            return engine.synthesise_reduced(y_hat, here, reduction, weights, inner)
+        return engine.synthesise(y_hat, here, weights, inner)
 
-    canvas = _Canvas(file, area, progress)
+    canvas = _Canvas(file, area, progress, reduction)
     with workers(engine, count) as mapper:
         for box, samples in windows(
-            grid, area, engine.synthesis_halo, tiles.latents, synthesise, mapper, cover.hides
+            grid, area, around, tiles.latents, synthesise, mapper, cover.hides, reduction
         ):
-            window = to_image(samples, header.grey, tiles.alpha(box))
+            window = to_image(samples, header.grey, tiles.alpha(box, reduction))
             canvas.paste(window, box, box.area - cover.area(box))
     return canvas.with_patches()
 
@@ -168,6 +191,7 @@ def decode_lossless(
     region: tuple[int, int, int, int] | None = None,
     levels: int | None = None,
     progress: Progress | None = None,
+    reduction: int = 1,
 ) -> Image.Image:
     """Decode a picture that patches cover wholly, or a region of it; takes no model.
 
@@ -177,14 +201,20 @@ def decode_lossless(
         region: likewise.
         levels: likewise; has no effect on patches.
         progress: likewise.
+        reduction: likewise; the means are exact.
     """
     header, whole = file.header, file.grid.whole
     limits.check_pixels(header.width, header.height)
-    area = region_box(whole, region)
-    limits.check_patches(area, patch_memory(file, area))
+    area = _squares(region_box(whole, region), whole, reduction)
+    limits.check_patches(area, patch_memory(file, area), reduction)
     if levels is not None:
         _level_of(levels, header)
-    return _Canvas(file, area, progress).with_patches()
+    return _Canvas(file, area, progress, reduction).with_patches()
+
+
+def _squares(area: Box, whole: Box, reduction: int) -> Box:
+    """What squares that an area touches cover of the picture."""
+    return area.shrunk(reduction).enlarged(reduction) & whole
 
 
 def patch_memory(file: ContainerFile, area: Box) -> int:
@@ -199,22 +229,29 @@ class _Canvas:
         file: that is decoded.
         area: of it that is shown.
         progress: called with (pixels done, pixels in all).
+        reduction: side of the squares that become a pixel each; the area consists of such.
     """
 
-    def __init__(self, file: ContainerFile, area: Box, progress: Progress | None) -> None:
+    def __init__(
+        self, file: ContainerFile, area: Box, progress: Progress | None, reduction: int
+    ) -> None:
         self._file = file
         self._area = area
         self._progress = progress
         self._done = 0
         self._metadata = file.read_metadata()
-        self._image = Image.new(file.header.mode, (area.width, area.height))
+        self._reduction = reduction
+        shown = area.shrunk(reduction)
+        self._image = Image.new(file.header.mode, (shown.width, shown.height))
 
     def paste(self, image: Image.Image, box: Box, pixels: int) -> None:
-        """Show an image, and report as many pixels as done."""
-        shown = box & self._area
-        if shown != box:
-            image = image.crop(shown.relative_to(box).corners)
-        self._image.paste(image, shown.relative_to(self._area).corners)
+        """Show an image of a box, already reduced, and report as many pixels as done."""
+        area, shown, inside = (
+            part.shrunk(self._reduction) for part in (self._area, box, box & self._area)
+        )
+        if inside != shown:
+            image = image.crop(inside.relative_to(shown).corners)
+        self._image.paste(image, inside.relative_to(area).corners)
         self._done += pixels
         if self._progress:
             self._progress(self._done, self._area.area)
@@ -228,7 +265,8 @@ class _Canvas:
         for number, box in enumerate(self._file.patches):
             if shown := (box & self._area).area:
                 data, mode = self._file.read_patch(number), self._file.header.mode
-                self.paste(decode_patch(data, box.width, box.height, mode), box, shown)
+                patch = decode_patch(data, box.width, box.height, mode)
+                self.paste(reduced(patch, self._reduction), box, shown)
         self._image.info.update(info_of(self._metadata))
         return self._image
 

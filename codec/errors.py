@@ -11,6 +11,7 @@ CodecError                 1   any failure below
   WeightsError             5   a weights file that cannot be read or is not sound
     ModelNotFoundError     5   no weights with the name or id that was asked for
   TrainingError            1   training cannot start or has diverged
+  ClusterError             1   a cluster that cannot be reached, or that gave up
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class ModelNotFoundError(WeightsError):
 
 class TrainingError(CodecError):
     """Training cannot start, or its numbers are no longer finite."""
+
+
+class ClusterError(CodecError):
+    """There is no such cluster, its library is missing, or it gave up."""
 
 
 def one_line(message: str) -> str:

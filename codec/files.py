@@ -1,4 +1,4 @@
-"""Reading files, and writing them whole or not at all."""
+"""Reading files, and writing them whole or not at all, on disks and in stores."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator
 from io import BytesIO
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePath
+from typing import BinaryIO, TypeVar
 
+from codec import remote
 from codec.errors import InputError, OutputError, OutputExistsError
+from codec.url import Place, Url
 
 STANDARD = Path("-")
 """Stands for standard input or output."""
@@ -22,13 +24,22 @@ Times = tuple[int, int]
 """Access and modification time in nanoseconds."""
 
 
-def open_file(path: Path, max_bytes: int = MAX_BYTES) -> BinaryIO:
+def open_file(path: Place, max_bytes: int = MAX_BYTES, parts: bool = False) -> BinaryIO:
     """A file open for reading and seeking; `-` and pipes are read to their end first.
+
+    Args:
+        path: the file.
+        max_bytes: length beyond which it is refused.
+        parts: whether only parts of it may be read; only these are fetched from a store.
 
     Raises:
         InputError: the file is missing, a folder, unreadable or longer than `max_bytes`, or
             standard input is closed.
     """
+    if isinstance(path, Url):
+        if parts:
+            return remote.open_parts(path, max_bytes)
+        return BytesIO(remote.read(path, max_bytes))
     try:
         if path == STANDARD:
             if sys.stdin is None:
@@ -62,12 +73,33 @@ def not_read(error: OSError) -> str:
     return f"cannot be read ({error.strerror})"
 
 
+def is_folder(path: Place) -> bool:
+    """Whether a path or URL names a folder.
+
+    Raises:
+        InputError: the store refuses to tell.
+    """
+    return remote.kind_of(path) == "folder" if isinstance(path, Url) else path.is_dir()
+
+
+def is_file(path: Place) -> bool:
+    """Whether a path or URL names a file.
+
+    Raises:
+        InputError: the store refuses to tell.
+    """
+    return remote.kind_of(path) == "file" if isinstance(path, Url) else path.is_file()
+
+
+P = TypeVar("P", Path, Url, Place)
+
+
 def files_in(
-    folder: Path,
+    folder: P,
     suffixes: Collection[str],
     unread: list[OSError] | None = None,
-    others: list[Path] | None = None,
-) -> Iterator[Path]:
+    others: list[P] | None = None,
+) -> Iterator[P]:
     """Files below a folder, folder by folder in order; links to folders are not followed.
 
     Args:
@@ -78,8 +110,15 @@ def files_in(
         others: gets the files whose suffixes do not count.
 
     Raises:
-        InputError: a folder cannot be read.
+        InputError: a folder cannot be read, or a store refuses.
     """
+    if isinstance(folder, Url):
+        for url in remote.find(folder):
+            if url.suffix.lower() in suffixes:
+                yield url
+            elif others is not None:
+                others.append(url)
+        return
 
     def failed(error: OSError) -> None:
         if unread is None:
@@ -97,6 +136,15 @@ def files_in(
                 others.append(path)
 
 
+def relative(path: Place, folder: Place) -> PurePath:
+    """Path from a folder to what was found in it."""
+    if isinstance(path, Url):
+        assert isinstance(folder, Url)
+        return path.relative_to(folder)
+    assert isinstance(folder, Path)
+    return path.relative_to(folder)
+
+
 def times_of(path: Path) -> Times:
     """Times of a file, for `write_file`.
 
@@ -110,20 +158,26 @@ def times_of(path: Path) -> Times:
     return status.st_atime_ns, status.st_mtime_ns
 
 
-def real(path: Path) -> Path:
+def real(path: P) -> P:
     """Where a path leads through all links; `Path.resolve` raises if they go in circles."""
-    return Path(os.path.realpath(path))
+    return path if isinstance(path, Url) else Path(os.path.realpath(path))
 
 
-def check_target(path: Path, force: bool) -> None:
+def check_target(path: Place, force: bool) -> None:
     """Fail early if a target cannot be written, before any work is done.
 
     Raises:
         OutputExistsError: it exists and `force` is not set.
         OutputError: it is a folder, a device, a pipe, an open file of a process, as /dev/stdout
-            is, or a link to one, or its folder does not exist.
+            is, or a link to one, its folder does not exist, or a store refuses.
     """
     if path == STANDARD:
+        return
+    if isinstance(path, Url):
+        remote.check_writable(path)
+        kind = None if force else remote.kind_of(path, OutputError)
+        if kind == "file":
+            raise remote.exists_already(path)
         return
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file")
@@ -147,12 +201,15 @@ def _is_descriptor(path: Path) -> bool:
     return False
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Place) -> None:
     """Fail early if a folder can neither be written to nor be made.
 
     Raises:
         OutputError: it or what it would lie in is no folder, or not to be written to.
     """
+    if isinstance(path, Url):
+        remote.check_writable(path)
+        return
     while not os.path.lexists(path):
         path = path.parent
     if not path.is_dir():
@@ -161,29 +218,56 @@ def check_folder(path: Path) -> None:
         raise OutputError(f"{path}: cannot be written to (permission denied)")
 
 
+def make_folder(path: Place) -> None:
+    """Make a folder and those that it lies in; stores need none.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    if isinstance(path, Url):
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
+
+
+def holds(path: Place, content: bytes | Callable[[BinaryIO], None]) -> bool:
+    """Whether a file has this content."""
+    buffer = BytesIO()
+    _write_to(buffer, content)
+    with open_file(path) as file:
+        return file.read() == buffer.getvalue()
+
+
 def write_file(
-    path: Path,
+    path: Place,
     content: bytes | Callable[[BinaryIO], None],
     force: bool,
     times: Times | None = None,
 ) -> None:
     """Write a file whole or not at all, or to standard output for `-`.
 
-    The data goes to a temporary file next to the target, which then takes its name; a
-    symbolic link is replaced, not followed. Without `force` an existing target is left
-    alone even if it appeared in the meantime.
+    The data goes to a temporary file next to the target, which then takes its name, or to a store
+    as one upload; a symbolic link is replaced, not followed. Without `force` an existing target is
+    left alone even if it appeared in the meantime.
 
     Args:
         path: the target.
         content: all bytes, or what writes them to a file.
         force: whether an existing target may be replaced.
-        times: to give the file; None for now.
+        times: to give the file, which stores do not take; None for now.
 
     Raises:
         OutputExistsError, OutputError: as `check_target`, or the disk refuses.
     """
     if path == STANDARD:
         _write_standard(content)
+        return
+    if isinstance(path, Url):
+        buffer = BytesIO()
+        _write_to(buffer, content)
+        remote.write(path, buffer.getvalue(), force)
         return
     check_target(path, force)
     partial = path.with_name(f".vqcodec.{os.urandom(8).hex()}")

@@ -108,6 +108,7 @@ class Limits:
         remedy: str = "",
         footprint: Footprint = ONNX_FOOTPRINT,
         analyses: bool = False,
+        reduction: int = 1,
     ) -> int:
         """Number of tiles that may be in work at once.
 
@@ -122,6 +123,7 @@ class Limits:
             remedy: what else than a higher limit would help, such as "lower the effort, or ".
             footprint: memory of the engine; the least by default.
             analyses: whether whole tiles go through a transform, as in an encoder.
+            reduction: side of the squares that become a pixel each.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
@@ -132,24 +134,27 @@ class Limits:
         tile = height * width
         analysed = min(grid.whole.area, (height + 2 * halo) * (width + 2 * halo)) * analyses
         held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
-        fixed = footprint.base + region.area * PICTURE_BYTES + held * HELD_BYTES + kept
+        picture = region.shrunk(reduction).area * PICTURE_BYTES
+        fixed = footprint.base + picture + held * HELD_BYTES + kept
         coding = tile * CODING_BYTES + window * footprint.transform
         each = max(max(coding, analysed * footprint.transform) + extra, instead)
         self._check_memory(fixed + each, remedy)
         return max(1, min(most, (self.max_memory - fixed) // each))
 
-    def check_patches(self, region: Box, largest: int) -> None:
+    def check_patches(self, region: Box, largest: int, reduction: int = 1) -> None:
         """Refuse what needs more memory than there may be, of a picture stored without loss.
 
         Args:
             region: of the picture that is decoded or encoded.
             largest: bytes that its largest patch needs.
+            reduction: side of the squares that become a pixel each.
 
         Raises:
             LimitError: it does not fit into `max_memory`.
         """
         base = ONNX_FOOTPRINT.base
-        self._check_memory(base + region.area * PICTURE_BYTES + largest)
+        picture = region.shrunk(reduction).area * PICTURE_BYTES
+        self._check_memory(base + picture + largest)
 
     def _check_memory(self, needed: int, remedy: str = "") -> None:
         if needed > self.max_memory:

@@ -9,6 +9,8 @@
 `Image.open` decodes nothing: it reads size, mode and metadata (`info["icc_profile"]`,
 `info["exif"]`, `info["xmp"]`), and Pillow's guard against decompression bombs sees the size
 before anything is decoded. The pixels come with `load()`, which several threads may call at once.
+`draft(None, size)` before that asks for 1/2, 1/4 or 1/8 of the size, no smaller than `size`, which
+is decoded much faster; `thumbnail` does so by itself.
 `verify()` checks every checksum of the file, and raises `OSError` for damage.
 
 `save` takes one of `quality` (0..100), `lmbda`, `target_bpp`, `target_size` and `target_psnr`, with
@@ -37,6 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from threading import RLock
 from typing import IO, Any, BinaryIO, cast
 
@@ -46,6 +49,7 @@ from codec.errors import CodecError, InputError
 from codec.format.container import MAGIC, ContainerFile
 from codec.limits import Limits
 from codec.picture.metadata import info_of
+from codec.picture.reduction import REDUCTIONS
 from codec.picture.sources.pillow import extras_of
 from codec.weights.released import DEFAULT_MODEL
 
@@ -77,7 +81,8 @@ class VqcImageFile(ImageFile.ImageFile):
         self._mode = file.header.mode
         with _as_os_error():
             self.info.update(info_of(file.read_metadata()))
-        self.tile = [ImageFile._Tile(FORMAT, (0, 0, *self._size), 0, self.mode)]
+        self._full_size = self._size
+        self._set_scale(1)
 
     def __setstate__(self, state: list[Any]) -> None:
         self._lock = RLock()
@@ -87,6 +92,31 @@ class VqcImageFile(ImageFile.ImageFile):
         """Decode the pixels if that has not been done yet."""
         with self._lock:  # the first thread decodes, and closes the file
             return super().load()
+
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Decode at 1/2, 1/4 or 1/8 of the size where that is no smaller than `size`.
+
+        Args:
+            mode: has no effect.
+            size: (width, height) in pixels that are needed; None for all.
+
+        Returns:
+            (mode of the picture, what it covers of its new size); None after decoding.
+        """
+        if not self.tile:
+            return None
+        width, height = self._full_size
+        most = min(width // size[0], height // size[1]) if size and all(size) else 1
+        scale = min((s for s, factor in REDUCTIONS.items() if factor <= most), default=1)
+        self._set_scale(scale)
+        return self.mode, (0, 0, width * scale, height * scale)
+
+    def _set_scale(self, scale: float) -> None:
+        width, height = (ceil(side * scale) for side in self._full_size)
+        self._size = width, height
+        self.tile = [ImageFile._Tile(FORMAT, (0, 0, width, height), 0, (self.mode, scale))]
 
     def verify(self) -> None:
         """Check all checksums of the file, which is closed then, as for every format.
@@ -112,7 +142,8 @@ class VqcDecoder(ImageFile.PyDecoder):
 
         file = _parse(self.fd)
         with _as_os_error():
-            image = decompress(file, MODEL, limits=LIMITS, device=DEVICE)
+            _, scale = self.args
+            image = decompress(file, MODEL, scale=scale, limits=LIMITS, device=DEVICE)
         self.set_as_raw(image.tobytes())
         return -1, 0
 

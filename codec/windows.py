@@ -28,7 +28,7 @@ Fetch = Callable[[int], NDArray[np.float32]]
 """y^ of a tile by its number."""
 Synthesise = Callable[[NDArray[np.float32], Box, Box], NDArray[np.float32]]
 """y^ [M, h, w], where it lies in the picture's latent positions, and a box of h'xw' of its own, to
-samples [3, 16h', 16w'] of that box."""
+samples [3, 16h', 16w'] of that box, or to means of them over squares."""
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
@@ -100,6 +100,7 @@ def windows(
     synthesise: Synthesise,
     mapper: Mapper,
     hidden: Callable[[Box], bool] = lambda _: False,
+    reduction: int = 1,
 ) -> Iterator[tuple[Box, NDArray[np.float32]]]:
     """Samples of a region, window by window.
 
@@ -111,10 +112,12 @@ def windows(
         synthesise: samples of a window, from latents of it and its halo.
         mapper: runs `fetch` and `synthesise`.
         hidden: whether nothing of a box is seen; such windows are left out.
+        reduction: side of the squares that `synthesise` gives the means of; the region begins and
+            ends on their lattice or at the border of the picture.
 
     Yields:
         (box, samples [3, height, width]), boxes being disjoint and making up the region but for
-        what is hidden.
+        what is hidden. Samples are as many as squares are needed to cover the box.
     """
     lines = [[box for box in line if not hidden(box)] for line in _lines(grid, region)]
 
@@ -125,7 +128,8 @@ def windows(
         inner = box.shrunk(LATENT_STRIDE)
         around = source.shrunk(LATENT_STRIDE)
         samples = synthesise(_gather(grid, source, latents), around, inner.relative_to(around))
-        rows, columns = box.relative_to(inner.enlarged(LATENT_STRIDE)).slices
+        shown = box.shrunk(reduction)
+        rows, columns = shown.relative_to(inner.enlarged(LATENT_STRIDE // reduction)).slices
         return box, samples[:, rows, columns]
 
     def work() -> Iterator[Callable[[], tuple[Box, NDArray[np.float32]] | None]]:

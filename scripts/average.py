@@ -2,6 +2,8 @@
 
     python -m scripts.average BEFORE AFTER PHOTOS... OUT [--share 0.5] [--also AFTER] [--name NAME]
 
+Models are names, weights files, or checkpoints of runs.
+
 Fine-tuning on pictures of another kind costs a little of what a model was good at; the mean of its
 weights before and after keeps most of both (Wortsman et al. 2022, WiSE-FT). So does the mean of
 several runs from one start, which differ in their noise (Wortsman et al. 2022, model soups). The
@@ -19,7 +21,7 @@ import click
 import torch
 
 from codec.errors import CodecError, WeightsError
-from codec.training.checkpoint import Checkpoint, Position
+from codec.training.checkpoint import Checkpoint, Position, is_checkpoint, load_checkpoint
 from codec.training.export import export_weights
 from codec.training.initial import initial_state
 from codec.training.loop import export_sample
@@ -51,13 +53,21 @@ def average(before: str, after: Sequence[str], share: float, name: str) -> Check
         f"average.{key}": torch.lerp(value, torch.stack([end[key] for end in ends]).mean(0), share)
         for key, value in start.items()
     }
-    done = load_weights(find_weights(after[0])).training
+    training, position = _record(after[0])
+    return Checkpoint(config, dataclasses.replace(training, name=name), position, tensors)
+
+
+def _record(model: str) -> tuple[TrainingConfig, Position]:
+    """Settings of the run that a model is of, and how far it had come."""
+    path = find_weights(model)
+    if is_checkpoint(path):
+        checkpoint = load_checkpoint(path)
+        return checkpoint.training, checkpoint.position
+    done = load_weights(path).training
     # Weights know the steps of every run, and the minutes of most.
     fields = {field.name for field in dataclasses.fields(TrainingConfig)} - {"minutes"}
     known = {field: done[field] for field in fields & set(done)}
-    training = TrainingConfig.from_dict(known | {"name": name})
-    position = Position(done["steps"], 60 * done.get("minutes", 0.0))
-    return Checkpoint(config, training, position, tensors)
+    return TrainingConfig.from_dict(known), Position(done["steps"], 60 * done.get("minutes", 0.0))
 
 
 @click.command()

@@ -41,6 +41,12 @@ OPTIONAL = (
     "pillow_jxl",
     "pyjpegli",
     "playwright",
+    "fsspec",
+    "s3fs",
+    "moto",
+    "ray",
+    "pyarrow",
+    "webdataset",
 )
 """Packages of extras."""
 ABSENT = {name for name in OPTIONAL if not find_spec(name)}

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from codec.codec import Codec
+from codec.model.autoencoder import RoundingAutoencoder
+from codec.training.checkpoint import Position, save_checkpoint
+from codec.training.initial import state_of
+from codec.training.schedule import TrainingConfig
 from codec.weights.file import Weights, load_weights
 from scripts.average import main
 from tests.helpers import DATA, TINY, TINY_VQ
@@ -33,6 +39,24 @@ def after(tiny_weights: Weights, tmp_path: Path) -> Path:
         ).to_bytes()
     )
     return path
+
+
+def test_a_checkpoint_counts_by_its_averaged_weights(tiny_weights: Weights, tmp_path: Path) -> None:
+    run, out = tmp_path / "last.safetensors", tmp_path / "mean.safetensors"
+    model = RoundingAutoencoder(tiny_weights.config)
+    model.load_state_dict(state_of(tiny_weights))
+    average = copy.deepcopy(model)
+    with torch.no_grad():
+        average.g_s.head.weight.mul_(2)  # type: ignore[union-attr,operator]
+    training = TrainingConfig(name="run", steps=100)
+    save_checkpoint(run, training, Position(40, 60.0), model, average, [])
+    arguments = [str(TINY), str(run), *PHOTOS, str(out), "--share", "1", "--crops", "24"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    mean = load_weights(out)
+    head = tiny_weights.tensors["g_s.head.weight"]
+    assert np.array_equal(mean.tensors["g_s.head.weight"], 2 * head)
+    assert (mean.name, mean.training["steps"], mean.training["minutes"]) == ("photo", 40, 1.0)
 
 
 @pytest.mark.parametrize(("share", "also"), [(0.0, []), (0.5, ["--also", str(TINY)])])

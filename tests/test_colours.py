@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from codec.picture.profile import (
     profile_of_code_points,
     profile_of_colours,
 )
+from codec.picture.sources import av1
 from tests.helpers import DATA
 from tests.pictures import file_of, opened, png, read, with_chunks
 
@@ -205,6 +207,67 @@ def test_code_points_of_avif(codes: tuple[int, int]) -> None:
     samples = from_image(image).samples
     expected = in_srgb(samples, *CODES[codes])
     check(data, samples, expected)
+
+
+def in_stream(data: bytes, *codes: int) -> bytes:
+    """An AVIF file without a box of colours, whose stream has other code points."""
+    plain = "".join(f"{code:08b}" for code in (1, 13, 6))
+    head, box, rest = data.partition(b"mdat")
+    size = 64  # the header is the first thing in there
+    bits = "".join(f"{byte:08b}" for byte in rest[:size])
+    assert bits.count(plain) == 1
+    bits = bits.replace(plain, "".join(f"{code:08b}" for code in (*codes, 6)))
+    stream = int(bits, 2).to_bytes(size, "big") + rest[size:]
+    return head.replace(b"colrnclx", b"freenclx") + box + stream
+
+
+@pytest.mark.parametrize("codes", CODES)
+def test_code_points_of_the_stream_of_avif(codes: tuple[int, int]) -> None:
+    data = file_of(Image.fromarray(COLOURS), "AVIF", quality=100, subsampling="4:4:4")
+    data = in_stream(data, *codes)
+    samples = from_image(read(data)).samples
+    check(data, samples, in_srgb(samples, *CODES[codes]))
+
+
+def test_streams_of_avif_that_say_nothing() -> None:
+    data = file_of(Image.fromarray(COLOURS), "AVIF", quality=100)
+    for codes in ((1, 13), (2, 2)):
+        assert "icc_profile" not in read(in_stream(data, *codes)).info
+    with pytest.raises(InputError, match=r"PQ.*tone mapping"):
+        read(in_stream(data, 9, 16))
+    header = data[data.index(b"mdat") + 4 :][:30]
+    units = b"\x12\0" * (header[:1] != b"\x12")  # with a delimiter before it, as in videos
+    assert av1.code_points(units + header) == (1, 13)
+    for length in range(len(header)):
+        with suppress(ValueError):
+            assert av1.code_points(header[:length]) in (None, (1, 13))
+    offset = data.index(b"iloc") + 4 + 8 + 6  # version, sizes and counts, then of the first item
+    assert struct.unpack_from(">I", data, offset)[0] == data.index(b"mdat") + 4
+    far = data.replace(b"colrnclx", b"freenclx")
+    far = far[:offset] + b"\xff" * 4 + far[offset + 4 :]
+    with pytest.raises(InputError):
+        read(far)
+    for stream in (b"", b"\x08", b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff"):
+        with suppress(ValueError):
+            assert av1.code_points(stream) is None
+
+
+def test_unspecified_primaries_of_png() -> None:
+    """What the chunk leaves open, others may say: a profile, or primaries and gamma."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for codes in ((2, 13), (9, 2)):
+        image = read(
+            with_chunks(file_of(Image.fromarray(COLOURS), icc_profile=profile), code_points(*codes))
+        )
+        assert image.info["icc_profile"] == profile
+        image = read(colours(gamma(100_000), code_points(*codes)))
+        assert image.info["icc_profile"] == profile_of_colours(None, ((1.0,),) * 3, False)
+    assert "icc_profile" not in read(colours(code_points(2, 13))).info
+    assert read(colours(code_points(9, 2))).info["icc_profile"] == profile_of_code_points(
+        9, 2, False
+    )
+    with pytest.raises(InputError, match="PQ"):
+        read(colours(code_points(2, 16)))
 
 
 def test_plain_avif_has_no_profile() -> None:

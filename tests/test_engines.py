@@ -115,6 +115,31 @@ def test_a_halo_is_as_wide_as_the_synthesis_sees(
             assert near(shown, whole[:, *inner.enlarged(16).slices])
 
 
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_reduced_samples_are_the_same(
+    weights: Weights, reduction: int, rng: np.random.Generator
+) -> None:
+    """By both engines, in one piece and from a window and its halo; with `gdn` means of all."""
+    level = Level.of_anchor(weights.config.anchors - 1)
+    restoration = (90, -127, 3) if weights.config.restorable else ()
+    engines: tuple[Engine, ...] = (OnnxEngine(weights), TorchEngine(weights))
+    halo = engines[0].reduced_halo(reduction)
+    assert halo == engines[1].reduced_halo(reduction) <= engines[0].synthesis_halo
+    y_hat = rng.normal(0, 2, (weights.config.latent, 2 * halo + 2, halo + 4)).astype(np.float32)
+    inner = Box(1, halo, 4, halo + 2)
+    found = [e.synthesise_reduced(y_hat, level, reduction, restoration) for e in engines]
+    assert near(*found)
+    for engine in engines:
+        part = engine.synthesise_reduced(y_hat, level, reduction, restoration, inner)
+        assert near(part, found[0][:, *inner.enlarged(16 // reduction).slices])
+    if weights.config.transform == "gdn":
+        full = engines[0].synthesise(y_hat, level, restoration).clip(0, 1)
+        assert near(found[0][:, -1, 0], full[:, -reduction:, :reduction].mean((1, 2)))
+    elif not weights.config.filter4:
+        full = engines[0].synthesise(y_hat, level)
+        assert near(found[0][:, -1, 0], full[:, -reduction:, :reduction].mean((1, 2)))
+
+
 def test_what_overflows_is_grey(weights: Weights) -> None:
     level = Level.of_anchor(weights.config.anchors - 1)
     y_hat = np.full((weights.config.latent, 3, 4), 3e38, np.float32)

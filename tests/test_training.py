@@ -27,7 +27,7 @@ from codec.model.build import build_autoencoder
 from codec.training.checkpoint import load_checkpoint
 from codec.training.devices import computes_in_bfloat16
 from codec.training.export import export_model, export_weights
-from codec.training.initial import state_of
+from codec.training.initial import initial_state, state_of
 from codec.training.loop import Trainer, draw_levels, train
 from codec.training.optimiser import SLOW_RATE, build_optimisers, set_learning_rate
 from codec.training.run_folder import LAST, TRUNK, resume_run
@@ -218,6 +218,10 @@ def test_training_learns_and_exports(photos: Path, tmp_path: Path) -> None:
         result = model(x, torch.tensor([3.5]), "rounded")
     assert coded.bits == pytest.approx((result.y_bits + result.z_bits).item(), rel=0.01)
 
+    shape, state = initial_state(str(tmp_path / LAST))
+    assert shape == model.config
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+
     sample = trainer.sample_for_export()[:8]
     weights = export_weights(load_checkpoint(tmp_path / LAST), target, sample)
     assert weights.tensors["tables.curvature"].shape == (8, 48)
@@ -292,9 +296,10 @@ def test_single_rate_gdn_training_from_the_command_line(photos: Path, tmp_path: 
             main(["train", *refused, "--out", str(run), "-f"])
         assert exit_.value.code != 0
         assert sorted(path.name for path in run.iterdir()) == kept
-    with pytest.raises(SystemExit) as exit_:
-        main([*arguments.split(), "--resume"])
-    assert exit_.value.code == 2  # the shape of the model cannot change
+    for given, status in ((["--width", "9"], 2), (["--lambda", "0.02"], 2), ([], 0)):
+        with pytest.raises(SystemExit) as exit_:
+            main([*arguments.split(), *given, "--resume"])
+        assert exit_.value.code == status  # the model cannot change, and may be told again
     with pytest.raises(SystemExit) as exit_:
         main(["train", str(photos), "--out", str(run), "--steps", "6", "--batch", "3", "--resume"])
     assert exit_.value.code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import resource
@@ -11,17 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click import Option
+from click import Option, UsageError
 from PIL import Image
 
 from codec.cli.main import main
-from codec.cli.train import SECTIONS
+from codec.cli.train import MODEL_OPTIONS, SECTIONS, _check_kept
 from codec.cli.train import train as train_command
 from codec.errors import OutputError, OutputExistsError, TrainingError
 from codec.training.checkpoint import load_checkpoint, save_checkpoint
 from codec.training.interruption import StopSignals
 from codec.training.photos import find_photos, hold_out, tiles_of
 from codec.training.run_folder import LAST, TRUNK
+from codec.weights.config import ModelConfig
 from tests.helpers import DATA, Run
 
 TINY_RUN = ["--width", "8", "--latent", "8", "--hyper", "4", "--prior", "8", "--blocks", "1,1"]
@@ -45,6 +47,28 @@ def train(*arguments: object) -> int:
     with pytest.raises(SystemExit) as exit_:
         main(["train", *map(str, arguments)])
     return int(str(exit_.value.code))
+
+
+def test_a_resumed_run_may_be_told_what_it_has(tiny_vq_config: ModelConfig) -> None:
+    """Each option of the model: the value that it has is accepted, another refused."""
+    model = dataclasses.replace(tiny_vq_config, distortion="looks")
+    has = dataclasses.asdict(model) | {
+        "lambda": (0.001, 0.01),
+        "width": 16,
+        "blocks": "1,1",
+        "levels": 3,
+    }
+    options = {name: has[name] for name in MODEL_OPTIONS}
+    _check_kept(model, options, set(options))
+    for name in MODEL_OPTIONS:
+        other = {"lambda": (0.001, 0.02), "blocks": "1,2"}.get(name, "another")
+        _check_kept(model, options | {name: other}, set(options) - {name})
+        with pytest.raises(UsageError, match=f"keeps its {name}, which is"):
+            _check_kept(model, options | {name: other}, {name})
+    with pytest.raises(UsageError, match=r"which is looks$"):
+        _check_kept(model, options | {"distortion": "mse"}, {"distortion"})
+    with pytest.raises(UsageError, match=r"which is 0\.001:0\.01$"):
+        _check_kept(model, options | {"lambda": (1, 2)}, {"lambda"})
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -20,7 +20,11 @@ from codec.cli.options import message_of
 from codec.cli.plan import Job, Plan
 from codec.cli.terminal import clear_line, progress, silence, tell
 from codec.errors import CodecError, InputError, one_line
-from codec.files import STANDARD, check_folder, check_target
+from codec.files import STANDARD, check_folder, check_target, is_file
+from codec.url import Place, Url
+
+if TYPE_CHECKING:
+    from codec.cluster.connection import Cluster
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SOME_FAILED = 1
@@ -48,6 +52,10 @@ class Settings:
     quiet: bool
     make_folders: bool
     """Whether the folders of outputs are made."""
+    cluster: Cluster | None = None
+    """Where to run instead of here."""
+    folder: Place | None = None
+    """The folder of outputs."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def run_batch(task: Task, plan: Plan, settings: Settings) -> int:
     done = skipped = failed = larger = 0
     status = 0
     with progress("files", len(jobs) > 1 and not settings.quiet) as show:
-        for number, outcome in enumerate(_outcomes(task, jobs, settings), 1):
+        for number, outcome in enumerate(_all_outcomes(task, jobs, settings), 1):
             report.add(outcome)
             if show:
                 show(number, len(jobs))
@@ -98,12 +106,21 @@ def run_batch(task: Task, plan: Plan, settings: Settings) -> int:
     return SOME_FAILED if failed else 0
 
 
+def _all_outcomes(task: Task, jobs: Sequence[Job], settings: Settings) -> Iterator[Outcome]:
+    if settings.cluster is None:
+        return _outcomes(task, jobs, settings)
+    from codec.cli.cluster import outcomes_on_cluster
+
+    assert settings.folder is not None
+    return outcomes_on_cluster(task, jobs, settings, settings.cluster, settings.folder)
+
+
 def _outcomes(task: Task, jobs: Sequence[Job], settings: Settings) -> Iterator[Outcome]:
     """Outcomes in order of the jobs; nothing heavy is loaded for what can be told before."""
     due: list[Job] = []
     early: dict[Job, Outcome] = {}
     for job in jobs:
-        outcome = _foresee(job, settings)
+        outcome = foresee(job, settings)
         if outcome:
             early[job] = outcome
         else:
@@ -114,27 +131,33 @@ def _outcomes(task: Task, jobs: Sequence[Job], settings: Settings) -> Iterator[O
         yield early[job] if job in early else next(late)
 
 
-def _foresee(job: Job, settings: Settings) -> Outcome | None:
+def foresee(job: Job, settings: Settings) -> Outcome | None:
     """The outcome of a job if it is known before the input is opened."""
     source, target = job.source, job.target
     try:
         if job.problem:
             raise InputError(f"{source}: {job.problem}")
-        if source != STANDARD and not source.exists():
+        if isinstance(source, Path) and source != STANDARD and not source.exists():
             raise InputError(f"{source}: no such file")
-        if target != STANDARD and target.exists() and source.exists() and target.samefile(source):
+        if _same_file(source, target):
             raise InputError(f"{target}: input and output are the same file")
-        if settings.skip_existing and target != STANDARD and target.is_file():
+        if settings.skip_existing and target != STANDARD and is_file(target):
             return Outcome(job, "skipped")
         if settings.make_folders:
             check_folder(target.parent)
-        if target.parent.is_dir() or not settings.make_folders:
+        if isinstance(target, Url) or target.parent.is_dir() or not settings.make_folders:
             check_target(target, settings.force)
     except CodecError as error:
-        return _failed(job, message_of(error), error.exit_code)
+        return failed_outcome(job, message_of(error), error.exit_code)
     except OSError as error:
-        return _failed(job, f"{error.filename or source}: {error.strerror}", SOME_FAILED)
+        return failed_outcome(job, f"{error.filename or source}: {error.strerror}", SOME_FAILED)
     return Outcome(job, "planned") if settings.dry_run else None
+
+
+def _same_file(source: Place, target: Place) -> bool:
+    if isinstance(source, Url) or isinstance(target, Url):
+        return source == target
+    return target != STANDARD and target.exists() and source.exists() and target.samefile(source)
 
 
 def attempt(task: Task, job: Job) -> Outcome:
@@ -143,16 +166,19 @@ def attempt(task: Task, job: Job) -> Outcome:
         facts = task(job)
         return Outcome(job, "skipped" if facts.get("skipped") else "done", facts)
     except CodecError as error:
-        return _failed(job, message_of(error), error.exit_code)
+        return failed_outcome(job, message_of(error), error.exit_code)
     except MemoryError:
-        return _failed(job, f"{job.source}: out of memory; try a smaller picture", SOME_FAILED)
+        return failed_outcome(
+            job, f"{job.source}: out of memory; try a smaller picture", SOME_FAILED
+        )
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _failed(job, f"{error.filename or job.source}: {error.strerror}", SOME_FAILED)
+        return failed_outcome(job, f"{error.filename or job.source}: {error.strerror}", SOME_FAILED)
 
 
-def _failed(job: Job, message: str, exit_code: int) -> Outcome:
+def failed_outcome(job: Job, message: str, exit_code: int) -> Outcome:
+    """The outcome of a job that failed, with the reason."""
     return Outcome(job, "failed", {"error": one_line(message)}, exit_code)
 
 
@@ -177,7 +203,7 @@ def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outco
                 yield future.result()
             except BrokenProcessPool:
                 message = f"{job.source}: its process died; out of memory? try fewer --jobs"
-                yield _failed(job, message, SOME_FAILED)
+                yield failed_outcome(job, message, SOME_FAILED)
     except (KeyboardInterrupt, SystemExit):
         for process in active_children():
             process.terminate()  # they remove what they have half written
@@ -244,7 +270,7 @@ class _Report:
             note = " exists, skipped" if outcome.status == "skipped" else f" <- {job.source}"
             self.sum_up(f"{job.target}{note}")
 
-    def left_out(self, files: dict[Path, Counter[str]]) -> None:
+    def left_out(self, files: dict[Place, Counter[str]]) -> None:
         """Tell of files in folders that were not looked at, by their suffixes."""
         suffixes: Counter[str] = Counter()
         for folder, some in files.items():

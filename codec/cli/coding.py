@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from codec.cli.options import (
     Kinds,
     Region,
     TileSize,
+    cluster_of,
     only_one,
     with_shared_options,
 )
-from codec.cli.plan import Rename, plan
+from codec.cli.plan import Job, Rename, plan
 from codec.cli.tasks import CompressTask, DecompressTask, Machine, Writing
 from codec.files import STANDARD
 from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES, OUTPUT_NAMES, OUTPUT_SUFFIXES
 from codec.picture.metadata import KINDS
+from codec.url import Place, Url
 
 TARGETS = {
     "target_bpp": "--target-bpp",
@@ -37,6 +40,8 @@ LOSSLESS = {"lossless": "--lossless"}
 MASK = {"mask": "--map"}
 PASSED = ("quality", "tile_size", "to_8bit", "effort", "lossless")
 METADATA = {"strip": "--strip", "keep": "--keep"}
+SCALES = {"1": 1.0, "1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8}
+SIZES = {"scale": "--scale", "size": "--size"}
 EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
 
 
@@ -78,7 +83,7 @@ EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
     help="Side of tiles, a multiple of 64; 0 for none; default 1024 above 2 megapixels.",
 )
 @with_shared_options
-def compress(inputs: tuple[Path, ...], **options: Any) -> int:
+def compress(inputs: tuple[Place, ...], **options: Any) -> int:
     """Compress the picture IN to OUT (default: IN with the suffix .vqc).
 
     With -d, any number of pictures; with -r, folders of them. `-` stands for standard input
@@ -97,6 +102,7 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
         options["recursive"],
         "" if kept else "--keep-suffix",
     )
+    _check_times(planned.jobs, options)
     for job in planned.jobs:
         if options["skip_larger"] and job.target == STANDARD:
             raise click.UsageError("--skip-larger leaves out files; OUT is standard output")
@@ -130,6 +136,17 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
     help="Show only these pixels; tiles that they do not need are not read.",
 )
 @click.option(
+    "--scale",
+    type=click.Choice(list(SCALES)),
+    help="Of the picture's size; 1/8 takes a fraction of the time.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    help="Greatest side of the picture, which is reduced to it, never enlarged.",
+)
+@click.option(
     "--levels",
     type=click.IntRange(min=1),
     metavar="N",
@@ -137,19 +154,21 @@ def compress(inputs: tuple[Path, ...], **options: Any) -> int:
 )
 @click.option("--format", type=click.Choice(list(OUTPUT_NAMES)), help="Of the pictures.")
 @with_shared_options
-def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
+def decompress(inputs: tuple[Place, ...], **options: Any) -> int:
     """Decompress IN to the picture OUT (default: IN with the suffix .png).
 
     The suffix of OUT names the format, or --format does: png, webp (lossless), tiff, bmp, ppm,
     or jpeg (quality 95). With -d, any number of files; with -r, folders of them. `-` stands
     for standard input or output.
     """
-    options = only_one(options, EXISTING)
+    for flags in (SIZES, EXISTING):
+        options = only_one(options, flags)
     name = options["format"]
     suffix = OUTPUT_NAMES[name or "png"]
     planned = plan(
         inputs, to_picture(suffix), {SUFFIX}, options["output_dir"], options["recursive"]
     )
+    _check_times(planned.jobs, options)
     if name is None:
         for job in planned.jobs:
             named = job.target != STANDARD and not job.problem
@@ -162,6 +181,8 @@ def decompress(inputs: tuple[Path, ...], **options: Any) -> int:
         writing=_writing(options),
         region=options["region"],
         levels=options["levels"],
+        scale=SCALES[options["scale"] or "1"],
+        size=options["size"],
         file_format=OUTPUT_SUFFIXES[suffix] if name or only_standard else None,
         bar=len(planned.jobs) == 1 and not options["quiet"],
     )
@@ -198,7 +219,15 @@ def _machine(options: dict[str, Any]) -> Machine:
 
 def _writing(options: dict[str, Any]) -> Writing:
     folders = options["output_dir"] is not None
-    return Writing(options["force"], options["preserve"], folders)
+    repeats = options["cluster"] is not None
+    return Writing(options["force"], options["preserve"], folders, repeats)
+
+
+def _check_times(jobs: Sequence[Job], options: dict[str, Any]) -> None:
+    """Stores know when a file was uploaded, and take no other time."""
+    places = (place for job in jobs for place in (job.source, job.target))
+    if options["preserve"] and any(isinstance(place, Url) for place in places):
+        raise click.UsageError("--preserve is for files on disks; a URL names none")
 
 
 def _settings(options: dict[str, Any]) -> Settings:
@@ -206,4 +235,6 @@ def _settings(options: dict[str, Any]) -> Settings:
         **{name: options[name] for name in ("force", "skip_existing", "dry_run", "jobs", "quiet")},
         as_json=options["json"],
         make_folders=options["output_dir"] is not None,
+        cluster=cluster_of(options),
+        folder=options["output_dir"],
     )

@@ -7,20 +7,30 @@ import json
 import math
 import shlex
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli.options import QUALITY, with_machine_options
+from codec.cli.options import (
+    EXISTING_PATH,
+    QUALITY,
+    cluster_of,
+    with_cluster_options,
+    with_machine_options,
+)
 from codec.cli.terminal import progress, tell
 from codec.errors import InputError
 from codec.files import check_folder, check_target, real
 from codec.limits import Limits
+from codec.url import Place
 
 if TYPE_CHECKING:
-    from codec.evaluation.measuring import Plan
+    from codec.cluster.connection import Cluster
+    from codec.evaluation.measuring import Measurer, OfPicture, Plan
     from codec.evaluation.results import Evaluation
 
 DEFAULT_PEERS = "jpeg,webp,avif-iq,avif,jpeg2000,jxl"
@@ -37,7 +47,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=EXISTING_PATH)
 @click.option(
     "-q",
     "--quality",
@@ -117,6 +127,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 @click.option("--fresh", is_flag=True, help="Measure anew what has been measured before.")
 @click.option("--frame", type=click.IntRange(min=0), help="Of animations, counted from 0.")
 @click.option("--to-8bit", is_flag=True, help="Accept pictures of 16 bits, cut to 8.")
+@with_cluster_options
 @with_machine_options
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing page or figure.")
 @click.option("--json", is_flag=True, help="All measurements as JSON on stdout.")
@@ -133,10 +144,9 @@ def evaluate(**options: Any) -> int:
     from PIL import Image
 
     from codec.evaluation.instruments import PSNR, find_instruments, metrics_of
-    from codec.evaluation.measuring import Measurer
     from codec.evaluation.measuring import evaluate as run
     from codec.evaluation.published import curves_beside, published_curves
-    from codec.evaluation.subjects import printable
+    from codec.evaluation.subjects import find_pictures, printable
 
     _check_extra()
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels is the limit here
@@ -152,14 +162,14 @@ def evaluate(**options: Any) -> int:
         check_target(figure, options["force"])
     file: Path | None = options["published"]
     published = published_curves(file) if file else None
-    instruments, absent = find_instruments(options["metrics"])
-    plan = _plan(options)
-    measurer = Measurer(
-        options["cache"] or _user_cache(), options["fresh"], instruments=instruments
-    )
+    absent = find_instruments(options["metrics"])[1]
+    cluster = cluster_of(options)
+    plan = _plan(options, find_pictures(options["photos"]))
+    measurer = _measurer(options)
     command = printable(shlex.join(["vqcodec", *sys.argv[1:]]))
     with progress("measuring", not options["quiet"]) as show:
-        evaluation = run(plan, measurer, command, show)
+        elsewhere = _on_cluster(options, plan, cluster) if cluster else None
+        evaluation = run(plan, measurer, command, show, elsewhere)
     if measurer.problem:
         tell(f"vqcodec: measurements are not kept: {measurer.problem}")
     if not evaluation.measurements:
@@ -200,13 +210,56 @@ def _check_extra() -> None:
         raise InputError(f"{libraries} not installed; pip install 'vqcodec[evaluate]'")
 
 
-def _plan(options: dict[str, Any]) -> Plan:
+class MeasurePicture:
+    """The measurement of a picture in a worker, which keeps what it has loaded."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return _plan(self._options, {})
+
+    @cached_property
+    def _measurer(self) -> Measurer:
+        return _measurer(self._options)
+
+    def __call__(self, picture: tuple[str, Place]) -> OfPicture:
+        from PIL import Image
+
+        from codec.evaluation.measuring import measure_picture
+
+        Image.MAX_IMAGE_PIXELS = None
+        plan = dataclasses.replace(self._plan, pictures=dict([picture]))
+        return measure_picture(plan, self._measurer, picture[0])
+
+
+def _on_cluster(
+    options: dict[str, Any], plan: Plan, cluster: Cluster
+) -> Iterator[tuple[str, OfPicture]]:
+    from codec.cluster.execution import Lost, run
+    from codec.evaluation.measuring import OfPicture
+
+    for (name, _), result in run(MeasurePicture(options), list(plan.pictures.items()), cluster):
+        yield name, OfPicture(failed=result.reason) if isinstance(result, Lost) else result
+
+
+def _measurer(options: dict[str, Any]) -> Measurer:
+    from codec.evaluation.instruments import find_instruments
+    from codec.evaluation.measuring import Measurer
+
+    instruments, _ = find_instruments(options["metrics"])
+    folder = options["cache"] or _user_cache()
+    return Measurer(folder, options["fresh"], instruments=instruments)
+
+
+def _plan(options: dict[str, Any], pictures: Mapping[str, Place]) -> Plan:
     from codec.codec import Codec
     from codec.encoder.options import DEFAULT_EFFORT
     from codec.evaluation.measuring import Plan
     from codec.evaluation.ours import ModelCoder
     from codec.evaluation.peers import find_peers
-    from codec.evaluation.subjects import Reading, find_pictures
+    from codec.evaluation.subjects import Reading
 
     limits = Limits(options["max_pixels"], options["max_memory"])
     peers, missing = find_peers(options["against"])
@@ -231,7 +284,7 @@ def _plan(options: dict[str, Any]) -> Plan:
         ]
     qualities = tuple(sorted(set(options["quality"])))
     reading = Reading(limits, options["frame"], options["to_8bit"])
-    return Plan(find_pictures(options["photos"]), reading, ours, peers, missing, qualities)
+    return Plan(pictures, reading, ours, peers, missing, qualities)
 
 
 def _user_cache() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +14,7 @@ from codec.cli.terminal import tell
 from codec.errors import CodecError, ModelNotFoundError
 from codec.files import open_file
 from codec.format.container import ContainerFile
+from codec.url import Place
 from codec.weights.released import (
     RESEARCH_FILES,
     RESEARCH_MODELS,
@@ -32,7 +32,7 @@ ROUNDINGS = {"integer": "rounded to integers", "vq": "rounded to centres (vector
 @click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
 @click.option("--check", is_flag=True, help="Verify every checksum.")
 @click.option("--json", is_flag=True, help="A JSON line per file.")
-def info(files: tuple[Path, ...], check: bool, **options: bool) -> int:
+def info(files: tuple[Place, ...], check: bool, **options: bool) -> int:
     """Tell what compressed FILEs hold, without decoding them.
 
     What is told is verified. --check reads all the rest too and verifies every byte; the
@@ -41,7 +41,7 @@ def info(files: tuple[Path, ...], check: bool, **options: bool) -> int:
     status = 0
     for path in files:
         try:
-            with naming(path), open_file(path) as data:
+            with naming(path), open_file(path, parts=True) as data:
                 file = ContainerFile(data)
                 if check:
                     file.verify()

@@ -26,6 +26,7 @@ COMMANDS = {
     "models": ("codec.cli.inspection", "models"),
     "view": ("codec.cli.web", "view"),
     "web": ("codec.cli.web", "web"),
+    "register": ("codec.cli.desktop", "register"),
     "evaluate": ("codec.cli.evaluate", "evaluate"),
     "train": ("codec.cli.train", "train"),
 }

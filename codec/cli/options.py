@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from codec.errors import CodecError, InputError, one_line
 from codec.limits import DEFAULT_MAX_MEMORY, DEFAULT_MAX_PIXELS
 from codec.tiles import check_tile_size
+from codec.url import Place, Url, place_of
 
-PATH = click.Path(readable=False, path_type=Path)
-"""Type of paths. An unreadable file is an error of its own job, not of the command line."""
+if TYPE_CHECKING:
+    from codec.cluster.connection import Cluster
+
+
+class PlaceType(click.ParamType[Place]):
+    """Paths and URLs. An unreadable file is an error of its own job, not of the command line.
+
+    Args:
+        exists: whether a path must exist; what a URL names is seen when it is opened.
+    """
+
+    name = "path"
+
+    def __init__(self, exists: bool = False) -> None:
+        self._exists = exists
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Place:
+        place = value if isinstance(value, Path | Url) else place_of(os.fsdecode(value))
+        if self._exists and isinstance(place, Path):
+            click.Path(exists=True).convert(place, param, ctx)
+        return place
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return click.Path().shell_complete(ctx, param, incomplete)
+
+
+PATH = PlaceType()
+EXISTING_PATH = PlaceType(exists=True)
 SUFFIX = ".vqc"
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +64,7 @@ FLAGS = {
     "level_map": "--map",
     "lossless": "--lossless",
     "model": "--model",
+    "scale": "--scale",
     "to_8bit": "--to-8bit",
 }
 """Flags by the argument of the API that an error names in its `field`."""
@@ -157,6 +191,37 @@ _LIMITS = [
         help="Refuse what would need more, for each of the jobs.",
     ),
 ]
+_CLUSTER = [
+    click.option(
+        "--cluster",
+        metavar="ADDRESS|local",
+        help="Work on a Ray cluster, or on one that is started here; -j is then the number of "
+        "workers, by default as many as there is room for.",
+    ),
+    click.option(
+        "--cluster-cpus",
+        type=POSITIVE,
+        default=1.0,
+        show_default=True,
+        help="Processors that a worker takes.",
+    ),
+    click.option(
+        "--cluster-gpus",
+        type=POSITIVE,
+        help="Share of a GPU that a worker takes.  [default: 1 with --device cuda]",
+    ),
+]
+_JOBS = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Files in work at once, each in a process with its share of the CPU's threads.",
+)
+_WORKERS = click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), default=1, help="Workers of the cluster."
+)
 _SHARED = [
     click.option(
         "-d", "--output-dir", type=PATH, metavar="DIR", help="Write into DIR; any number of IN."
@@ -166,14 +231,8 @@ _SHARED = [
     click.option("--skip-existing", is_flag=True, help="Leave out what has its output already."),
     click.option("-n", "--dry-run", is_flag=True, help="Tell what would be done, write nothing."),
     click.option("--preserve", is_flag=True, help="Give the output the times of the input."),
-    click.option(
-        "-j",
-        "--jobs",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        help="Files in work at once, each in a process with its share of the CPU's threads.",
-    ),
+    _JOBS,
+    *_CLUSTER,
     model_option,
     *_DEVICE,
     *_LIMITS,
@@ -214,9 +273,32 @@ def only_one(options: dict[str, Any], flags: Mapping[str, str]) -> dict[str, Any
     return options | {name: False if options[name] is True else None for name in dropped}
 
 
+def cluster_of(options: dict[str, Any]) -> Cluster | None:
+    """The cluster that options name, if they name one.
+
+    Raises:
+        click.UsageError: there is no folder for its outputs.
+    """
+    if options["cluster"] is None:
+        return None
+    if options.get("output_dir", "") is None:
+        raise click.UsageError("--cluster needs -d DIR to write to")
+    from codec.cluster.connection import Cluster
+
+    source = click.get_current_context().get_parameter_source("jobs")
+    workers = None if source is ParameterSource.DEFAULT else options["jobs"]
+    gpus = options["cluster_gpus"] or float(options["device"].startswith("cuda"))
+    return Cluster(options["cluster"], workers, options["cluster_cpus"], gpus)
+
+
 def with_shared_options(command: F) -> F:
     """Add the options that `compress` and `decompress` share."""
     return _with(_SHARED, command)
+
+
+def with_cluster_options(command: F) -> F:
+    """Add the options on a cluster."""
+    return _with([_WORKERS, *_CLUSTER], command)
 
 
 def with_machine_options(command: F) -> F:

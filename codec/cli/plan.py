@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from codec.errors import InputError
-from codec.files import STANDARD, files_in, not_read, real
+from codec.files import STANDARD, files_in, is_folder, not_read, real, relative
+from codec.url import Place, Url
 
 Rename = Callable[[str], str]
 """Name of the output that goes with the name of an input."""
@@ -23,8 +24,8 @@ MAX_TOLD = 5
 class Job:
     """One input and its output."""
 
-    source: Path
-    target: Path
+    source: Place
+    target: Place
     problem: str = ""
     """Why it cannot be done, if that is known already."""
 
@@ -34,15 +35,15 @@ class Plan:
     """Jobs of a command line."""
 
     jobs: list[Job]
-    left_out: dict[Path, Counter[str]] = field(default_factory=dict)
+    left_out: dict[Place, Counter[str]] = field(default_factory=dict)
     """How many files of folders are no input, and no output either: by folder and suffix."""
 
 
 def plan(
-    inputs: Sequence[Path],
+    inputs: Sequence[Place],
     rename: Rename,
     searched: Collection[str],
-    output_dir: Path | None = None,
+    output_dir: Place | None = None,
     recursive: bool = False,
     apart: str = "",
 ) -> Plan:
@@ -65,13 +66,13 @@ def plan(
         if len(inputs) > 2:
             raise click.UsageError("several inputs need -d DIR to write to")
         source = inputs[0]
-        if source.is_dir():
+        if is_folder(source):
             raise InputError(f"{source}: {FOLDER}")
         beside = STANDARD if source == STANDARD else source.with_name(rename(source.name))
         return Plan([Job(source, inputs[1] if len(inputs) == 2 else beside)])
     if STANDARD in inputs:
         raise click.UsageError("standard input goes with neither -d nor -r")
-    others: dict[Path, list[Path]] = {path: [] for path in inputs}
+    others: dict[Place, list[Place]] = {path: [] for path in inputs}
     jobs = [
         job
         for path in inputs
@@ -82,7 +83,7 @@ def plan(
     if output_dir is not None:
         _check_inside(possible, output_dir)
     counted = {real(job.target) for job in jobs}
-    left_out: dict[Path, Counter[str]] = {}
+    left_out: dict[Place, Counter[str]] = {}
     for folder, paths in others.items():  # which may lie inside one another
         found = {real(path): path for path in sorted(paths)}
         new = [path for real, path in found.items() if real not in counted]
@@ -93,35 +94,39 @@ def plan(
 
 
 def _jobs(
-    path: Path,
+    path: Place,
     rename: Rename,
     searched: Collection[str],
-    output_dir: Path | None,
+    output_dir: Place | None,
     recursive: bool,
-    others: list[Path],
+    others: list[Place],
 ) -> Iterator[Job]:
-    if not path.is_dir():
-        yield Job(path, (output_dir or path.parent) / rename(path.name))
+    try:
+        if not is_folder(path):
+            yield Job(path, (output_dir or path.parent) / rename(path.name))
+            return
+        if not recursive:
+            yield Job(path, path, FOLDER)
+            return
+        found = False
+        unread: list[OSError] = []
+        for source in files_in(path, searched, unread, others):
+            found = True
+            parent = output_dir / relative(source, path).parent if output_dir else source.parent
+            yield Job(source, parent / rename(source.name))
+    except InputError as error:  # of a store
+        yield Job(path, path, str(error).removeprefix(f"{path}: "))
         return
-    if not recursive:
-        yield Job(path, path, FOLDER)
-        return
-    found = False
-    unread: list[OSError] = []
-    for source in files_in(path, searched, unread, others):
-        found = True
-        parent = output_dir / source.parent.relative_to(path) if output_dir else source.parent
-        yield Job(source, parent / rename(source.name))
-    for error in unread:
-        closed = Path(error.filename)
-        yield Job(closed, closed, not_read(error))
+    for failure in unread:
+        closed = Path(failure.filename)
+        yield Job(closed, closed, not_read(failure))
     if not (found or unread):
         suffixes = ", ".join(sorted(searched))
         yield Job(path, path, f"holds no file with a suffix of {suffixes}")
 
 
 def _check_collisions(jobs: Sequence[Job], apart: str) -> None:
-    sources: dict[Path, list[Path]] = {}
+    sources: dict[Place, list[Place]] = {}
     for job in jobs:
         same = sources.setdefault(job.target, [])
         if job.source not in same:
@@ -142,9 +147,16 @@ def _check_collisions(jobs: Sequence[Job], apart: str) -> None:
     raise click.UsageError("; ".join(told))
 
 
-def _check_inside(jobs: Sequence[Job], output_dir: Path) -> None:
+def _check_inside(jobs: Sequence[Job], output_dir: Place) -> None:
     """Links inside the folder must not lead out of it, nor names with dots."""
-    top = real(output_dir)
-    for job in jobs:
-        if not real(job.target.parent).is_relative_to(top):
-            raise click.UsageError(f"{job.target} lies outside {output_dir}")
+    if isinstance(output_dir, Url):
+        outside = [job for job in jobs if ".." in str(job.target).split("/")]
+    else:
+        top = real(output_dir)
+        outside = [job for job in jobs if not _is_below(job.target, top)]
+    for job in outside:
+        raise click.UsageError(f"{job.target} lies outside {output_dir}")
+
+
+def _is_below(target: Place, top: Path) -> bool:
+    return isinstance(target, Path) and real(target.parent).is_relative_to(top)

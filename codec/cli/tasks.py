@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from codec.cli.plan import Job
 from codec.cli.terminal import progress
-from codec.errors import CodecError, OutputError
-from codec.files import STANDARD, open_file, times_of, write_file
+from codec.errors import CodecError, OutputError, OutputExistsError
+from codec.files import STANDARD, holds, make_folder, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.tiles import region_box
+from codec.url import Place
 from codec.weights.released import DEFAULT_MODEL, find_weights, read_config, read_metadata
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from codec.encoder.picture import Encoded
     from codec.engine.base import EngineName, Precision
+    from codec.weights.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,9 @@ class Machine:
             **options,
         )
 
-    def lambda_of(self, header: Header) -> float:
-        """Slope of the objective that a file was made for."""
-        path = find_weights(self.model or DEFAULT_MODEL)
-        return read_config(read_metadata(path)).lambda_of(header.level.position)
+    def config(self) -> ModelConfig:
+        """Shape of the model."""
+        return read_config(read_metadata(find_weights(self.model or DEFAULT_MODEL)))
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,21 @@ class Writing:
     force: bool
     preserve: bool
     make_folders: bool
+    repeats: bool = False
+    """Whether the same job may have been done by a worker that died after it: then an output that
+    exists already may be its own."""
 
     def write(self, job: Job, content: bytes | Callable[[BinaryIO], None]) -> None:
         """Write the output of a job whole or not at all."""
         if self.make_folders:
-            try:
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{job.target.parent}: {error.strerror}") from error
-        times = times_of(job.source) if self.preserve and job.source != STANDARD else None
-        write_file(job.target, content, self.force, times)
+            make_folder(job.target.parent)
+        source = job.source if self.preserve and job.source != STANDARD else None
+        times = times_of(source) if isinstance(source, Path) else None
+        try:
+            write_file(job.target, content, self.force, times)
+        except OutputExistsError:
+            if not (self.repeats and holds(job.target, content)):
+                raise
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,9 @@ class CompressTask:
         if opened.dropped:
             facts["left_out"] = list(opened.dropped)
         lossless = encoded.patch_pixels == encoded.header.pixels
-        facts["lambda"] = None if lossless else machine.lambda_of(encoded.header)
+        config, position = machine.config(), encoded.header.level.position
+        facts["lambda"] = None if lossless else config.lambda_of(position)
+        facts["quality"] = None if lossless else config.quality_of(position)
         facts["psnr"] = encoded.psnr if math.isfinite(encoded.psnr) else None
         facts |= {"lossless": lossless, "patches": len(encoded.patches)}
         facts["below_promise"] = encoded.below_promise
@@ -154,6 +162,10 @@ class DecompressTask:
     region: tuple[int, int, int, int] | None
     levels: int | None
     """How many residual levels to show; None for all."""
+    scale: float
+    """Of the size: 1, 1/2, 1/4 or 1/8."""
+    size: int | None
+    """Greatest side of the picture, in place of a scale."""
     file_format: str | None
     """Pillow's name; None to go by the suffix of the output."""
     bar: bool
@@ -161,12 +173,16 @@ class DecompressTask:
     def __call__(self, job: Job) -> dict[str, Any]:
         began = time.perf_counter()
         machine = self.machine
-        with naming(job.source), open_file(job.source) as data:
+        with naming(job.source), open_file(job.source, parts=self.region is not None) as data:
             file = ContainerFile(data, machine.limits)
             file_format = self._format(job, file.header)
+            from codec.picture.reduction import reduction_of, scale_for
+
+            area = region_box(file.grid.whole, self.region)
+            scale = scale_for(area.width, area.height, self.size) if self.size else self.scale
             if not file.lossless:
                 # What is too large for any model is refused before one is loaded.
-                machine.limits.workers(file.grid, region_box(file.grid.whole, self.region), halo=0)
+                machine.limits.workers(file.grid, area, halo=0, reduction=reduction_of(scale))
             from codec.codec import decompress
             from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture
@@ -177,6 +193,7 @@ class DecompressTask:
                     machine.model,
                     self.region,
                     levels=self.levels,
+                    scale=scale,
                     limits=machine.limits,
                     device=machine.device,
                     precision=machine.precision,
@@ -184,15 +201,22 @@ class DecompressTask:
                     progress=show,
                 )
         metadata = metadata_of(image.info)
+        if self.size:
+            image.thumbnail((self.size, self.size))
+
+        written = 0
 
         def save(target: BinaryIO) -> None:
+            nonlocal written
             with naming(job.target):
                 write_picture(image, target, file_format, metadata)
+            written = target.seek(0, os.SEEK_END)
 
         self.writing.write(job, save)
-        facts = _facts(file.header, file.size)
-        if self.region:
+        facts = _facts(file.header, file.size) | {"picture_bytes": written}
+        if self.region or self.size or self.scale < 1:
             facts |= {"width": image.width, "height": image.height}
+        if self.region:
             facts |= {"bytes_read": file.bytes_read, "tiles_read": len(file.tiles_read)}
             facts["tiles"] = len(file.grid)
         if left := left_out(metadata, file_format):
@@ -211,7 +235,7 @@ class DecompressTask:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Place) -> Iterator[None]:
     """Put the file's name in front of an error's message, where it is not there already."""
     try:
         yield

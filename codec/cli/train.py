@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.core import ParameterSource
 
-from codec.cli.options import POSITIVE, FiniteRange, only_one
+from codec.cli.options import EXISTING_PATH, POSITIVE, FiniteRange, only_one
 from codec.cli.train_progress import TrainingProgress
 from codec.errors import OutputError, OutputExistsError, TrainingError, WeightsError
 from codec.weights.config import Distortion
@@ -74,7 +74,7 @@ class SectionedCommand(click.Command):
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=EXISTING_PATH)
 @click.option(
     "--lambda",
     callback=parse_lambdas,
@@ -95,7 +95,9 @@ class SectionedCommand(click.Command):
     "--steps", type=click.IntRange(min=1), help="Length of the run, instead of --minutes."
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
-@click.option("--init", metavar="NAME|FILE", help="Start from the weights of a model.")
+@click.option(
+    "--init", metavar="NAME|FILE", help="Start from the weights of a model or checkpoint."
+)
 @click.option("--transform", type=click.Choice(["lowres", "gdn"]), default="lowres")
 @click.option("--width", default=192, show_default=True, help="Channels at 1/8.")
 @click.option("--latent", default=320, show_default=True, help="Channels at 1/16 and of y.")
@@ -189,7 +191,7 @@ class SectionedCommand(click.Command):
 )
 @click.option(
     "--validation",
-    type=click.Path(exists=True, path_type=Path),
+    type=EXISTING_PATH,
     multiple=True,
     help="Folder to validate on, instead of a share of PHOTOS.",
 )
@@ -211,7 +213,7 @@ class SectionedCommand(click.Command):
 @click.option("-f", "--force", is_flag=True, help="Replace an existing run.")
 @click.pass_context
 def train(ctx: click.Context, /, **options: Any) -> None:
-    """Train a model on PHOTOS (files and folders of PNG, JPEG, WebP or AVIF).
+    """Train a model on PHOTOS (files and folders of PNG, JPEG, WebP or AVIF, or tar files of them).
 
     The learning rate falls to zero at the end whatever the length, so every budget gives a usable
     model: RUN/model.safetensors, for `vqcodec compress --model RUN/model.safetensors`. A resumed
@@ -236,15 +238,15 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     options = only_one(options, {"minutes": "--minutes", "steps": "--steps"})
     resume = initial = None
     if options["resume"]:
-        fixed = given & (MODEL_OPTIONS | {"init"})
-        if fixed:
-            raise click.UsageError(f"a resumed run keeps its {', '.join(sorted(fixed))}")
+        if "init" in given:
+            raise click.UsageError("a resumed run goes on from its own weights; leave out --init")
         if not (run / LAST).is_file():
             raise TrainingError(f"{run}: no run to resume; leave out --resume to start one")
         resume, training = resume_run(
             run, {name: options[name] for name in TRAINING_OPTIONS & given}
         )
         model = resume.model
+        _check_kept(model, options, given)
     else:
         if left_in(run) and not options["force"]:
             raise OutputExistsError(
@@ -277,6 +279,27 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         photographs = trainer.sample_for_export()
         export_weights(load_checkpoint(run / LAST), target, photographs)
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
+
+
+def _check_kept(model: ModelConfig, options: dict[str, Any], given: set[str]) -> None:
+    """Refuse options that would change the model of a resumed run.
+
+    Raises:
+        click.UsageError: one that was given differs from what the run has.
+    """
+    kept: dict[str, Any] = {
+        "lambda": (model.lambda_min, model.lambda_max),
+        "width": model.channels8,
+        "blocks": (model.blocks8, model.blocks16),
+        "levels": model.anchors,
+    }
+    asked = options | {"blocks": _depths(options)}
+    for name in sorted(given & MODEL_OPTIONS):
+        value = kept[name] if name in kept else getattr(model, name)
+        if asked[name] != value:
+            shown = ":".join(map(str, value)) if name == "lambda" else value
+            shown = ",".join(map(str, value)) if name == "blocks" else shown
+            raise click.UsageError(f"a resumed run keeps its {name}, which is {shown}")
 
 
 def _start(options: dict[str, Any], given: set[str]) -> tuple[ModelConfig, Parameters | None]:

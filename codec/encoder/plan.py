@@ -50,10 +50,10 @@ class Plan:
     def compares(self, grid: Grid) -> bool:
         """Whether the search is compared with its start by the whole picture's cost.
 
-        A search of several tiles does not know what becomes of the tiles around. MS-SSIM of the
-        whole is not measured, so there the search is taken.
+        A search of several tiles does not know what becomes of the tiles around. Other distortions
+        of the whole than squared error are not measured, so there the search is taken.
         """
-        return self.rounds > 0 and len(grid) > 1 and self.model.config.weighs_error
+        return self.rounds > 0 and len(grid) > 1 and self.model.config.distortion == "mse"
 
     def starts_apart(self, grid: Grid) -> bool:
         """Whether all tiles are coded by `base` before the search: for its restoration filter, or

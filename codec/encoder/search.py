@@ -5,24 +5,24 @@ costs. The search minimises
 
     bits + lambda 255^2 MSE pixels
 
-(or the objective of models for MS-SSIM), with the exact bits of the tables and the error of the
-reconstruction. A round computes gradient and curvature of the error at the present symbols,
-predicts from them and from earlier gradients what a step of each symbol by +-1 would change, and
-takes the most promising steps at each position: latents of one position contribute to the same
-pixels, so steps that correct the same error together overshoot. Candidates are judged by their true
-cost; rounding gives the first one, and the best is kept.
+(or the objective of models for MS-SSIM or for looks), with the exact bits of the tables and the
+error of the reconstruction. A round computes gradient and curvature of the error at the present
+symbols, predicts from them and from earlier gradients what a step of each symbol by +-1 would
+change, and takes the most promising steps at each position: latents of one position contribute to
+the same pixels, so steps that correct the same error together overshoot. Candidates are judged by
+their true cost; rounding gives the first one, and the best is kept.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.compensation import TILE_BYTES, Correction
+from codec.encoder.compensation import TILE_BYTES, Compensate, Correction
 from codec.encoder.derivatives import Curvature, SteadyGradient
 from codec.encoder.method import ChosenSymbols, Round
 from codec.encoder.model import EncoderModel
@@ -41,6 +41,8 @@ and 1 and 7 % less with MS-SSIM."""
 SIMILARITY_BYTES = 350
 """Per pixel of a tile while MS-SSIM is computed, which is not by strips and not at the same time as
 the derivatives of strips."""
+LOOKS_BYTES = 1000
+"""The same for the objective of looks."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ class Caution:
 class Search:
     """Search for the symbols of least bits + lambda * distortion, tile by tile.
 
-    Latents around a tile are taken before rounding, and only its own samples count. With squared
-    error the search starts from corrected latents
-    (`codec.encoder.compensation`). With MS-SSIM, tiles of fewer than 161 pixels a side are rounded.
+    Latents around a tile are taken before rounding, and only its own samples count. Where the model
+    allows it the search starts from corrected latents (`codec.encoder.compensation`). With other
+    distortions than squared error there is no search in tiles of fewer than 161 pixels a side.
 
     Args:
         model: to code with.
@@ -88,26 +90,24 @@ class Search:
         self._restoration = restoration
 
     def code(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
-        if self._model.config.weighs_error:
-            return self._code_by_error(tile, levels)
-        if min(tile.box.width, tile.box.height) < MS_SSIM_SIDE:
-            return Round(self._model).code(tile, levels)
-        scene, level = tile.scene(levels), tile.levels(levels)
-        distortion = self._model.engine.distortion(scene)
-        weight = self._model.lambda_of(levels.base)
-        return self._descend(scene.y, scene.z, level, distortion, weight, tile.progress)
-
-    def _code_by_error(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
-        model, scene, restoration = self._model, tile.scene(levels), self._restoration
-        level, weight = tile.levels(levels), model.error_weight(levels.base)
+        model, by_error = self._model, self._model.config.distortion == "mse"
+        if not by_error and min(tile.box.width, tile.box.height) < MS_SSIM_SIDE:
+            plain = Compensate(model) if model.looks_back else Round(model)
+            return replace(plain.code(tile, levels), fit=None)
+        scene, level, restoration = tile.scene(levels), tile.levels(levels), self._restoration
+        weight = (model.error_weight if by_error else model.lambda_of)(levels.base)
+        distortion = model.engine.distortion(scene, restoration)
         correction = Correction(model.engine, scene)
         candidates = []
         for _ in range(TUNING.corrections * model.config.compensable):
             rounded = model.round(correction.y, scene.z, level)
             samples = correction.reconstruct(rounded.y_hat, None)
-            candidates.append(ChosenSymbols(rounded, correction.error(samples, restoration)))
+            if by_error:  # of the samples that are there already
+                error = correction.error(samples, restoration)
+            else:
+                error = distortion.error(rounded.y_hat)
+            candidates.append(ChosenSymbols(rounded, error))
             correction.step(rounded.y_hat, samples, restoration)
-        distortion = model.engine.distortion(scene, restoration)
         candidates.append(
             self._descend(correction.y, scene.z, level, distortion, weight, tile.progress)
         )
@@ -134,9 +134,9 @@ class Search:
         across = min(tile.height, tile.width) + 2 * halo
         strip = min(tile.area, self._model.engine.strip_pixels) + 2 * halo * across
         derivatives = min(grid.whole.area, strip) * DERIVATIVE_BYTES
-        if self._model.config.weighs_error:
-            return max(derivatives, tile.area * TILE_BYTES)
-        return max(derivatives, tile.area * SIMILARITY_BYTES)
+        of_error = {"mse": 0, "ms-ssim": SIMILARITY_BYTES, "looks": LOOKS_BYTES}
+        corrects = TILE_BYTES * self._model.config.compensable
+        return max(derivatives, tile.area * (of_error[self._model.config.distortion] + corrects))
 
 
 def descend(

@@ -164,6 +164,27 @@ class Engine(Protocol):
                 `synthesis_halo`, where the picture does not end; None for all.
         """
 
+    def synthesise_reduced(
+        self,
+        y_hat: NDArray[np.float32],
+        level: Levels,
+        reduction: int,
+        restoration: Sequence[int] = (),
+        inner: Box | None = None,
+    ) -> NDArray[np.float32]:
+        """Approximate means of the samples over squares, [3, H / reduction, W / reduction].
+
+        Args:
+            y_hat: as for `synthesise`, like all that is not named here.
+            level: likewise.
+            reduction: side of the squares, 2, 4 or 8.
+            restoration: weights of the restoration filter; most models do without it here.
+            inner: as for `synthesise`, with a halo of `reduced_halo`.
+        """
+
+    def reduced_halo(self, reduction: int) -> int:
+        """Latent positions around a window that its reduced samples depend on."""
+
     def restore(
         self, samples: NDArray[np.float32], restoration: Sequence[int]
     ) -> NDArray[np.float32]:
@@ -173,7 +194,7 @@ class Engine(Protocol):
         """The distortion that the model was trained for, of one tile.
 
         It is the sum of squared errors of 8-bit samples over three colours, weighted as the scene
-        says, or what `codec.model.objective` has for MS-SSIM, times the pixels.
+        says, or what `codec.model.objective` has for MS-SSIM or for looks, times the pixels.
 
         Raises:
             InputError: the engine is not differentiable.

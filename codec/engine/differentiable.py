@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from codec.engine.base import Distortion, Scene
 from codec.engine.gradients import SquaredError
-from codec.engine.ms_ssim_gradients import Dissimilarity
+from codec.engine.perceptual_gradients import PerceptualError
 from codec.engine.torch import TorchEngine
 
 
@@ -16,5 +16,6 @@ class DifferentiableEngine(TorchEngine):
     differentiable = True
 
     def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
-        kind = SquaredError if self.by_error else Dissimilarity
-        return kind(self, scene, restoration)
+        if self.objective == "mse":
+            return SquaredError(self, scene, restoration)
+        return PerceptualError(self, scene, self.objective, restoration)

@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,17 @@ from codec.engine.base import Distortion, Latents, Scene
 from codec.engine.onnx_graphs import Graph
 from codec.engine.receptive_field import (
     analysis_halo,
+    reduced_halo,
     synthesis_halo,
     synthesis_margins,
+)
+from codec.engine.reduced import (
+    STEM,
+    ReducedStem,
+    linear_kernel,
+    means,
+    reduced_halos,
+    reduced_stems,
 )
 from codec.engine.tensors import transform_tensors
 from codec.engine.threads import thread_count
@@ -75,6 +85,8 @@ class OnnxEngine:
         self._restoration = weights.restoration
         self._to_centres = config.rounding == "vq"
         self._top = Level.of_anchor(config.anchors - 1)
+        self._stems = reduced_stems(weights) if config.transform == "lowres" else {}
+        self._reduced_halos = reduced_halos(weights)
         self._sessions = _Sessions(
             {
                 "features": lambda: onnx_graphs.features(config, self._tensors),
@@ -82,6 +94,10 @@ class OnnxEngine:
                 "hyper": lambda: onnx_graphs.hyper(config, self._tensors),
                 "synthesis": lambda: onnx_graphs.synthesis(config, self._tensors),
                 "restore": onnx_graphs.restore,
+            }
+            | {
+                f"reduced {reduction}": partial(onnx_graphs.synthesis, config, self._tensors, stem)
+                for reduction, stem in self._stems.items()
             }
         )
 
@@ -158,6 +174,42 @@ class OnnxEngine:
         samples = self._restored(samples, restoration)
         rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE).slices
         return samples[:, rows, columns]
+
+    def synthesise_reduced(
+        self,
+        y_hat: Array,
+        level: Levels,
+        reduction: int,
+        restoration: Sequence[int] = (),
+        inner: Box | None = None,
+    ) -> Array:
+        stem = self._stems.get(reduction)
+        if stem is None:
+            return means(self.synthesise(y_hat, level, restoration, inner), reduction)
+        whole = Box(0, 0, y_hat.shape[2], y_hat.shape[1])
+        inner = inner or whole
+        if not self._to_centres:
+            y_hat = y_hat * self._factors("gain.log_inverse", level)[0]
+        scale = _refined(self._factors("g_s.scale.log_scale", level))
+        linear = not stem.blocks16 and not stem.blocks8
+        if reduction == STEM and linear and isinstance(level, Level):
+            return self._reduced_by_one_matrix(stem, y_hat[:, *inner.slices], scale.reshape(-1))
+        known = inner.grown(reduced_halo(0, stem.blocks8), within=whole)
+        inputs = {"y": y_hat[None], "scale": scale} | _corners("at8", known.enlarged(2))
+        samples = _finite(self._sessions.run(f"reduced {reduction}", **inputs)[0])
+        rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE // reduction).slices
+        return samples[:, rows, columns]
+
+    def reduced_halo(self, reduction: int) -> int:
+        return self._reduced_halos[reduction]
+
+    def _reduced_by_one_matrix(self, stem: ReducedStem, y: Array, scale: Array) -> Array:
+        """Samples [3, 2H, 2W] reduced by 8, of y [M, H, W] after the inverse gain."""
+        kernel, offset = linear_kernel(stem, self._tensors, scale)
+        blocks = np.tensordot(kernel, y, 1) + offset[..., None, None]
+        height, width = y.shape[1:]
+        samples = blocks.transpose(0, 3, 1, 4, 2).reshape(COLOURS, 2 * height, 2 * width)
+        return _finite(samples + np.float32(MIDDLE_GREY))
 
     def restore(self, samples: Array, restoration: Sequence[int]) -> Array:
         return self._restored(samples, restoration)

@@ -3,7 +3,7 @@
     features   x - 1/2 [1, 3, H, W]          -> level-independent part of g_a
     latents    features, scale of the level  -> y before the gain
     hyper      y after the gain              -> z
-    synthesis  y^ times the inverse gain, scale of the level -> x^
+    synthesis  y^ times the inverse gain, scale of the level -> x^, or its means over squares
     restore    x^, kernel and offset of a picture -> x^ after the restoration filter
 
 They are written here and never read from a file, so there is no graph that could be forged, any
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.engine.onnx_format import Attribute, Node, Shape, model
+from codec.engine.reduced import STEM, ReducedStem
 from codec.engine.tensors import FILTER_SIDE
 from codec.weights.config import MIDDLE_GREY, ModelConfig
 from codec.weights.file import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
@@ -30,8 +31,6 @@ from codec.weights.file import COLOURS, KERNEL_RADIUS, KERNEL_SIDE
 Array = NDArray[np.float32]
 Tensors = Mapping[str, NDArray[np.floating]]
 
-STEM = 8
-"""Samples a side of the blocks that the stems of `lowres` read and write."""
 SLOPE = 0.01
 """Of LeakyReLU."""
 
@@ -234,12 +233,21 @@ def hyper(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
     return graph, graph.model(1, config.hyper, "H/4", "W/4")
 
 
-def synthesis(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
+def synthesis(
+    config: ModelConfig, tensors: Tensors, reduced: ReducedStem | None = None
+) -> tuple[Graph, bytes]:
     """g_s: y^ times the inverse gain, and the scale with `lowres`, to x^.
 
     With `lowres` the halo is cut off as far as the layers to come do not see it: at 1/8 to what
     the inputs `at8` say, and at 1/4, if there is a filter, to what `at4` say.
+
+    Args:
+        config: of the model, whose tensors they are.
+        tensors: all of the transforms.
+        reduced: with `lowres`, what gives means of x^ over squares in place of x^.
     """
+    blocks16 = reduced.blocks16 if reduced else config.blocks16
+    blocks8 = reduced.blocks8 if reduced else config.blocks8
     graph = Graph("synthesis")
     layers = _Layers(graph, tensors, "g_s")
     y = graph.input("y", 1, config.latent, "H", "W")
@@ -251,13 +259,21 @@ def synthesis(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
     else:
         scale = graph.input("scale", 1, config.channels8, "scales in H", "scales in W")
         h = layers.convolve(y, "head")
-        h = layers.blocks(h, "blocks16", config.blocks16, config.gate_bound, config.gates16)
+        h = layers.blocks(h, "blocks16", blocks16, config.gate_bound, config.gates16)
         h = graph.add("Mul", layers.to_blocks(layers.convolve(h, "up"), 2), scale)
         h = graph.crop(h, "at8")
-        h = layers.blocks(h, "blocks8", config.blocks8, config.gate_bound, gated=True)
-        h = _samples(config, layers, graph, h)
+        h = layers.blocks(h, "blocks8", blocks8, config.gate_bound, gated=True)
+        h = _means(reduced, layers, h) if reduced else _samples(config, layers, graph, h)
     graph.add("Add", h, graph.constant(MIDDLE_GREY))
+    if reduced:
+        return graph, graph.model(1, COLOURS, f"{2 * reduced.side} H", f"{2 * reduced.side} W")
     return graph, graph.model(1, COLOURS, "16 H", "16 W")
+
+
+def _means(reduced: ReducedStem, layers: _Layers, h: str) -> str:
+    """The stem of reduced samples."""
+    h = layers.convolve(h, "stem", reduced.weight, reduced.bias)
+    return layers.to_blocks(h, reduced.side) if reduced.side > 1 else h
 
 
 def _samples(config: ModelConfig, layers: _Layers, graph: Graph, h: str) -> str:

@@ -41,6 +41,11 @@ def synthesis_halo(config: ModelConfig, restores: bool = False) -> int:
     return GDN_SYNTHESIS_RADIUS + (1 if restores else 0)
 
 
+def reduced_halo(blocks16: int, blocks8: int) -> int:
+    """Latents around a window that its reduced samples depend on, by the blocks that are run."""
+    return blocks16 + -(-8 * blocks8 // LATENT_STRIDE)
+
+
 def synthesis_margins(config: ModelConfig, restores: bool = False) -> tuple[int, int]:
     """Latents around a window that its samples still depend on at 1/8 and at the end of g_s.
 

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from codec.engine.base import Distortion, Precision, Scene
 from codec.engine.receptive_field import analysis_halo, synthesis_halo
+from codec.engine.reduced import means, reduced_halos, reduced_stems
 from codec.engine.tensors import transform_tensors
 from codec.errors import InputError
 from codec.level import UNITS, Level
@@ -24,7 +26,7 @@ from codec.limits import STRIP_PIXELS, TORCH_FOOTPRINT
 from codec.model.hyperprior import HyperAnalysis
 from codec.model.rate import Gain
 from codec.model.restoration import Kernels, restore
-from codec.model.transforms import LowResAnalysis, build_transforms
+from codec.model.transforms import LowResAnalysis, LowResSynthesis, build_transforms
 from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box
 from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import Weights
@@ -60,10 +62,12 @@ class TorchEngine:
         self.strip_pixels = strip_pixels
         self.model_id = weights.short_id
         self.precision = precision
-        self.by_error = weights.config.weighs_error
-        """Whether `distortion` is the squared error."""
+        self.objective = weights.config.distortion
+        """Name of the distortion that the model was trained for."""
         self.analysis_halo = analysis_halo(weights.config)
         self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
+        self._reduced_halos = reduced_halos(weights)
+        self._stems = reduced_stems(weights) if weights.config.transform == "lowres" else {}
         self._device = _usable(device)
         self.description = f"torch {torch.__version__}, {precision} on {_name_of(self._device)}"
         tensors = transform_tensors(weights)
@@ -156,6 +160,36 @@ class TorchEngine:
                 x_hat = x_hat[:, rows, columns]
             samples: NDArray[np.float32] = x_hat.cpu().numpy()
             return samples
+
+    def synthesise_reduced(
+        self,
+        y_hat: NDArray[np.float32],
+        level: Levels,
+        reduction: int,
+        restoration: Sequence[int] = (),
+        inner: Box | None = None,
+    ) -> NDArray[np.float32]:
+        stem = self._stems.get(reduction)
+        if stem is None:
+            return means(self.synthesise(y_hat, level, restoration, inner), reduction)
+        g_s = self._modules["g_s"]
+        assert isinstance(g_s, LowResSynthesis)
+        with torch.inference_mode(), self._autocast():
+            y, position = self.tensor(y_hat)[None], self._position(level)
+            if not self._to_centres:
+                y = self._modules["gain"].inverse(y, position)  # type: ignore[operator]
+            layer = self.tensor(stem.weight), self.tensor(stem.bias)
+            reduced = partial(g_s.reduced, blocks16=stem.blocks16, blocks8=stem.blocks8)
+            samples = self._run(reduced, y, position, *layer)[0].float()
+            samples = samples.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
+            if inner:
+                rows, columns = inner.enlarged(LATENT_STRIDE // reduction).slices
+                samples = samples[:, rows, columns]
+            array: NDArray[np.float32] = samples.cpu().numpy()
+            return array
+
+    def reduced_halo(self, reduction: int) -> int:
+        return self._reduced_halos[reduction]
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """Tensor on the engine's device; a copy if the array is read-only."""

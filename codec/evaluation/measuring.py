@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -22,6 +23,7 @@ from codec.evaluation.provenance import describe_machine, source_digest
 from codec.evaluation.results import Evaluation, Measurement
 from codec.evaluation.subjects import Reading, Subject, read_subject
 from codec.files import write_file
+from codec.url import Place
 
 CORNER = 64
 """Side in pixels of the crop on which a codec is warmed up."""
@@ -166,7 +168,7 @@ class Plan:
         qualities: settings of our models; empty for each model's own.
     """
 
-    pictures: Mapping[str, Path]
+    pictures: Mapping[str, Place]
     reading: Reading
     ours: Sequence[ModelCoder]
     peers: Sequence[Coder]
@@ -179,12 +181,68 @@ class Plan:
             return self.qualities
         return coder.settings
 
+    def steps(self) -> list[tuple[Coder, float]]:
+        """Measurements of a picture: codec and setting."""
+        coders: list[Coder] = [*self.ours, *self.peers]
+        return [(coder, setting) for coder in coders for setting in self.settings(coder)]
+
+
+@dataclass(frozen=True)
+class OfPicture:
+    """What was measured on a picture."""
+
+    size: tuple[int, int] | None = None
+    """Width and height; None if it cannot be read."""
+    measurements: Sequence[Measurement] = ()
+    failed: str = ""
+    """Why it is left out."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Peers that could not keep it as it is, with the reason."""
+
+
+def measure_picture(
+    plan: Plan,
+    measurer: Measurer,
+    name: str,
+    missing: Collection[str] = (),
+    done: Callable[[], None] = lambda: None,
+) -> OfPicture:
+    """Measure all codecs on a picture.
+
+    Args:
+        plan: what to measure.
+        measurer: measures and caches.
+        name: of the picture.
+        missing: codecs to leave out.
+        done: called after each measurement, and for each that is left out.
+    """
+    subject: Subject | None = None
+    failed = ""
+    lost: dict[str, str] = {}
+    found: list[Measurement] = []
+    try:
+        subject = read_subject(name, plan.pictures[name], plan.reading)
+    except CodecError as error:
+        failed = str(error)
+    for coder, setting in plan.steps():
+        if subject and not failed and coder.name not in missing and coder.name not in lost:
+            try:
+                found.append(measurer.measure(coder, subject, setting))
+            except CodecError as error:
+                if isinstance(coder, ModelCoder):
+                    failed = str(error)
+                else:
+                    lost[coder.name] = f"{name}: {error}"
+        done()
+    return OfPicture(subject.image.size if subject else None, found, failed, lost)
+
 
 def evaluate(
     plan: Plan,
     measurer: Measurer,
     command: str,
     progress: Callable[[int, int], None] | None = None,
+    elsewhere: Iterable[tuple[str, OfPicture]] | None = None,
 ) -> Evaluation:
     """Measure all codecs on all pictures, picture by picture.
 
@@ -197,40 +255,40 @@ def evaluate(
         measurer: measures and caches.
         command: command line that reproduces the run.
         progress: called with (measurements done, measurements in total).
+        elsewhere: what is measured on other machines, by picture in any order; None to measure
+            here.
     """
-    missing, failed = dict(plan.missing), {}
-    sizes: dict[str, tuple[int, int]] = {}
-    found: list[Measurement] = []
-    coders: list[Coder] = [*plan.ours, *plan.peers]
-    steps = [(coder, setting) for coder in coders for setting in plan.settings(coder)]
-    for index, (name, path) in enumerate(plan.pictures.items()):
-        subject: Subject | None = None
-        of_picture: list[Measurement] = []
-        try:
-            subject = read_subject(name, path, plan.reading)
-        except CodecError as error:
-            failed[name] = str(error)
-        for done, (coder, setting) in enumerate(steps, index * len(steps) + 1):
-            if subject and coder.name not in missing and name not in failed:
-                try:
-                    of_picture.append(measurer.measure(coder, subject, setting))
-                except CodecError as error:
-                    if isinstance(coder, ModelCoder):
-                        failed[name] = str(error)
-                    else:
-                        missing[coder.name] = f"{name}: {error}"
+    missing = dict(plan.missing)
+    steps = len(plan.steps())
+    total = len(plan.pictures) * steps
+    of_pictures: dict[str, OfPicture] = {}
+    if elsewhere is None:
+        count = itertools.count(1)
+        for name in plan.pictures:
+
+            def done() -> None:
+                if progress:
+                    progress(next(count), total)
+
+            of_pictures[name] = measure_picture(plan, measurer, name, missing, done)
+            missing |= of_pictures[name].missing
+    else:
+        for number, (name, result) in enumerate(elsewhere, 1):
+            of_pictures[name] = result
             if progress:
-                progress(done, len(plan.pictures) * len(steps))
-        if subject and name not in failed:
-            sizes[name] = subject.image.size
-            found += of_picture
+                progress(number * steps, total)
+        for name in plan.pictures:
+            missing = dict(of_pictures[name].missing) | missing  # the first reason counts
+    measured = {name: of_pictures[name] for name in plan.pictures if not of_pictures[name].failed}
+    found = [m for result in measured.values() for m in result.measurements]
+    coders = [*plan.ours, *plan.peers]
     return Evaluation(
         command=command,
         machine=describe_machine(),
-        pictures=sizes,
+        pictures={name: result.size for name, result in measured.items() if result.size},
         measurements=_by_codec([m for m in found if m.codec not in missing], coders),
         missing=missing,
-        failed=failed,
+        failed={name: result.failed for name, result in of_pictures.items() if result.failed},
         descriptions={coder.name: coder.description for coder in coders},
         instruments={one.name: one.description for one in measurer.instruments},
     )

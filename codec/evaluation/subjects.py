@@ -6,18 +6,19 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image
 
 from codec.errors import InputError
-from codec.files import files_in, open_file
+from codec.files import files_in, is_folder, open_file, real, relative
 from codec.limits import Limits
 from codec.picture.formats import INPUT_SUFFIXES
 from codec.picture.pixels import Picture, from_image
 from codec.picture.reading import open_picture
 from codec.tiles import Box, Grid
+from codec.url import Place, Url
 
 SIDE = 1024
 """Side of the boxes in which larger pictures are converted."""
@@ -53,8 +54,8 @@ class Subject:
         return self.image.width * self.image.height
 
 
-def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
-    """Find picture files, given directly or in folders, and give each a unique name.
+def find_pictures(sources: Sequence[Place]) -> dict[str, Place]:
+    """Find picture files, given directly or in folders or stores, and give each a unique name.
 
     A file that is given twice, or by a link, counts once. Names are paths relative to the given
     folder, without suffix where that is unambiguous.
@@ -62,13 +63,13 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     Raises:
         InputError: a source does not exist, a folder cannot be read, or there is no picture.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Place, PurePath] = {}
     for source in sources:
-        if source.is_dir():
+        if is_folder(source):
             for path in sorted(files_in(source, INPUT_SUFFIXES)):
-                found.setdefault(path.resolve(), path.relative_to(source))
-        elif source.exists():
-            found.setdefault(source.resolve(), Path(source.name))
+                found.setdefault(real(path), relative(path, source))
+        elif isinstance(source, Url) or source.exists():
+            found.setdefault(real(source), Path(source.name))
         else:
             raise InputError(f"{source}: no such file or folder")
     if not found:
@@ -85,24 +86,25 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _stem(_: Path, relative: Path) -> str:
+def _stem(_: Place, relative: PurePath) -> str:
     return relative.with_suffix("").as_posix()
 
 
-def _relative(_: Path, relative: Path) -> str:
+def _relative(_: Place, relative: PurePath) -> str:
     return relative.as_posix()
 
 
-def _whole(path: Path, _: Path) -> str:
-    return path.as_posix()
+def _whole(path: Place, _: PurePath) -> str:
+    return path.as_posix() if isinstance(path, Path) else str(path)
 
 
-def _numbered(path: Path, _: Path) -> str:
+def _numbered(path: Place, relative: PurePath) -> str:
     """Name that stays unique after `printable`."""
-    return f"{path.as_posix()} ({path.stat().st_ino})"
+    number = f" ({path.stat().st_ino})" if isinstance(path, Path) else ""
+    return _whole(path, relative) + number
 
 
-def read_subject(name: str, path: Path, reading: Reading) -> Subject:
+def read_subject(name: str, path: Place, reading: Reading) -> Subject:
     """Read a picture.
 
     Raises:

@@ -176,10 +176,37 @@ class LowResSynthesis(nn.Module):
             nn.init.eye_(self.head.weight)
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        y = y.contiguous(memory_format=torch.channels_last)
-        h = F.pixel_shuffle(self.up(self.blocks16(self.head(y))), 2)
-        h = self.blocks8(self.scale(h, level))
+        h = self.features(y, level, len(self.blocks16), len(self.blocks8))
         return cast(Tensor, self.filter(F.pixel_shuffle(self.stem(h), 8)) + MIDDLE_GREY)
+
+    def features(self, y: Tensor, level: Tensor, blocks16: int, blocks8: int) -> Tensor:
+        """Activations at 1/8 before the stem, after the first blocks at 1/16 and at 1/8."""
+        y = y.contiguous(memory_format=torch.channels_last)
+        h = F.pixel_shuffle(self.up(self.blocks16[:blocks16](self.head(y))), 2)
+        return cast(Tensor, self.blocks8[:blocks8](self.scale(h, level)))
+
+    def reduced(
+        self,
+        y: Tensor,
+        level: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        blocks16: int,
+        blocks8: int,
+    ) -> Tensor:
+        """Means of x over squares, see `codec.engine.reduced`.
+
+        Args:
+            y: as of `forward`, like `level`.
+            level: likewise.
+            weight: of the stem of reduced samples, [3 p p, C8].
+            bias: likewise, [3 p p].
+            blocks16: number of blocks at 1/16 to run.
+            blocks8: likewise at 1/8.
+        """
+        h = self.features(y, level, blocks16, blocks8).float()
+        x = F.conv2d(h, weight[:, :, None, None], bias)
+        return F.pixel_shuffle(x, round((len(bias) / 3) ** 0.5)) + MIDDLE_GREY
 
 
 class GDNAnalysis(nn.Module):

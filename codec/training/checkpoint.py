@@ -86,6 +86,15 @@ def save_checkpoint(
     write_file(path, content, force=True)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file says that it is a checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 

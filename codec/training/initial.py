@@ -1,4 +1,4 @@
-"""Exported weights as the start of a new run."""
+"""Weights of a model, exported or in a checkpoint, as the start of a new run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from codec.entropy.model import entropy_model
 from codec.errors import WeightsError
 from codec.model.initialisation import with_blocks
 from codec.model.rate import interpolate
+from codec.training.checkpoint import is_checkpoint, load_checkpoint
 from codec.weights.config import ModelConfig
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import find_weights
@@ -39,23 +40,29 @@ TRANSFORM_SHAPE = (
 def initial_state(
     model: str, changes: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[ModelConfig, Parameters]:
-    """Read configuration and parameters of exported weights, to continue training from.
+    """Read configuration and parameters of a model, to continue training from.
 
     Gates without a bound get that of new models.
 
     Args:
-        model: name of a released model, or path of a weights file.
+        model: name of a released model, or path of a weights file, or of a checkpoint, of which the
+            averaged weights count.
         changes: changed fields of the configuration. `blocks8` and `blocks16` may grow, and
             `filter4` where there is no filter; new layers start as the identity. `gates16` may
             become False, which removes the trained gates. `distortion` may be any.
 
     Raises:
         WeightsError: the weights are missing or unsound, or cannot be changed in this way.
+        TrainingError: the checkpoint is damaged.
     """
-    weights = load_weights(find_weights(model))
-    entropy_model(weights)
-    config = weights.config
-    state = state_of(weights)
+    path = find_weights(model)
+    if is_checkpoint(path):
+        checkpoint = load_checkpoint(path)
+        config, state = checkpoint.model, checkpoint.part("average")
+    else:
+        weights = load_weights(path)
+        entropy_model(weights)
+        config, state = weights.config, state_of(weights)
     config = dataclasses.replace(config, gate_bound=config.gate_bound or ModelConfig.gate_bound)
     changed = dataclasses.replace(config, **changes)
     fewer = changed.blocks8 < config.blocks8 or changed.blocks16 < config.blocks16

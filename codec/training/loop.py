@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,20 @@ from codec.training.extra import check_extra
 from codec.training.interruption import StopSignals
 from codec.training.level_maps import draw_maps, with_weighted_gradient
 from codec.training.optimiser import build_optimisers, set_learning_rate
-from codec.training.photos import TilePool, centre_crops, find_photos, hold_out
+from codec.training.photos import (
+    Photo,
+    Pool,
+    TilePool,
+    centre_crops,
+    find_photos,
+    hold_out,
+)
 from codec.training.run_folder import LAST, TRUNK
 from codec.training.run_log import RunLog
 from codec.training.schedule import TrainingConfig
+from codec.training.shards import ShardPool, find_shards, load_state
 from codec.training.validation import CROP, reconstructions, validate
+from codec.url import Place
 from codec.weights.config import ModelConfig
 
 MAX_BAD_STEPS = 50
@@ -65,7 +74,7 @@ class Trainer:
 
     Args:
         run: existing folder of the run.
-        photos: files and folders to train on.
+        photos: files and folders to train on, or shards, see `codec.training.shards`.
         model: configuration of the model; ignored when resuming.
         training: settings of the run.
         resume: checkpoint to continue from.
@@ -80,12 +89,12 @@ class Trainer:
     def __init__(
         self,
         run: Path,
-        photos: Sequence[Path],
+        photos: Sequence[Place],
         model: ModelConfig,
         training: TrainingConfig,
         resume: Checkpoint | None = None,
         initial: dict[str, Tensor] | None = None,
-        validation: Sequence[Path] = (),
+        validation: Sequence[Place] = (),
     ) -> None:
         check_extra()
         self.run, self.training = run, training
@@ -95,18 +104,7 @@ class Trainer:
         self.position = resume.position if resume else Position()
         model = resume.model if resume else model
         training.check_fits(model)
-        if validation:
-            training_photos, held_out = find_photos(photos), find_photos(validation)
-        else:
-            training_photos, held_out = hold_out(find_photos(photos), training.holdout)
-        self.pool = TilePool(
-            training_photos or held_out,
-            self.device,
-            training.cache_mib << 20,
-            training.seed,
-            self.rank,
-            self.world,
-        )
+        self.pool, held_out = self._pictures(photos, validation)
         self.pool.advance_to(self.position.step)
         self.held_out = centre_crops(held_out, CROP, VALIDATION_CROPS)
 
@@ -132,6 +130,24 @@ class Trainer:
         self._compiled_for: object = None
         self._bad_steps = 0
         self.skipped = 0
+
+    def _pictures(
+        self, photos: Sequence[Place], validation: Sequence[Place]
+    ) -> tuple[Pool, Iterable[Photo]]:
+        """The pool to train on, and pictures to validate on."""
+        settings, step = self.training, self.position.step
+        memory = settings.cache_mib << 20
+        process = (settings.seed, self.rank, self.world)
+        if shards := find_shards(photos):
+            holdout = 0.0 if validation else settings.holdout
+            state = load_state(self.run, step, self.rank) if step else None
+            pool = ShardPool(shards, self.device, memory, *process, holdout, state, step)
+            return pool, find_photos(validation) if validation else pool.held_out()
+        if validation:
+            training_photos, held_out = find_photos(photos), find_photos(validation)
+        else:
+            training_photos, held_out = hold_out(find_photos(photos), settings.holdout)
+        return TilePool(training_photos or held_out, self.device, memory, *process), held_out
 
     def _start(self, initial: dict[str, Tensor] | None) -> None:
         count = INITIAL_CROPS[self.model.config.rounding]
@@ -284,7 +300,8 @@ class Trainer:
         return export_sample(self.pool, self._generator(-2), self.training.export_crops)
 
     def save(self, name: str = LAST) -> None:
-        """Write the exact state into the run folder (first process only)."""
+        """Write the exact state into the run folder, all but the pool by the first process."""
+        self.pool.save(self.run / name, self.position.step)
         if self.rank == 0:
             save_checkpoint(
                 self.run / name,
@@ -393,7 +410,7 @@ def draw_levels(config: ModelConfig, batch: int, generator: torch.Generator) -> 
     return positions * (config.anchors - 1)
 
 
-def export_sample(pool: TilePool, generator: torch.Generator, count: int) -> Tensor:
+def export_sample(pool: Pool, generator: torch.Generator, count: int) -> Tensor:
     """Draw unvaried training crops for the export to measure on, uint8 [count, 3, 256, 256].
 
     Tables and kernels that were fitted to varied crops did 0.1 % worse, on varied pictures too.

@@ -13,8 +13,11 @@ import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
 from itertools import groupby, islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -23,11 +26,12 @@ from PIL import Image
 from torch import Tensor
 
 from codec.errors import InputError, TrainingError
-from codec.files import files_in
+from codec.files import files_in, is_folder, open_file
 from codec.limits import Limits
 from codec.picture.pixels import from_image
 from codec.picture.reading import open_picture
 from codec.training.variation import source_side, varied
+from codec.url import Place, Url
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif"}
 TILE = 512
@@ -38,18 +42,32 @@ ROTATE_EVERY = 256
 ROTATIONS = 16
 
 
-def find_photos(sources: Sequence[Path]) -> list[Path]:
+@dataclass(frozen=True)
+class Member:
+    """A picture file inside another file."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Photo = Place | Member
+
+
+def find_photos(sources: Sequence[Place]) -> list[Place]:
     """Find all PNG, JPEG, WebP and AVIF files in files and folders, sorted, without duplicates.
 
     Raises:
         InputError: a folder cannot be read.
         TrainingError: a source does not exist, or nothing was found.
     """
-    found: set[Path] = set()
+    found: set[Place] = set()
     for source in sources:
-        if source.is_dir():
+        if is_folder(source):
             found.update(files_in(source, SUFFIXES))
-        elif source.is_file():
+        elif isinstance(source, Url) or source.is_file():
             found.add(source)
         else:
             raise TrainingError(f"{source}: no such file or folder")
@@ -57,30 +75,35 @@ def find_photos(sources: Sequence[Path]) -> list[Path]:
         raise TrainingError(
             f"no photographs ({', '.join(sorted(SUFFIXES))}) in {', '.join(map(str, sources))}"
         )
-    return sorted(found)
+    return sorted(found, key=str)
 
 
-def hold_out(photos: Sequence[Path], fraction: float) -> tuple[list[Path], list[Path]]:
+def is_held_out(key: str, fraction: float) -> bool:
+    """Whether a name is among the fraction of all names that is kept for validation."""
+    return zlib.crc32(os.fsencode(key)) < fraction * 2**32
+
+
+def hold_out(photos: Sequence[Place], fraction: float) -> tuple[list[Place], list[Place]]:
     """Split into (training, held out) by a hash of the last two parts of each path.
 
     The side of a file does not depend on other files, nor on where its folder is.
     """
-    training: list[Path] = []
-    held: list[Path] = []
+    training: list[Place] = []
+    held: list[Place] = []
     for photo in photos:
-        key = os.fsencode("/".join(photo.absolute().parts[-2:]))
-        (held if zlib.crc32(key) < fraction * 2**32 else training).append(photo)
+        whole = photo.absolute().parts if isinstance(photo, Path) else str(photo).split("/")
+        (held if is_held_out("/".join(whole[-2:]), fraction) else training).append(photo)
     return training, held
 
 
-def tiles_of(photo: Path) -> list[NDArray[np.uint8]]:
+def tiles_of(photo: Photo) -> list[NDArray[np.uint8]]:
     """Cut a picture into as many whole tiles [3, 512, 512] as fit, evenly spaced.
 
     Raises:
         TrainingError: the file cannot be decoded.
     """
     try:
-        with photo.open("rb") as file:
+        with _opened(photo) as file:
             image = open_picture(file, NO_LIMITS, frame=0, to_8bit=True).image
             pixels = from_image(image, to_8bit=True).samples
     except (InputError, OSError) as error:
@@ -97,100 +120,43 @@ def tiles_of(photo: Path) -> list[NDArray[np.uint8]]:
     ]
 
 
-def count_tiles(photo: Path) -> int:
+def _opened(photo: Photo) -> BinaryIO:
+    return BytesIO(photo.data) if isinstance(photo, Member) else open_file(photo, parts=True)
+
+
+def count_tiles(photo: Place) -> int:
     """Number of tiles that `tiles_of` cuts, from the header alone; 0 if the file is unreadable."""
     try:
-        with Image.open(photo) as image:
+        with _opened(photo) as file, Image.open(file) as image:
             return max(1, image.height // TILE) * max(1, image.width // TILE)
     except Exception:  # decoders raise whatever a broken file leads them to
         return 0
 
 
-class TilePool:
-    """Random crops from a bounded pool of tiles.
+class Pool:
+    """Random crops from tiles in memory.
 
     Args:
-        photos: picture files; unreadable ones are left out and counted in `skipped`. One that
-            turns out to be damaged on decoding is replaced by the next good one.
-        device: device of the tiles.
-        cache_bytes: memory for tiles.
-        seed: seed of the order of the photographs.
-        rank, world: this process takes every `world`-th photograph.
-
-    Raises:
-        TrainingError: no photograph is readable.
+        tiles: number of tiles.
+        device: where they are.
     """
 
-    def __init__(
-        self,
-        photos: Sequence[Path],
-        device: torch.device,
-        cache_bytes: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        order = np.random.default_rng(seed).permutation(len(photos))
-        mine = [photos[i] for i in order[rank::world]] or list(photos)
-        self._workers = ThreadPoolExecutor(os.cpu_count())
-        counts = list(self._workers.map(count_tiles, mine))
-        self.skipped = counts.count(0)
-        # Tiles of a photograph stay together, so that it is decoded once for all of them.
-        self._entries = [
-            (photo, number)
-            for photo, count in zip(mine, counts, strict=True)
-            for number in range(count)
-        ]
-        if not self._entries:
-            raise TrainingError(f"none of {len(mine)} photographs can be decoded")
-        capacity = max(ROTATIONS, cache_bytes // (3 * TILE * TILE) // ROTATIONS * ROTATIONS)
-        self._rotates = len(self._entries) > capacity
-        self._chunk = capacity // ROTATIONS
-        self._rotation = 0
-        self.tiles = torch.zeros(
-            (min(capacity, len(self._entries)), 3, TILE, TILE), dtype=torch.uint8, device=device
-        )
+    def __init__(self, tiles: int, device: torch.device) -> None:
+        self.tiles = torch.zeros((tiles, 3, TILE, TILE), dtype=torch.uint8, device=device)
         """Current content, uint8 [n, 3, 512, 512]."""
-        self._load(0, len(self.tiles), 0)
+        self.skipped = 0
+        """Files that are left out because they cannot be read."""
+        self._workers = ThreadPoolExecutor(os.cpu_count())
 
     def __len__(self) -> int:
         return len(self.tiles)
 
-    def _load(self, first_entry: int, count: int, first_slot: int) -> None:
-        """Decode entries (cyclically) into consecutive slots."""
-        entries = [self._entries[(first_entry + i) % len(self._entries)] for i in range(count)]
-        runs = [
-            (photo, [(number, slot) for slot, (_, number) in group])
-            for photo, group in groupby(enumerate(entries, first_slot), key=lambda pair: pair[1][0])
-        ]
-        at_once = 2 * (os.cpu_count() or 1)  # bounds the decoded photographs in memory
-        for start in range(0, len(runs), at_once):
-            part = runs[start : start + at_once]
-            decoded = self._workers.map(_tiles_or_none, [photo for photo, _ in part])
-            for (photo, slots), tiles in zip(part, decoded, strict=True):
-                tiles = tiles or self._tiles_after(photo)
-                for number, slot in slots:
-                    self.tiles[slot] = torch.from_numpy(tiles[number % len(tiles)])
-
-    def _tiles_after(self, photo: Path) -> list[NDArray[np.uint8]]:
-        """Decode the next good photograph after a damaged one."""
-        photos = list(dict.fromkeys(other for other, _ in self._entries))
-        start = photos.index(photo) + 1
-        for other in photos[start:] + photos[:start]:
-            tiles = _tiles_or_none(other)
-            if tiles:
-                return tiles
-        raise TrainingError(f"none of {len(photos)} photographs can be decoded")
-
     def advance_to(self, step: int) -> None:
         """Rotate the pool to its content at `step`; steps may not decrease."""
-        if not self._rotates:
-            return
-        target = step // ROTATE_EVERY
-        for rotation in range(max(self._rotation, target - ROTATIONS), target):
-            first_entry = len(self.tiles) + rotation * self._chunk
-            self._load(first_entry, self._chunk, rotation % ROTATIONS * self._chunk)
-        self._rotation = max(self._rotation, target)
+        raise NotImplementedError
+
+    def save(self, checkpoint: Path, step: int) -> None:
+        """Keep what it takes to have the same content when a run is resumed."""
 
     def crops(
         self, batch: int, size: int, generator: torch.Generator, variety: float = 0.0
@@ -224,14 +190,102 @@ class TilePool:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
 
-def _tiles_or_none(photo: Path) -> list[NDArray[np.uint8]]:
+class TilePool(Pool):
+    """Random crops from a bounded pool of tiles.
+
+    Args:
+        photos: picture files; unreadable ones are left out and counted in `skipped`. One that
+            turns out to be damaged on decoding is replaced by the next good one.
+        device: device of the tiles.
+        cache_bytes: memory for tiles.
+        seed: seed of the order of the photographs.
+        rank, world: this process takes every `world`-th photograph.
+
+    Raises:
+        TrainingError: no photograph is readable.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Place],
+        device: torch.device,
+        cache_bytes: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        order = np.random.default_rng(seed).permutation(len(photos))
+        mine = [photos[i] for i in order[rank::world]] or list(photos)
+        workers = ThreadPoolExecutor(os.cpu_count())
+        with workers:
+            counts = list(workers.map(count_tiles, mine))
+        # Tiles of a photograph stay together, so that it is decoded once for all of them.
+        self._entries = [
+            (photo, number)
+            for photo, count in zip(mine, counts, strict=True)
+            for number in range(count)
+        ]
+        if not self._entries:
+            raise TrainingError(f"none of {len(mine)} photographs can be decoded")
+        capacity = capacity_of(cache_bytes)
+        self._rotates = len(self._entries) > capacity
+        self._chunk = capacity // ROTATIONS
+        self._rotation = 0
+        super().__init__(min(capacity, len(self._entries)), device)
+        self.skipped = counts.count(0)
+        self._load(0, len(self.tiles), 0)
+
+    def _load(self, first_entry: int, count: int, first_slot: int) -> None:
+        """Decode entries (cyclically) into consecutive slots."""
+        entries = [self._entries[(first_entry + i) % len(self._entries)] for i in range(count)]
+        runs = [
+            (photo, [(number, slot) for slot, (_, number) in group])
+            for photo, group in groupby(enumerate(entries, first_slot), key=lambda pair: pair[1][0])
+        ]
+        at_once = 2 * (os.cpu_count() or 1)  # bounds the decoded photographs in memory
+        for start in range(0, len(runs), at_once):
+            part = runs[start : start + at_once]
+            decoded = self._workers.map(tiles_or_none, [photo for photo, _ in part])
+            for (photo, slots), tiles in zip(part, decoded, strict=True):
+                tiles = tiles or self._tiles_after(photo)
+                for number, slot in slots:
+                    self.tiles[slot] = torch.from_numpy(tiles[number % len(tiles)])
+
+    def _tiles_after(self, photo: Place) -> list[NDArray[np.uint8]]:
+        """Decode the next good photograph after a damaged one."""
+        photos = list(dict.fromkeys(other for other, _ in self._entries))
+        start = photos.index(photo) + 1
+        for other in photos[start:] + photos[:start]:
+            tiles = tiles_or_none(other)
+            if tiles:
+                return tiles
+        raise TrainingError(f"none of {len(photos)} photographs can be decoded")
+
+    def advance_to(self, step: int) -> None:
+        """Rotate the pool to its content at `step`; steps may not decrease."""
+        if not self._rotates:
+            return
+        target = step // ROTATE_EVERY
+        for rotation in range(max(self._rotation, target - ROTATIONS), target):
+            first_entry = len(self.tiles) + rotation * self._chunk
+            self._load(first_entry, self._chunk, rotation % ROTATIONS * self._chunk)
+        self._rotation = max(self._rotation, target)
+
+
+def capacity_of(cache_bytes: int) -> int:
+    """Tiles that fit the memory, a multiple of the rotations and at least one for each."""
+    return max(ROTATIONS, cache_bytes // (3 * TILE * TILE) // ROTATIONS * ROTATIONS)
+
+
+def tiles_or_none(photo: Photo) -> list[NDArray[np.uint8]]:
+    """Tiles of a picture, none if it cannot be decoded."""
     try:
         return tiles_of(photo)
     except TrainingError:
         return []
 
 
-def centre_crops(photos: Iterable[Path], size: int, count: int) -> Tensor | None:
+def centre_crops(photos: Iterable[Photo], size: int, count: int) -> Tensor | None:
     """Cut the middle out of the first tile of each of the first decodable photographs.
 
     Returns:
@@ -239,6 +293,6 @@ def centre_crops(photos: Iterable[Path], size: int, count: int) -> Tensor | None
     """
     start = (TILE - size) // 2
     cut = slice(start, start + size)
-    first = (tiles[0] for tiles in map(_tiles_or_none, photos) if tiles)
+    first = (tiles[0] for tiles in map(tiles_or_none, photos) if tiles)
     crops = [tile[:, cut, cut] for tile in islice(first, count)]
     return torch.from_numpy(np.stack(crops)) if crops else None

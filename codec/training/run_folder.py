@@ -2,6 +2,7 @@
 
 last.safetensors    exact state
 trunk.safetensors   state before the learning rate began to fall, where a longer run continues
+*.shards-*.json     where each process was in its stream of shards, by checkpoint
 log.jsonl           scalars and rate points; TensorBoard events have them too, and pictures
 model.safetensors   exported weights, which compress pictures
 """
@@ -17,7 +18,7 @@ from codec.training.schedule import TrainingConfig
 LAST = "last.safetensors"
 TRUNK = "trunk.safetensors"
 MODEL = "model.safetensors"
-RUN_FILES = (LAST, TRUNK, "log.jsonl", MODEL, "events.out.tfevents.*")
+RUN_FILES = (LAST, TRUNK, "log.jsonl", MODEL, "events.out.tfevents.*", "*.shards-*.json")
 
 
 def left_in(run: Path) -> list[Path]:

@@ -133,7 +133,7 @@ class ModelConfig:
 
     @property
     def weighs_error(self) -> bool:
-        """Whether the encoder decides by squared error, which is the objective or much of it."""
+        """Whether what squared error asks for is worth doing: it is the objective or much of it."""
         return self.distortion != "ms-ssim"
 
     @property

@@ -12,7 +12,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from codec.errors import ModelNotFoundError, WeightsError
+from codec import remote
+from codec.errors import InputError, ModelNotFoundError, WeightsError
+from codec.url import Url, place_of
 from codec.weights.config import ModelConfig
 
 SUFFIX = ".safetensors"
@@ -75,16 +77,22 @@ def _weights_folder() -> Path:
 
 
 def find_weights(model: str) -> Path:
-    """Path of a released model by name, or of a weights file by path.
+    """Path of a released model by name, or of a weights file by path or URL.
 
     Raises:
-        ModelNotFoundError: neither exists.
+        ModelNotFoundError: neither exists, or a store refuses.
     """
     for path in released_models():
         if path.stem == model:
             return path
-    if Path(model).is_file():
-        return Path(model)
+    place = place_of(model)
+    if isinstance(place, Url):
+        try:
+            return remote.local_copy(place)
+        except InputError as error:
+            raise ModelNotFoundError(str(error), field="model") from error
+    if place.is_file():
+        return place
     if model in RESEARCH_MODELS:
         raise ModelNotFoundError(f"model {model} {_not_installed(model)}", field="model")
     known = ", ".join(p.stem for p in released_models()) or "none"

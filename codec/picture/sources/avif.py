@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from codec.picture.colour import is_grey
 from codec.picture.exif import usable_exif
 from codec.picture.profile import check_dynamic_range, profile_of_code_points
 from codec.picture.refusals import check_depth
+from codec.picture.sources import av1
 from codec.picture.sources.extras import Extras
 from codec.picture.xmp import tells_of_gain_map
 
@@ -20,6 +22,8 @@ Box = tuple[bytes, bytes]
 """Type and content."""
 _TRACK = (b"mdia", b"minf", b"stbl", b"stsd")
 """Nested boxes that lead from a track to its samples."""
+STREAM_HEAD = 4096
+"""Bytes of a stream within which its header lies."""
 _SAMPLE_ENTRY = 78
 """Bytes of a visual sample entry before its boxes."""
 
@@ -38,6 +42,14 @@ class _Meta:
     data: bytes = b""
     """Content of the box idat."""
 
+    @property
+    def coded(self) -> int:
+        """The item that has a stream: the primary one, or the first of its tiles."""
+        for kind, source, targets in self.references:
+            if kind == b"dimg" and source == self.primary and targets:
+                return targets[0]
+        return self.primary
+
     def shown(self) -> list[Box]:
         """Properties of the primary item and of the tiles that it is put together from."""
         items = [self.primary]
@@ -53,8 +65,8 @@ def check(file: BinaryIO, to_8bit: bool) -> None:
     Raises:
         InputError: they have more than 8 bits, or are of high dynamic range.
     """
-    _, properties = _parsed(file)
-    if codes := _code_points(properties):
+    meta, properties = _parsed(file)
+    if codes := _code_points(file, meta, properties):
         check_dynamic_range(codes[1])
     check_depth(max((_depth(*box) for box in properties), default=8), to_8bit)
 
@@ -62,7 +74,7 @@ def check(file: BinaryIO, to_8bit: bool) -> None:
 def examine(image: ImageFile, file: BinaryIO, extras: Extras) -> None:
     """Add what is in an AVIF file to what Pillow tells."""
     meta, properties = _parsed(file)
-    codes = _code_points(properties)
+    codes = _code_points(file, meta, properties)
     if codes and not extras.icc:
         extras.icc = profile_of_code_points(*codes, is_grey(image))
     extras.drop("gain map", b"tmap" in meta.kinds.values() or tells_of_gain_map(extras.xmp))
@@ -71,18 +83,25 @@ def examine(image: ImageFile, file: BinaryIO, extras: Extras) -> None:
             purpose = b"".join(c for k, c in meta.properties.get(item, []) if k == b"auxC")
             extras.drop("gain map", b"gainmap" in purpose)
             extras.drop("depth map", b"depth" in purpose)
-    exif = _item(file, meta, b"Exif")
+    kinds = meta.kinds.items()
+    exif = _content(file, meta, next((item for item, kind in kinds if kind == b"Exif"), None))
     if len(exif) > 4:  # as it is stored, which Pillow does not give where the picture is turned
         (header,) = struct.unpack_from(">I", exif)
         extras.exif = usable_exif(exif[4 + header :]) or extras.exif
 
 
-def _code_points(properties: list[Box]) -> tuple[int, int] | None:
-    """Code points of primaries and transfer function, where no profile overrules them."""
+def _code_points(file: BinaryIO, meta: _Meta, properties: list[Box]) -> tuple[int, int] | None:
+    """Code points of primaries and transfer function, where no profile overrules them; those of
+    the stream where the file has none."""
     colours = [content for kind, content in properties if kind == b"colr"]
     if any(content[:4] in (b"prof", b"rICC") for content in colours):
         return None
     found = [content for content in colours if content[:4] == b"nclx" and len(content) >= 8]
+    if not colours:
+        try:
+            return av1.code_points(_content(file, meta, meta.coded, STREAM_HEAD))
+        except ValueError:
+            return None  # libavif tells what is wrong
     return struct.unpack(">HH", found[0][4:8]) if found else None
 
 
@@ -157,17 +176,19 @@ def _extents(numbers: _Numbers) -> dict[int, list[tuple[int, int, int]]]:
     return extents
 
 
-def _item(file: BinaryIO, meta: _Meta, kind: bytes) -> bytes:
-    """Content of the first item of a kind."""
-    number = next((number for number, other in meta.kinds.items() if other == kind), None)
-    content = b""
-    for method, offset, length in meta.extents.get(number, []) if number is not None else []:
+def _content(file: BinaryIO, meta: _Meta, item: int | None, most: int | None = None) -> bytes:
+    """Content of an item, or its first bytes; none of None."""
+    content, end = b"", file.seek(0, os.SEEK_END)
+    most = end if most is None else most
+    for method, offset, length in meta.extents.get(item, []) if item is not None else []:
+        if len(content) >= most:  # extents may be many, and the same
+            break
         if method == 1:
             content += meta.data[offset : offset + length]
         elif method == 0:
-            file.seek(offset)
-            content += file.read(length)
-    return content
+            file.seek(min(offset, end))
+            content += file.read(min(length, most))
+    return content[:most]
 
 
 def _of_track(top: dict[bytes, bytes]) -> list[Box]:

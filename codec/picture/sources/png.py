@@ -30,7 +30,8 @@ _COLOUR_CHUNKS = "gAMA and cHRM"
 _COLOURS = ("icc", _COLOUR_CHUNKS)
 """Names of what cICP overrules."""
 _CODE_POINTS = b"cICP"
-_UNSPECIFIED = b"\2\2"
+_UNSPECIFIED = 2
+"""Of primaries or of a transfer function."""
 _FULL_RANGE_RGB = b"\0\1"
 """Matrix and range that the chunk must name: RGB samples over the full range."""
 _FIRST_CHUNK = 8
@@ -50,7 +51,8 @@ def check(file: BinaryIO) -> None:
 def examine(image: ImageFile, file: BinaryIO, extras: Extras) -> None:
     """Add what is in a PNG file to what Pillow tells."""
     codes = _code_points(file)
-    if codes[2:] == _FULL_RANGE_RGB:  # overrule all that tells of colours
+    whole = _UNSPECIFIED not in codes[:2]
+    if codes[2:] == _FULL_RANGE_RGB and (whole or not extras.icc):  # overrule all other chunks
         extras.icc = profile_of_code_points(codes[0], codes[1], is_grey(image))
         extras.dropped = [lost for lost in extras.dropped if lost not in _COLOURS]
     else:
@@ -106,7 +108,7 @@ def profile_of_chunks(image: Image.Image, extras: Extras) -> bytes:
 def _code_points(file: BinaryIO) -> bytes:
     """Code points of primaries, transfer function and matrix, and the range; empty if unknown."""
     for name, content in _chunks(file):
-        if name == _CODE_POINTS and len(content) == 4 and content[:2] != _UNSPECIFIED:
+        if name == _CODE_POINTS and len(content) == 4 and content[:2] != bytes([_UNSPECIFIED] * 2):
             return content
     return b""
 

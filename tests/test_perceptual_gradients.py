@@ -1,4 +1,4 @@
-"""What models for MS-SSIM minimise: its value and slopes, and the search for less of it."""
+"""What models for MS-SSIM and for looks minimise: value and slopes, and the search for less."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from codec.codec import Codec
 from codec.encoder.picture import Encoded
 from codec.engine.base import Original
-from codec.engine.ms_ssim_gradients import Dissimilarity
+from codec.engine.perceptual_gradients import PerceptualError
 from codec.engine.torch import TorchEngine
 from codec.errors import InputError
 from codec.evaluation.metrics import ms_ssim
+from codec.model.objective import distortion_bits
+from codec.weights.config import Distortion
 from codec.weights.file import Weights
 from tests.helpers import crops_of_flowers, flowers, squared_error_of
 from tests.scenes import LEVEL, latents_of, reconstruction, scene_of, whole
@@ -31,10 +34,14 @@ def photo() -> np.ndarray:
 
 
 def dissimilarity(
-    engine: TorchEngine, photo: np.ndarray, y: np.ndarray, visible: np.ndarray | None = None
-) -> Dissimilarity:
+    engine: TorchEngine,
+    photo: np.ndarray,
+    y: np.ndarray,
+    visible: np.ndarray | None = None,
+    kind: Distortion = "ms-ssim",
+) -> PerceptualError:
     original = Original(photo, visible, False)
-    return Dissimilarity(engine, scene_of(original, y, whole(y)))
+    return PerceptualError(engine, scene_of(original, y, whole(y)), kind)
 
 
 def test_dissimilarity_is_what_models_for_ms_ssim_minimise(
@@ -72,8 +79,54 @@ def test_dissimilarity_of_hidden_pixels_and_of_grey(engine: TorchEngine, photo: 
         1200 * (1 - similarity) + 0.05 * np.square(decoded - grey[..., 0].astype(float)).mean()
     )
     original = Original(grey, None, True)
-    distortion = Dissimilarity(engine, scene_of(original, y, whole(y)))
+    distortion = PerceptualError(engine, scene_of(original, y, whole(y)), "ms-ssim")
     assert distortion.error(y) == pytest.approx(expected * planes.size, rel=1e-3)
+
+
+def test_looks_are_what_models_for_looks_minimise(engine: TorchEngine, photo: np.ndarray) -> None:
+    y = latents_of(engine, photo)
+    decoded = reconstruction(engine, y, photo)
+    x, x_hat = (
+        torch.from_numpy(samples.astype(np.float32) / 255).permute(2, 0, 1)[None]
+        for samples in (photo, decoded)
+    )
+    expected = float(distortion_bits(x, x_hat, 1.0, "looks"))
+    distortion = dissimilarity(engine, photo, y, kind="looks")
+    assert distortion.error(y) == pytest.approx(expected, rel=1e-3)
+    error, slopes = distortion.slopes(y)
+    assert error == pytest.approx(expected, rel=1e-3)
+    assert slopes.positions is not None
+    assert np.isfinite(slopes.positions).all()
+    direction = slopes.gradient / np.linalg.norm(slopes.gradient)
+    rise = distortion.error(y + direction) - distortion.error(y - direction)
+    assert rise == pytest.approx(2 * np.linalg.norm(slopes.gradient), rel=0.1)
+
+
+def looks_codec(weights: Weights) -> Codec:
+    """The tiny model as if it had been trained for looks."""
+    config = dataclasses.replace(weights.config, distortion="looks")
+    text = json.dumps(config.to_dict(), sort_keys=True)
+    return Codec(dataclasses.replace(weights, config_text=text))
+
+
+def looks_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
+    """bits + lambda times the objective of looks, measured on the decoded file."""
+    x, x_hat = (
+        torch.from_numpy(np.asarray(one, np.float32) / 255).permute(2, 0, 1)[None]
+        for one in (image, codec.decompress(encoded.data))
+    )
+    lmbda = codec.weights.config.lambda_of(encoded.header.level.position)
+    return encoded.bits + float(distortion_bits(x, x_hat, lmbda, "looks"))
+
+
+@pytest.mark.parametrize("tile_size", [0, 256])
+def test_models_for_looks_search_for_that(tiny_weights: Weights, tile_size: int) -> None:
+    codec, image = looks_codec(tiny_weights), flowers(300, 200)
+    quick, slow = (
+        codec.encode(image, 50, effort=effort, tile_size=tile_size, patches="never")
+        for effort in (1, 4)
+    )
+    assert looks_cost(codec, slow, image) < looks_cost(codec, quick, image)
 
 
 def test_inverted_structure_has_finite_slopes(engine: TorchEngine, photo: np.ndarray) -> None:

@@ -1,14 +1,14 @@
-"""The objective of models for MS-SSIM and its derivatives by the latents of a tile.
+"""Distortions other than squared error, and their derivatives by the latents of a tile.
 
 The gradient is J^T d, with J the Jacobian of x^ = g_s(y^) and d the gradient by the samples of x^.
-MS-SSIM's curvature varies strongly between regions and little within one, so single samples of the
-curvature along latents are too noisy. Instead one relative curvature per block of 16x16 pixels is
-estimated from the samples of x^, which takes no pass of the synthesis.
+The curvature of MS-SSIM and SSIMULACRA 2 varies strongly between regions and little within one, so
+single samples of the curvature along latents are too noisy. Instead one relative curvature per
+block of 16x16 pixels is estimated from the samples of x^, which takes no pass of the synthesis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.engine.base import Slopes
+from codec.engine.base import Scene, Slopes
 from codec.engine.gradients import TileDistortion
+from codec.engine.torch import TorchEngine
 from codec.model.objective import distortion_bits
 from codec.tiles import LATENT_STRIDE
+from codec.weights.config import Distortion
 
 NUDGE = 2.0
 """Finite difference of samples in 0..255."""
@@ -27,11 +29,28 @@ RELATIVE_RANGE = 0.2, 8.0
 """Bounds of a block's curvature relative to the mean."""
 
 
-class Dissimilarity(TileDistortion):
-    """Distortion of `codec.model.objective` for MS-SSIM, times the pixels.
+class PerceptualError(TileDistortion):
+    """Distortion of `codec.model.objective` for MS-SSIM or for looks, times the pixels.
 
-    The sides of the tile are at least `MS_SSIM_SIDE`. Transparent pixels count as free of error.
+    The sides of the tile are at least `MS_SSIM_SIDE`. Transparent pixels count as free of error; a
+    map of levels gives no weights.
+
+    Args:
+        engine: that reconstructs the tile.
+        scene: the tile.
+        kind: of the distortion, "ms-ssim" or "looks".
+        restoration: weights of the restoration filter.
     """
+
+    def __init__(
+        self,
+        engine: TorchEngine,
+        scene: Scene,
+        kind: Distortion,
+        restoration: Sequence[int] = (),
+    ) -> None:
+        super().__init__(engine, scene, restoration)
+        self._kind = kind
 
     def error(self, y_hat: NDArray[np.float32]) -> float:
         with torch.inference_mode():
@@ -67,10 +86,14 @@ class Dissimilarity(TileDistortion):
         return sum(float(value) for value in self._values(x_hat.round()))
 
     def _values(self, x_hat: Tensor) -> Iterator[Tensor]:
-        """Terms of the distortion by colour; one by one they need less memory."""
+        """Terms of the distortion: of MS-SSIM by colour, since one by one they need less memory."""
+        if self._kind == "looks":
+            x, y = (one.expand(3, -1, -1)[None] / 255 for one in (self._original, x_hat))
+            yield distortion_bits(x, y, 1.0, self._kind).sum()
+            return
         for one, other in zip(self._original, x_hat, strict=True):
             x, y = one[None, None] / 255, other[None, None] / 255
-            yield distortion_bits(x, y, 1.0, "ms-ssim").sum() / len(x_hat)
+            yield distortion_bits(x, y, 1.0, self._kind).sum() / len(x_hat)
 
     def _slope(self, x_hat: Tensor) -> Tensor:
         """Gradient by the samples of the reconstruction, [1 or 3, h, w]."""

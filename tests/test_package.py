@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from codec.weights.released import RESEARCH_MODELS, released_models
+from tests.web_build import alone
 
 ROOT = Path(__file__).parents[1]
 SUFFIXES = ("safetensors", "md")
@@ -27,7 +28,9 @@ def built_pages() -> set[str]:
 @pytest.mark.slow
 def test_wheel_holds_modules_format_and_weights(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    with alone():
+        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+        pages = built_pages()
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "codec").rglob("*.py")}
@@ -40,18 +43,20 @@ def test_wheel_holds_modules_format_and_weights(tmp_path: Path) -> None:
     assert {name for name in names if not name.endswith(".py") and "/weights/" in name} == shipped
     assert not [name for name in names if name.startswith(("tests", "scripts"))]
     web = {name for name in names if name.startswith("codec/web/")}
-    assert {name for name in web if not name.endswith((".py", ".md"))} == built_pages()
+    assert {name for name in web if not name.endswith((".py", ".md"))} == pages
 
 
 @pytest.mark.slow
 def test_source_archive_holds_what_make_needs(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    with alone():
+        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+        pages = built_pages()
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     needed = {"Makefile", "constraints.txt", "pyproject.toml", "README.md", "scripts/demo.py"}
     needed |= {f"weights/{path.name}" for path in released_models()}
-    needed |= built_pages() | {"tests/data/flowers.png", "codec/web/package-lock.json"}
+    needed |= pages | {"tests/data/flowers.png", "codec/web/package-lock.json"}
     assert needed <= names
     assert not [name for name in names if name.startswith("runs") or "node_modules" in name]

@@ -12,6 +12,8 @@ from tests.helpers import DATA, TINY, TINY_VQ
 from tests.web_build import build_reader
 from tests.web_cases import WEB, Cases, Results, in_browser, in_node, run
 
+pytestmark = pytest.mark.slow
+
 FILES = [*sorted(DATA.glob("golden*/*.vqc")), DATA / "conformance" / "photo-37x91.vqc"]
 
 
@@ -35,10 +37,9 @@ def cases(built: Path) -> Cases:
     return cases
 
 
-def check(results: Results, cases: Cases) -> None:
-    assert [(result["name"], result["wrong"]) for result in results] == [
-        (case["name"], "") for case in cases.cases
-    ]
+def check(results: Results, cases: Cases, *others: str) -> None:
+    names = [*(case["name"] for case in cases.cases), *others]
+    assert [(result["name"], result["wrong"]) for result in results] == [(n, "") for n in names]
 
 
 def test_sources_are_tidy(built: Path) -> None:
@@ -57,4 +58,4 @@ def test_in_a_browser(built: Path, cases: Cases) -> None:
     program = next(filter(shutil.which, ("chromium", "google-chrome")), None)
     if program is None:
         pytest.skip("neither chromium nor google-chrome is installed")
-    check(in_browser(built, program), cases)
+    check(in_browser(built, program), cases, "behaviour")

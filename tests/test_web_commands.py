@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,6 +206,25 @@ def test_view_serves_the_viewer_and_the_pictures(
     assert (status, err.count("\n"), "open the address" in err) == (0, 1, True)
 
 
+def test_view_takes_files_of_stores(
+    built: Path, picture: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec")
+    contents: dict[str, Path | bytes] = {}
+
+    def look(server: ViewerServer) -> None:
+        contents.update(server.contents)
+        server.server_close()
+
+    monkeypatch.setattr("codec.cli.web.serve", look)
+    archive = picture.with_name("a.zip")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(picture, "a.vqc")
+    url = f"zip://a.vqc::{archive.as_uri()}"
+    assert run("view", url, "--no-open", *MODEL)[0] == 0
+    assert contents["files/0.vqc"] == picture.read_bytes()
+
+
 def test_view_says_what_is_wrong(built: Path, picture: Path, run: Run) -> None:
     fails(run("view", picture.with_name("none.vqc")), 1, "no such file")
     broken = picture.with_name("broken.vqc")
@@ -392,7 +412,7 @@ def test_large_pictures_get_thumbnails(built: Path, tmp_path: Path, run: Run) ->
     assert run("web", tmp_path / "in", "-o", out, "-Q") == (0, "", "")
     fails(run("web", tmp_path / "in", "-o", out), 3, "-f")  # a site with thumbnails is one too
     small = codec.decompress((out / "thumbnails" / "large.vqc").read_bytes())
-    assert (small.size, "exif" in small.info) == ((601, 600), False)
+    assert (small.size, "exif" in small.info) == ((900, 899), False)
     page = (out / "index.html").read_text()
     assert 'src="thumbnails/large.vqc" alt="large" width="1001" height="1000"' in page
     index = json.loads((out / "reader" / "models" / "INDEX.json").read_bytes())

@@ -268,7 +268,8 @@ def test_wheel_zooms_where_the_pointer_is(page: Page, server: StaticServer) -> N
         ("?src=../a.png", "a.png: not a vqcodec file"),
         ("?src=javascript:alert(1)", "cannot be fetched: it is no web address"),
         ("?src=data:,x", "cannot be fetched: it is no web address"),
-        ("?list=../a.png", "The pictures "),
+        ("?list=../a.png", "The pictures cannot be listed: the file is no list of pictures"),
+        ("?list=../none.json", "The pictures cannot be fetched: the server says 404"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(
@@ -339,6 +340,12 @@ def test_works_without_a_network_once_loaded(
     opened(page, server, "?src=../a.vqc")
     samples(page, "#decoded img")
     page.wait_for_function("() => navigator.serviceWorker.controller !== null")
+    before = len(server.asked)
+    opened(page, server, "?src=../a.vqc")
+    samples(page, "#decoded img")
+    # The list of models may be another one while the rest stays.
+    asked = {path.partition("?")[0] for path in server.asked[before:]}
+    assert asked - {"/reader/sw.js", "/a.vqc"} == {"/reader/models/INDEX.json"}
     server.stop()
     opened(page, server)
     page.set_input_files("#chooser", folder / "b.vqc")
@@ -380,6 +387,7 @@ ELEMENTS = """<!doctype html>
 <p><vqc-img id="three" src="a.vqc" width="96" height="64" alt="Three"></vqc-img>
 <vqc-img id="broken" src="broken.vqc" width="96" height="64" alt="Broken"></vqc-img>
 <img id="none" data-vqc="none.vqc" width="96" height="64" alt="None">
+<img id="instead" data-vqc="broken.vqc" src="small.png" alt="Instead">
 <img id="other" src="a.png" alt="Other"></p>
 <div style="height: 5000px"></div>
 <p><vqc-img id="far" src="b.vqc?far" width="192" height="128" alt="Far"></vqc-img></p>
@@ -400,9 +408,10 @@ def test_elements_show_pictures_as_any_image_does(
     (folder / "page.html").write_text(ELEMENTS)
     page.goto(f"{server.address}/page.html")
     # The browser may find that it cannot show the first one before the element is there.
-    page.wait_for_function("events.filter((text) => text !== 'one error').length >= 6")
+    page.wait_for_function("new Set(events.filter((text) => text !== 'one error')).size >= 7")
     assert sorted(set(page.evaluate("events")) - {"one error"}) == [
         "broken error",
+        "instead load",
         "none error",
         "one load",
         "other load",
@@ -419,6 +428,7 @@ def test_elements_show_pictures_as_any_image_does(
     assert page.get_by_role("img", name="Broken").count() == 1
     assert page.get_by_role("img", name="None").count() == 1
     assert not page.locator("#none").get_attribute("src")
+    assert page.locator("#instead").get_attribute("src") == "small.png"
     assert page.locator("#one").get_attribute("data-vqc") == "a.vqc"
     assert [path for path in server.asked if "far" in path] == []
     page.locator("#far").scroll_into_view_if_needed()

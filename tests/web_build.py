@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,21 @@ from codec.web.reader_weights import write_models
 from tests.web_cases import WEB, run
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other processes from building the reader."""
+    with (WEB / "package.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def build_reader(folder: Path, models: Iterable[Path]) -> None:
     """Build the reader into a new folder, with some models. Skips the test without node and npm."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("node and npm are not installed")
     if int(run("node", "--version").lstrip("v").split(".")[0]) < 20:
         pytest.skip("node is older than version 20")
-    with (WEB / "package.json").open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # one process at a time
+    with alone():
         installed = WEB / "node_modules" / ".package-lock.json"
         lock = WEB / "package-lock.json"
         if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:

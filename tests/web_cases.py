@@ -49,7 +49,7 @@ def codec_of(data: bytes) -> Codec:
 
 def decoded(data: bytes, region: Region | None = None) -> Image.Image:
     """What a file shows."""
-    file = ContainerFile(BytesIO(data))
+    file = ContainerFile(BytesIO(data), Limits())
     codec = _codec(TINY) if file.lossless else codec_of(data)
     return codec.decompress(data, region=region)
 

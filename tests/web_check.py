@@ -45,6 +45,9 @@ MODES = ["RGB", "L", "RGBA", "LA"]
 REFUSING = ["alpha", "container", "level_map", "lossless", "patches", "pipeline", "restoration"]
 REFUSING += ["tiled_files", "vq_files"]
 """Modules of tests that refuse files."""
+DAMAGED = ["golden/odd-q50", "golden/grey-lossless", "golden/grey-map-q90", "golden/alpha-q50"]
+DAMAGED += ["golden_vq/odd-2", "golden_vq/patches-2"]
+"""Files of which every bit is flipped."""
 MUTATIONS = 1500
 """Patches with changed bytes."""
 LARGEST = 1 << 21
@@ -132,11 +135,14 @@ def add_refused(cases: Cases) -> None:
     """All files that tests refuse, or read."""
     recorder = Recorder()
     modules = [str(DATA.parent / f"test_{name}.py") for name in REFUSING]
-    pytest.main([*modules, "-q", "-p", "no:cacheprovider", "-n", "0"], plugins=[recorder])
+    options = ["-q", "-p", "no:cacheprovider", "-n", "0", "-m", "not slow"]
+    pytest.main([*modules, *options], plugins=[recorder])
     files = sorted(filter(is_small, recorder.files))
     assert len(files) > 1000
     cases.add_many("tests", files)
     click.echo(f"{len(files)} files of tests")
+    for name in DAMAGED:
+        cases.add_damage(name, (DATA / f"{name}.vqc").read_bytes())
 
 
 def is_small(data: bytes) -> bool:

@@ -15,8 +15,9 @@ from urllib.parse import quote
 from codec.cli.tasks import naming
 from codec.cli.terminal import Progress
 from codec.errors import InputError, OutputError, OutputExistsError
-from codec.files import check_folder, open_file
+from codec.files import check_folder, open_file, real
 from codec.format.container import ContainerFile, Header
+from codec.url import Place
 from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights, short_id_of
 
 BUILT = Path(__file__).parents[1] / "web" / "dist"
@@ -33,8 +34,8 @@ MODELS = "models"
 """Folder of the reader's weights."""
 THUMBNAIL_FROM = 1_000_000
 """Pixels above which a published picture gets a thumbnail."""
-THUMBNAIL, THUMBNAIL_QUALITY = (1800, 600), 60
-"""Largest width and height, for twice the pixels of a row of the page; quality."""
+THUMBNAIL, THUMBNAIL_QUALITY = 900, 60
+"""Greatest side, for about twice the pixels that the page shows; quality."""
 LEFT_OUT = {".map"}
 """Suffixes of built files that pages do without."""
 
@@ -46,7 +47,7 @@ Content = Path | bytes
 class Picture:
     """A compressed picture that is shown or published."""
 
-    path: Path
+    path: Place
     name: str
     """As it is shown; `/` between folders."""
     header: Header
@@ -58,7 +59,7 @@ class Picture:
         return self.header.pixels > THUMBNAIL_FROM
 
 
-def read_picture(path: Path, name: str) -> Picture:
+def read_picture(path: Place, name: str) -> Picture:
     """What a page says of a picture, from its verified header and directory.
 
     Raises:
@@ -69,6 +70,18 @@ def read_picture(path: Path, name: str) -> Picture:
         file = ContainerFile(data)
         shown = os.fsencode(name).decode(errors="replace")
         return Picture(path, shown, file.header, file.lossless)
+
+
+def content_of(place: Place) -> Content:
+    """A file as a site or a server takes it; of one in a store, its bytes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if isinstance(place, Path):
+        return real(place)
+    with open_file(place) as file:
+        return file.read()
 
 
 def built_files() -> dict[str, Path]:
@@ -134,10 +147,13 @@ def thumbnail(picture: Picture, models: Mapping[bytes, Path]) -> bytes:
         CodecError: the picture is damaged, or too large.
     """
     from codec.codec import compress, decompress
+    from codec.picture.reduction import scale_for
 
+    header = picture.header
+    scale = scale_for(header.width, header.height, THUMBNAIL)
     with naming(picture.path), open_file(picture.path) as data:
-        image = decompress(data, models.get(picture.header.model_id))
-    image.thumbnail(THUMBNAIL)
+        image = decompress(data, models.get(header.model_id), scale=scale)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
     return compress(image, THUMBNAIL_QUALITY, keep=("icc",))
 
 
@@ -211,7 +227,7 @@ def write_site(
         for name, content in files.items():
             _write(content, new / READER / name)
         for number, picture in enumerate(pictures, 1):
-            _write(picture.path, new / PICTURES / picture.name)
+            _write(content_of(picture.path), new / PICTURES / picture.name)
             if picture.large:
                 _write(thumbnail(picture, models), new / THUMBNAILS / picture.name)
             if progress:

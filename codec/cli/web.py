@@ -15,6 +15,7 @@ from codec.cli.site import (
     Content,
     built_files,
     check_site,
+    content_of,
     model_files,
     models_of,
     picture_list,
@@ -24,7 +25,10 @@ from codec.cli.site import (
 from codec.cli.terminal import progress, tell
 from codec.errors import InputError
 from codec.files import STANDARD, files_in, open_file, real
+from codec.url import Place
 
+LOCAL = click.Path(readable=False, path_type=Path)
+"""Type of folders on this machine."""
 FILES = "files"
 """Folder of the pictures' addresses."""
 
@@ -40,8 +44,8 @@ FILES = "files"
 @model_option
 @click.option("--no-open", is_flag=True, help="Open no browser, only print the address.")
 def view(
-    files: tuple[Path, ...],
-    original: Path | None,
+    files: tuple[Place, ...],
+    original: Place | None,
     port: int | None,
     model: str | None,
     no_open: bool,
@@ -63,7 +67,7 @@ def view(
     entries = []
     for number, picture in enumerate(pictures):
         address = f"{FILES}/{number}{SUFFIX}"
-        contents[address] = real(picture.path)
+        contents[address] = content_of(picture.path)
         entries.append({"src": address, "name": picture.name})
     if original:
         suffix = original.suffix.lower()
@@ -71,7 +75,7 @@ def view(
             raise InputError(f"{original}: not a picture that browsers show")
         open_file(original).close()
         entries[0]["original"] = f"{FILES}/original{suffix}"
-        contents[entries[0]["original"]] = real(original)
+        contents[entries[0]["original"]] = content_of(original)
     contents[LIST] = picture_list(entries, stop=True)
     server = ViewerServer(contents, port or 0)
     address = server.address(f"{VIEWER}?list={LIST}")
@@ -82,9 +86,9 @@ def view(
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=PATH)
+@click.argument("folder", metavar="DIR", type=LOCAL)
 @click.option(
-    "-o", "--out", type=PATH, metavar="OUT", required=True, help="Folder of the site, a new one."
+    "-o", "--out", type=LOCAL, metavar="OUT", required=True, help="Folder of the site, a new one."
 )
 @click.option("--title", help="Heading of the page.  [default: the name of DIR]")
 @model_option

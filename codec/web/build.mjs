@@ -40,7 +40,7 @@ await build({
   sourcemap: true,
   loader: { ".wasm": "binary" },
   external: ["node:*"],
-  legalComments: "none",
+  legalComments: "eof",
 });
 await buildPages();
 execFileSync(join("node_modules", ".bin", "tsc"), ["--project", "tsconfig.types.json"], {

@@ -140,27 +140,25 @@ class Filter {
       Uint8Array,
     ];
     const { before, channels } = this;
-    const sums = [0, 0, 0, 0, 0];
-    const magnitude = (byte: number) => (byte < 128 ? byte : 256 - byte);
+    let [sum0, sum1, sum2, sum3, sum4] = [0, 0, 0, 0, 0];
     for (let i = 0; i < this.length; i++) {
       const x = row[i]!;
       const a = i < channels ? 0 : row[i - channels]!;
       const b = before[i]!;
       const c = i < channels ? 0 : before[i - channels]!;
-      none[i] = x;
-      sub[i] = x - a;
-      up[i] = x - b;
-      average[i] = x - ((a + b) >> 1);
       const toA = Math.abs(b - c);
       const toB = Math.abs(a - c);
       const toC = Math.abs(a + b - 2 * c);
-      paeth[i] = x - (toA <= toB && toA <= toC ? a : toB <= toC ? b : c);
-      sums[0]! += magnitude(x);
-      sums[1]! += magnitude(sub[i]!);
-      sums[2]! += magnitude(up[i]!);
-      sums[3]! += magnitude(average[i]!);
-      sums[4]! += magnitude(paeth[i]!);
+      const nearest = toA <= toB && toA <= toC ? a : toB <= toC ? b : c;
+      // Of bytes with a sign, hence the shifts.
+      sum0 += Math.abs((x << 24) >> 24);
+      sum1 += Math.abs(((sub[i] = x - a) << 24) >> 24);
+      sum2 += Math.abs(((up[i] = x - b) << 24) >> 24);
+      sum3 += Math.abs(((average[i] = x - ((a + b) >> 1)) << 24) >> 24);
+      sum4 += Math.abs(((paeth[i] = x - nearest) << 24) >> 24);
     }
+    none.set(row);
+    const sums = [sum0, sum1, sum2, sum3, sum4];
     const best = sums.indexOf(Math.min(...sums));
     out[to] = best;
     out.set(this.tried[best]!, to + 1);

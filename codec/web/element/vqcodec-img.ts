@@ -22,6 +22,8 @@ const SUFFIX = /\.vqc$/i;
 interface Shown {
   /** Address of the .vqc file. */
   source: string;
+  /** What a page wants to be shown where that cannot be. */
+  fallback: string | undefined;
   loading: AbortController;
   /** Blob that the element shows: empty room for the picture, then the picture. */
   url?: string;
@@ -29,9 +31,6 @@ interface Shown {
 }
 
 const shown = new WeakMap<HTMLImageElement, Shown>();
-
-/** Decoding one after the other: all pictures share one worker, and the first seen comes first. */
-let queue: Promise<unknown> = Promise.resolve();
 
 const visible = new IntersectionObserver(
   (entries) => {
@@ -47,10 +46,10 @@ const visible = new IntersectionObserver(
 );
 
 /** Show a .vqc file in an <img>, when it comes near to the view. */
-function show(image: HTMLImageElement, source: string): void {
+function show(image: HTMLImageElement, source: string, fallback?: string): void {
   if (shown.get(image)?.source === source) return;
   release(image);
-  const state: Shown = { source, loading: new AbortController(), done: false };
+  const state: Shown = { source, fallback, loading: new AbortController(), done: false };
   shown.set(image, state);
   reserve(image, state, numberOf(image, "width") || 3, numberOf(image, "height") || 2);
   if (image.loading === "eager" && image.hasAttribute("loading")) void load(image, state);
@@ -75,27 +74,21 @@ async function load(image: HTMLImageElement, state: Shown): Promise<void> {
     const bytes = new Uint8Array(await response.arrayBuffer());
     const { width, height } = info(bytes);
     reserve(image, state, width, height);
-    const png = await inTurn(async () => {
-      signal.throwIfAborted();
-      return toPng(await decode(bytes, { signal }), { signal });
-    });
+    const png = await toPng(await decode(bytes, { signal }), { signal });
     signal.throwIfAborted();
     replace(image, state, URL.createObjectURL(png), true);
   } catch (error) {
     if (signal.aborted) return;
     console.warn(`${state.source}: ${error instanceof Error ? error.message : error}`);
     state.done = true;
-    image.removeAttribute("src"); // which leaves its text
     if (state.url) URL.revokeObjectURL(state.url);
     delete state.url;
-    image.dispatchEvent(new Event("error"));
+    if (state.fallback) image.src = state.fallback;
+    else {
+      image.removeAttribute("src"); // which leaves its text
+      image.dispatchEvent(new Event("error"));
+    }
   }
-}
-
-function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  const result = queue.then(work);
-  queue = result.catch(() => undefined);
-  return result;
 }
 
 /** Room for a picture of this size, so that nothing moves when it comes. */
@@ -134,7 +127,9 @@ function adopt(image: HTMLImageElement): void {
   const source = sourceOf(image);
   if (!source || !URL.canParse(source, image.baseURI)) return;
   if (image.dataset.vqc !== source) image.dataset.vqc = source; // it is observed
-  show(image, new URL(source, image.baseURI).href);
+  const before = image.getAttribute("src");
+  const fallback = before && before !== source && !before.startsWith("blob:") ? before : undefined;
+  show(image, new URL(source, image.baseURI).href, fallback);
 }
 
 /** A length in pixels that an attribute has; 0 if it has none. */

@@ -69,6 +69,7 @@ async function inParts(
   progress: Progress,
   signal?: AbortSignal,
 ): Promise<Decoded> {
+  signal?.throwIfAborted(); // while the file was read
   const ending = new AbortController();
   const end = () => ending.abort(signal?.reason);
   signal?.addEventListener("abort", end);

@@ -1,5 +1,6 @@
 /** Weights of a model: safetensors, checked against the digest that a list has for the model's id. */
 
+/*! SHA-256 of @noble/hashes, MIT License, (c) 2022 Paul Miller (paulmillr.com) */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { CodecError } from "./errors.ts";
 import { inflate } from "./inflate.ts";

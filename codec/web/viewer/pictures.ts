@@ -54,9 +54,9 @@ export async function linked(page: URL): Promise<{ entries: Entry[]; stop: URL |
   const list = page.searchParams.get("list");
   if (list) {
     const url = new URL(list, page);
-    const { pictures, stop } = await (await download(url)).json();
-    const entries = pictures.map((entry: Record<string, string>) =>
-      linkedEntry(url, entry.src!, entry.original, entry.name),
+    const { pictures, stop } = await listAt(url);
+    const entries = pictures.map(({ src, original, name }) =>
+      linkedEntry(url, src, original, name),
     );
     return { entries, stop: stop && url.origin === page.origin ? new URL("stop", url) : null };
   }
@@ -66,6 +66,24 @@ export async function linked(page: URL): Promise<{ entries: Entry[]; stop: URL |
     entries: sources.map((src, i) => linkedEntry(page, src, i ? undefined : original)),
     stop: null,
   };
+}
+
+interface List {
+  pictures: { src: string; name?: string; original?: string }[];
+  /** Whether what serves the list ends when "stop" beside it is posted to. */
+  stop?: boolean;
+}
+
+async function listAt(url: URL): Promise<List> {
+  const text = await (await download(url)).text();
+  try {
+    const list = JSON.parse(text);
+    if (list.pictures.every((entry: { src: unknown }) => typeof entry.src === "string"))
+      return list;
+  } catch {
+    // The same error as that of another JSON file.
+  }
+  throw new Error("cannot be listed: the file is no list of pictures");
 }
 
 function linkedEntry(base: URL, src: string, original?: string, name?: string): Entry {

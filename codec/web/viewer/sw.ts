@@ -16,10 +16,11 @@ interface FetchEvent extends ExtendableEvent {
 // The types of pages have none of service workers.
 const worker = globalThis as unknown as EventTarget & {
   registration: { scope: string };
-  skipWaiting(): Promise<void>;
   clients: { claim(): Promise<void> };
 };
 
+/** The list of models. */
+const MODELS = "models/INDEX.json";
 const PREFIX = `vqcodec-viewer ${worker.registration.scope} `;
 const NAME = PREFIX + VERSION;
 
@@ -31,7 +32,6 @@ on<ExtendableEvent>("install", (event) => {
   const fill = async () => {
     const cache = await caches.open(NAME);
     await cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" })));
-    await worker.skipWaiting();
   };
   event.waitUntil(fill());
 });
@@ -52,9 +52,25 @@ on<FetchEvent>("fetch", (event) => {
   const [url] = request.url.split(/[?#]/);
   const name = url!.slice(scope.length);
   if (request.method !== "GET" || !url!.startsWith(scope) || !FILES.includes(name)) return;
-  const answer = async () => {
-    const kept = await caches.open(NAME);
-    return (await kept.match(new URL(name, scope))) ?? fetch(request);
-  };
-  event.respondWith(answer());
+  event.respondWith(name === MODELS ? newest(name) : kept(name));
 });
+
+/** A file of this version, which stays as it is. */
+async function kept(name: string): Promise<Response> {
+  const cache = await caches.open(NAME);
+  return (await cache.match(name)) ?? fetch(name);
+}
+
+/** A file that may change while the version stays; as it was, where there is no network. */
+async function newest(name: string): Promise<Response> {
+  const cache = await caches.open(NAME);
+  try {
+    const response = await fetch(name, { cache: "no-cache" });
+    if (response.ok) await cache.put(name, response.clone());
+    return response;
+  } catch (error) {
+    const before = await cache.match(name);
+    if (!before) throw error;
+    return before;
+  }
+}

@@ -17,6 +17,9 @@ interface Shown {
   url: string;
   info: Info;
   picture: Picture;
+  /** That decoding took. */
+  seconds: number;
+  /** Of the file. */
   bytes: number;
 }
 
@@ -120,11 +123,13 @@ class Viewer {
     this.hideOriginal();
     this.tellEntry(entry);
     this.tellProgress("Loading…");
+    get("status").textContent = `Loading ${entry.name}`;
     try {
       const shown = await this.decode(entry, signal);
       this.clear();
       this.shown = shown;
       this.show(shown);
+      this.tellFacts(shown.info, shown.picture.metadata, shown.seconds);
       if (entry.original) await this.showOriginal();
     } catch (error) {
       if (signal.aborted) return;
@@ -150,8 +155,7 @@ class Viewer {
     // A command serves the page at another address each time: nobody would use the cache again.
     if (this.stopUrl) void caches.delete(MODELS);
     const url = URL.createObjectURL(await toPng(picture, { signal }));
-    this.tellFacts(info, picture.metadata, seconds);
-    return { entry, url, info, picture, bytes: file.size };
+    return { entry, url, info, picture, seconds, bytes: file.size };
   }
 
   private show({ entry, url, info }: Shown): void {
@@ -167,6 +171,7 @@ class Viewer {
     this.stage.show(null);
     if (this.shown) URL.revokeObjectURL(this.shown.url);
     this.shown = null;
+    get("facts").replaceChildren();
     for (const id of ["save", "compare", "zoom"]) get(id).hidden = true;
   }
 

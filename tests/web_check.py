@@ -98,6 +98,8 @@ def add_pictures(cases: Cases) -> None:
         cases.add(f"text-{path.stem}", codec.compress(drawn(400, 200), 50))
         cases.add(f"text-{path.stem}-part", codec.compress(drawn(400, 200), 50), (10, 5, 60, 180))
         cases.add(f"boxes-{path.stem}", with_boxes(codec, picture(300, 280, "RGBA", number)))
+    large = picture(300, 280, "RGBA", 1).resize((2300, 1000))  # which several workers decode
+    cases.add("large", Codec(TINY).compress(large, 50, tile_size=256, patches="never"))
     for mode in MODES:
         cases.add(
             f"lossless-{mode}", Codec(TINY).compress(picture(130, 70, mode, 3), lossless=True)

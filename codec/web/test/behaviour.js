@@ -47,7 +47,7 @@ export async function behaviour({ CodecError, decode, info }, bytes) {
   later.abort(new Error("later"));
   expect("abort later", (await ended)?.message === "later");
 
-  const error = await rejection(decode(bytes, { maxPixels: 1 }));
+  const error = await rejection(decode(bytes, { maxPixels: 0 }));
   expect("limit", error instanceof CodecError && error.kind === "LimitError");
   const elsewhere = await rejection(decode(bytes, { base: new URL("/nowhere/", location) }));
   expect("base", elsewhere instanceof Error);

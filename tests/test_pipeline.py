@@ -186,17 +186,20 @@ from pathlib import Path
 from codec.format.container import ContainerFile
 from codec.entropy.coder import symbol_coder
 from codec.weights.file import load_weights
-from codec.tiles import latent_size
+from codec.decoder import level_map_of
+from codec.tiles import LATENT_STRIDE, latent_size
 digest = hashlib.sha256()
 for weights, *files in (argument.split("|") for argument in sys.argv[1:]):
     loaded = load_weights(Path(weights))
     coder = symbol_coder(loaded)
     for file in files:
         parsed = ContainerFile(BytesIO(Path(file).read_bytes()))
+        levels = level_map_of(parsed.header, loaded.config)
         for number in sorted(set(range(len(parsed.grid))) - parsed.covered):
             box, tile = parsed.grid.box(number), parsed.read_tile(number)
             size = latent_size(box.height, box.width)
-            y_hat, checksum = coder.read(tile.stream, *size, parsed.header.level)
+            here = levels.within(box.shrunk(LATENT_STRIDE))
+            y_hat, checksum = coder.read(tile.stream, *size, here)
             assert checksum == tile.symbol_checksum
             digest.update(y_hat.tobytes())
 assert "torch" not in sys.modules

@@ -270,6 +270,9 @@ def test_commands_without_torch(tmp_path: Path) -> None:
     assert status == 1
     assert "pip install 'vqcodec[train]'" in told
     assert told.count("\n") == 1
+    status, told = run("evaluate", tmp_path)
+    assert status == 1
+    assert told == "vqcodec: torch not installed; pip install 'vqcodec[evaluate]'\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.vqc", "b.png"]
 
 

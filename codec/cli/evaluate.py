@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PEERS = "jpeg,webp,avif-iq,avif,jpeg2000,jxl"
 DEFAULT_METRICS = "psnr,ms-ssim"
-EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs", "pytorch_msssim")
+EXTRA = ("bjontegaard", "jinja2", "matplotlib", "platformdirs", "pytorch_msssim", "torch")
 PAGE = "index.html"
 INCOMPLETE = 1
 
@@ -141,6 +141,7 @@ def evaluate(**options: Any) -> int:
     beside what the model says. A run that was cut off goes on where it ended: measurements are kept
     and looked up by content.
     """
+    _check_extra()
     from PIL import Image
 
     from codec.evaluation.instruments import PSNR, find_instruments, metrics_of
@@ -148,7 +149,6 @@ def evaluate(**options: Any) -> int:
     from codec.evaluation.published import curves_beside, published_curves
     from codec.evaluation.subjects import find_pictures, printable
 
-    _check_extra()
     Image.MAX_IMAGE_PIXELS = None  # --max-pixels is the limit here
     report: Path | None = options["report"]
     figure: Path | None = options["figure"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from codec.limits import DEFAULT_MAX_MEMORY
 from codec.weights.released import find_weights, short_id_of
 from tests.helpers import DATA, MODEL, TINY, TINY_VQ, Run, fails, resealed
 
@@ -312,3 +314,10 @@ def test_another_model_of_the_same_name(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "second" / "m.safetensors").write_bytes(TINY.read_bytes())
     ids.append(codec.compress(picture, model="m.safetensors")[14:18])
     assert ids == [short_id_of(TINY), short_id_of(TINY_VQ), short_id_of(TINY)]
+
+
+def test_help_tells_the_limit_that_holds(run: Run) -> None:
+    _, out, _ = run("compress", "--help")
+    told = re.search(r"--max-memory.{,90}\[default: \((\d+)Gi", " ".join(out.split()))
+    assert told
+    assert int(told[1]) << 30 == DEFAULT_MAX_MEMORY

@@ -293,6 +293,20 @@ def test_command(tmp_path: Path, run: Run) -> None:
     assert (status, "--map is of one picture" in err) == (2, True)
 
 
+def test_masks_are_not_what_other_options_speak_of(tmp_path: Path, run: Run) -> None:
+    grey = Image.new("L", (96, 64), 60)
+    flowers(96, 64).save(tmp_path / "a.png")
+    Image.new("I;16", grey.size, 20_000).save(tmp_path / "deep.png")
+    grey.save(tmp_path / "two.gif", save_all=True, append_images=[Image.new("L", grey.size)])
+    command = ["compress", tmp_path / "a.png", "--model", DATA / "tiny.safetensors", "--map"]
+    for name, reason in {
+        "deep.png": "has more than 8 bits per sample; name a picture of 8",
+        "two.gif": "has several frames; name a picture of one",
+    }.items():
+        status, _, err = run(*command, tmp_path / name, "--to-8bit")
+        assert (status, err) == (1, f"vqcodec: {tmp_path / 'a.png'}: {tmp_path / name}: {reason}\n")
+
+
 @pytest.mark.parametrize("side", [2, 4, 8])
 def test_reduced_pictures_of_a_map(tiny_weights: Weights, tiny_codec: Codec, side: int) -> None:
     """The tiny model has no fitted stems, so that its own is averaged; without its filter."""

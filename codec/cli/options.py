@@ -187,7 +187,7 @@ _LIMITS = [
         "--max-memory",
         type=Bytes(),
         default=DEFAULT_MAX_MEMORY,
-        show_default="2Gi",
+        show_default=f"{DEFAULT_MAX_MEMORY >> 30}Gi",
         help="Refuse what would need more, for each of the jobs.",
     ),
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from codec.cli.plan import Job
 from codec.cli.terminal import progress
-from codec.errors import CodecError, OutputError, OutputExistsError
+from codec.errors import CodecError, InputError, OutputError, OutputExistsError
 from codec.files import STANDARD, holds, make_folder, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from codec.encoder.picture import Encoded
     from codec.engine.base import EngineName, Precision
     from codec.weights.config import ModelConfig
+
+_OF_MASKS = {
+    "frame": "has several frames; name a picture of one",
+    "to_8bit": "has more than 8 bits per sample; name a picture of 8",
+}
+"""What is said of a mask where an option would help a picture that is compressed."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class CompressTask:
     writing: Writing
     options: dict[str, Any]
     """Options of the encoder, see `codec.encoder.options.EncoderOptions`."""
-    mask: Path | None
+    mask: Place | None
     """Picture that says where quality matters."""
     frame: int | None
     measure: bool
@@ -147,7 +153,12 @@ class CompressTask:
         if self.mask is None:
             return None
         with naming(self.mask), open_file(self.mask) as file:
-            return open_picture(file, self.machine.limits).image
+            try:
+                return open_picture(file, self.machine.limits).image
+            except InputError as error:
+                if error.field in _OF_MASKS:
+                    raise InputError(_OF_MASKS[error.field]) from error
+                raise
 
     def line(self, facts: dict[str, Any]) -> str:
         return _line(facts)

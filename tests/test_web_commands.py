@@ -119,11 +119,15 @@ def test_chosen_files_are_served(server: ViewerServer, picture: Path) -> None:
         "/{token}/\\..\\a.vqc",
         "/{token}/a.vqc%00",
         "/%ff/a.vqc",
+        "http://[/{token}/a.vqc",
     ],
 )
-def test_nothing_else_is_served(server: ViewerServer, path: str) -> None:
+def test_nothing_else_is_served(
+    server: ViewerServer, path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     status, body, _ = ask(server, path.format(token=server.token))
     assert (status, body) == (404, b"")
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost:80"])
@@ -326,6 +330,17 @@ def test_a_site_holds_pictures_viewer_and_the_models_they_need(
     assert 'href="reader/viewer.html?list=../pictures.json#2"' in page
     assert '<vqc-img src="pictures/a%20%26%20b.vqc" alt="a &amp; b" width="40" height="30">' in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["My <pictures>", "dist", "site"]
+
+
+def test_sites_are_made_on_this_machine(
+    built: Path, folder: Path, tmp_path: Path, run: Run
+) -> None:
+    out = tmp_path / "site"
+    for places in ((folder, "s3://bucket/site"), ("s3://bucket/coded", out)):
+        status, _, err = run("web", places[0], "-o", places[1], *MODEL)
+        assert (status, "is a URL; name a folder on this machine" in err) == (2, True)
+    assert run("web", folder, "-o", f"file://{out}", "-Q", *MODEL) == (0, "", "")
+    assert (out / "index.html").is_file()
 
 
 def test_sites_are_replaced_only_when_asked(

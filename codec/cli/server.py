@@ -116,7 +116,11 @@ class _Handler(BaseHTTPRequestHandler):
         port = self.server.server_port
         if self.headers.get_all("Host") not in ([f"{HOST}:{port}"], [f"localhost:{port}"]):
             return None
-        token, _, name = unquote(urlsplit(self.path).path).removeprefix("/").partition("/")
+        try:
+            path = unquote(urlsplit(self.path).path)
+        except ValueError:  # no address at all
+            return None
+        token, _, name = path.removeprefix("/").partition("/")
         same = hmac.compare_digest(token.encode(), self.server.token.encode())
         return name if same else None
 

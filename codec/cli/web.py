@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import click
 
-from codec.cli.options import PATH, SUFFIX, model_option
+from codec.cli.options import PATH, SUFFIX, PlaceType, model_option
 from codec.cli.server import TYPES, ViewerServer, serve
 from codec.cli.site import (
     LIST,
@@ -25,12 +26,25 @@ from codec.cli.site import (
 from codec.cli.terminal import progress, tell
 from codec.errors import InputError
 from codec.files import STANDARD, files_in, open_file, real
-from codec.url import Place
+from codec.url import Place, Url
 
-LOCAL = click.Path(readable=False, path_type=Path)
-"""Type of folders on this machine."""
 FILES = "files"
 """Folder of the pictures' addresses."""
+
+
+class LocalType(PlaceType):
+    """Folders on this machine."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Place:
+        place = super().convert(value, param, ctx)
+        if isinstance(place, Url):
+            self.fail(f"{place} is a URL; name a folder on this machine", param, ctx)
+        return place
+
+
+LOCAL = LocalType()
 
 
 @click.command()

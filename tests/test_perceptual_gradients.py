@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +129,29 @@ def test_models_for_looks_search_for_that(tiny_weights: Weights, tile_size: int)
         for effort in (1, 4)
     )
     assert looks_cost(codec, slow, image) < looks_cost(codec, quick, image)
+
+
+FRESH = """
+import sys
+from codec.cli import main
+from codec.model.perceptual import ssimulacra2
+from tests.helpers import flowers
+import numpy as np
+if sys.argv[1] == "measured":
+    ssimulacra2(np.asarray(flowers(192, 192)), np.asarray(flowers(192, 192)))
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("before", ["measured", "nothing"])
+def test_the_default_model_searches_in_a_new_process(before: str, tmp_path: Path) -> None:
+    """SSIMULACRA 2 keeps tensors of its first call."""
+    flowers(192, 192).save(tmp_path / "a.png")
+    options = ["compress", "--effort", "2", "--patches", "never", "-Q", str(tmp_path / "a.png")]
+    command = [sys.executable, "-c", FRESH, before, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "a.vqc").is_file()
 
 
 def test_inverted_structure_has_finite_slopes(engine: TorchEngine, photo: np.ndarray) -> None:

@@ -53,7 +53,8 @@ class PerceptualError(TileDistortion):
         self._kind = kind
 
     def error(self, y_hat: NDArray[np.float32]) -> float:
-        with torch.inference_mode():
+        # Inference mode is for what keeps no tensors: SSIMULACRA 2 keeps constants, for slopes too.
+        with torch.no_grad():
             latents = self._engine.tensor(y_hat)
             parts = [self._reconstruct(latents, strip) for strip in self._strips()]
             return self._error(self._join(parts))

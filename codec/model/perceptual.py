@@ -44,7 +44,7 @@ def ssimulacra2_error(x_hat: Tensor, x: Tensor) -> Tensor:
 
 def ssimulacra2(original: Samples, decoded: Samples) -> float:
     """SSIMULACRA 2.1: 100 for equal pictures, some 90 for no visible difference; no lower bound."""
-    with torch.inference_mode():
+    with torch.no_grad():  # inference mode would spoil the constants that it keeps for gradients
         return float(_frame_analytics().ssimulacra2(_tensor(original), _tensor(decoded)))
 
 

@@ -127,6 +127,7 @@ def test_no_mask_is_refused_in_silence(tiny_codec: Codec, tiny_vq_config: ModelC
     for mask in (
         Image.new("I;16", (4, 4)),
         Image.new("RGBA", (4, 4)),
+        Image.new("L", (0, 4)),
         np.zeros((4, 4), np.float32),
         np.zeros((4, 4, 3), np.uint8),
         np.zeros((0, 4), np.uint8),

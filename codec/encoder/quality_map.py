@@ -55,9 +55,11 @@ def _grey(mask: Mask) -> Image.Image:
                 f"the map is of mode {mask.mode}; give a grey picture of 8 bits without alpha",
                 field="level_map",
             )
-        return mask.convert("L")
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2:
+        grey = mask.convert("L")
+    elif isinstance(mask, np.ndarray) and mask.dtype == np.uint8 and mask.ndim == 2:
+        grey = Image.fromarray(mask)
+    else:
         raise InputError("a map is a grey picture, or uint8 samples [H, W]", field="level_map")
-    if not mask.size:
+    if not (grey.width and grey.height):
         raise InputError("the map has no pixels", field="level_map")
-    return Image.fromarray(mask)
+    return grey

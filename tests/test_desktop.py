@@ -86,6 +86,13 @@ def test_files_of_others_are_kept(home: Path, run: Run, name: str) -> None:
     fails(run("register"), 1, str(foreign), "move it away")
 
 
+def test_nothing_is_written_where_a_folder_cannot_be_made(home: Path, run: Run) -> None:
+    home.mkdir()
+    (home / "applications").write_text("a file")
+    fails(run("register"), 1, "applications: File exists")
+    assert [path for path in home.rglob("*") if path.is_file()] == [home / "applications"]
+
+
 def test_type_and_viewer(home: Path, run: Run) -> None:
     run("register")
     root = ElementTree.parse(home / NAMES[0]).getroot()

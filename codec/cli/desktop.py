@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from codec.errors import InputError, OutputError
-from codec.files import write_file
+from codec.files import check_target, make_folder, write_file
 from codec.format.container import MAGIC
 
 MIME_TYPE = "image/x-vqc"
@@ -150,7 +150,9 @@ def register(undo: bool) -> None:
 
 
 def write_entries() -> list[str]:
-    """Write the files, all or none, and tell the desktop; gives lines on what was done.
+    """Write the files and tell the desktop; gives lines on what was done.
+
+    Nothing is written where one of them cannot be, as far as that is seen before.
 
     Raises:
         InputError: the system has no such desktops.
@@ -166,10 +168,9 @@ def write_entries() -> list[str]:
                 "move it away"
             )
     for entry in planned:
-        try:
-            entry.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{entry.path.parent}: {error.strerror}") from error
+        make_folder(entry.path.parent)
+        check_target(entry.path, force=True)
+    for entry in planned:
         write_file(entry.path, entry.marked, force=True)
     lines = [f"{entry.path} written" for entry in planned]
     lines += _update(home)

@@ -292,6 +292,8 @@ def test_command(tmp_path: Path, run: Run) -> None:
     pictures = [str(tmp_path / "a.png"), str(tmp_path / "c.png"), "-d", str(tmp_path / "out")]
     status, _, err = run("compress", *pictures, *arguments[2:])
     assert (status, "--map is of one picture" in err) == (2, True)
+    status, _, err = run("compress", "-", "-", "--map", "-")
+    assert (status, "cannot both be standard input" in err) == (2, True)
 
 
 def test_masks_are_not_what_other_options_speak_of(tmp_path: Path, run: Run) -> None:

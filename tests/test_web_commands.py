@@ -182,7 +182,7 @@ def test_view_serves_the_viewer_and_the_pictures(
         contents.update(server.contents)
         server.server_close()
 
-    monkeypatch.setattr("codec.cli.web.serve", look)
+    monkeypatch.setattr("codec.cli.server.serve", look)
     monkeypatch.setattr("webbrowser.open", launch)
     status, out, err = run("view", picture, "--original", original, *MODEL)
     assert (status, err, opened) == (0, "", [out.strip()])
@@ -220,7 +220,7 @@ def test_view_takes_files_of_stores(
         contents.update(server.contents)
         server.server_close()
 
-    monkeypatch.setattr("codec.cli.web.serve", look)
+    monkeypatch.setattr("codec.cli.server.serve", look)
     archive = picture.with_name("a.zip")
     with zipfile.ZipFile(archive, "w") as file:
         file.write(picture, "a.vqc")

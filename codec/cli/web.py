@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 from typing import Any
 
 import click
 
 from codec.cli.options import PATH, SUFFIX, PlaceType, model_option
-from codec.cli.server import TYPES, ViewerServer, serve
-from codec.cli.site import (
-    LIST,
-    VIEWER,
-    Content,
-    built_files,
-    check_site,
-    content_of,
-    model_files,
-    models_of,
-    picture_list,
-    read_picture,
-    write_site,
-)
 from codec.cli.terminal import progress, tell
 from codec.errors import InputError
 from codec.files import STANDARD, files_in, open_file, real
@@ -69,6 +54,20 @@ def view(
     The page is served to this machine alone, under an address with a secret, which is printed. The
     command ends with Ctrl-C, or by Stop on the page.
     """
+    import webbrowser
+
+    from codec.cli.server import TYPES, ViewerServer, serve
+    from codec.cli.site import (
+        LIST,
+        VIEWER,
+        built_files,
+        content_of,
+        model_files,
+        models_of,
+        picture_list,
+        read_picture,
+    )
+
     if original and len(files) > 1:
         raise click.UsageError("--original goes with one FILE")
     if STANDARD in (*files, original):
@@ -77,7 +76,7 @@ def view(
     pictures = [read_picture(path, path.name) for path in files]
     models = models_of(pictures, model)
     # Nothing is sent farther than to this machine.
-    contents: dict[str, Content] = {**built, **model_files(models.values(), effort=0)}
+    contents = {**built, **model_files(models.values(), effort=0)}
     entries = []
     for number, picture in enumerate(pictures):
         address = f"{FILES}/{number}{SUFFIX}"
@@ -116,6 +115,8 @@ def web(
     OUT gets a page of all pictures, copies of them, thumbnails of those above a megapixel, the
     viewer and the models that it needs. Any web server can serve it, from any folder.
     """
+    from codec.cli.site import built_files, check_site, read_picture, write_site
+
     built_files()
     check_site(out, force)
     if not folder.is_dir():

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,11 @@ from codec.engine.receptive_field import (
     synthesis_margins,
 )
 from codec.engine.reduced import (
+    REDUCTIONS,
     STEM,
     ReducedStem,
     linear_kernel,
     means,
-    reduced_halos,
     reduced_stems,
 )
 from codec.engine.tensors import transform_tensors
@@ -85,8 +85,7 @@ class OnnxEngine:
         self._restoration = weights.restoration
         self._to_centres = config.rounding == "vq"
         self._top = Level.of_anchor(config.anchors - 1)
-        self._stems = reduced_stems(weights) if config.transform == "lowres" else {}
-        self._reduced_halos = reduced_halos(weights)
+        self._weights = weights
         self._sessions = _Sessions(
             {
                 "features": lambda: onnx_graphs.features(config, self._tensors),
@@ -96,10 +95,18 @@ class OnnxEngine:
                 "restore": onnx_graphs.restore,
             }
             | {
-                f"reduced {reduction}": partial(onnx_graphs.synthesis, config, self._tensors, stem)
-                for reduction, stem in self._stems.items()
+                f"reduced {reduction}": partial(self._reduced_synthesis, reduction)
+                for reduction in REDUCTIONS
             }
         )
+
+    @cached_property
+    def _stems(self) -> dict[int, ReducedStem]:
+        """Of the reductions; read when something is first shown at a reduced size."""
+        return reduced_stems(self._weights)
+
+    def _reduced_synthesis(self, reduction: int) -> tuple[Graph, bytes]:
+        return onnx_graphs.synthesis(self._config, self._tensors, self._stems[reduction])
 
     @property
     def threads(self) -> int:
@@ -201,7 +208,8 @@ class OnnxEngine:
         return samples[:, rows, columns]
 
     def reduced_halo(self, reduction: int) -> int:
-        return self._reduced_halos[reduction]
+        stem = self._stems.get(reduction)
+        return stem.halo if stem else self.synthesis_halo
 
     def _reduced_by_one_matrix(self, stem: ReducedStem, y: Array, scale: Array) -> Array:
         """Samples [3, 2H, 2W] reduced by 8, of y [M, H, W] after the inverse gain."""

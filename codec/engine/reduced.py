@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
-from codec.engine.receptive_field import reduced_halo, synthesis_halo
+from codec.engine.receptive_field import reduced_halo
 from codec.weights.config import ModelConfig
 from codec.weights.file import COLOURS, Weights
 
@@ -68,15 +68,10 @@ class ReducedStem:
 
 
 def reduced_stems(weights: Weights) -> dict[int, ReducedStem]:
-    """Stem of each reduction of a model with `lowres`: fitted ones, where there are any."""
+    """Stem of each reduction: fitted ones, where there are any; none of models without `lowres`."""
+    if weights.config.transform != "lowres":
+        return {}
     return {reduction: _stem(weights, reduction) for reduction in REDUCTIONS}
-
-
-def reduced_halos(weights: Weights) -> dict[int, int]:
-    """Latents around a window that its reduced samples depend on, by the side of the squares."""
-    if weights.config.transform == "lowres":
-        return {reduction: stem.halo for reduction, stem in reduced_stems(weights).items()}
-    return dict.fromkeys(REDUCTIONS, synthesis_halo(weights.config, weights.kernels > 0))
 
 
 def blocks_before(config: ModelConfig, reduction: int) -> tuple[int, int]:

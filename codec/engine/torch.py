@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, get_args
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from codec.engine.base import Distortion, Precision, Scene
 from codec.engine.receptive_field import analysis_halo, synthesis_halo
-from codec.engine.reduced import means, reduced_halos, reduced_stems
+from codec.engine.reduced import ReducedStem, means, reduced_stems
 from codec.engine.tensors import transform_tensors
 from codec.errors import InputError
 from codec.level import UNITS, Level
@@ -66,8 +66,7 @@ class TorchEngine:
         """Name of the distortion that the model was trained for."""
         self.analysis_halo = analysis_halo(weights.config)
         self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
-        self._reduced_halos = reduced_halos(weights)
-        self._stems = reduced_stems(weights) if weights.config.transform == "lowres" else {}
+        self._weights = weights
         self._device = _usable(device)
         self.description = f"torch {torch.__version__}, {precision} on {_name_of(self._device)}"
         tensors = transform_tensors(weights)
@@ -88,6 +87,11 @@ class TorchEngine:
         self._kernels: Kernels | None = None
         if weights.restoration:
             self._kernels = Kernels(*map(self.tensor, weights.restoration))
+
+    @cached_property
+    def _stems(self) -> dict[int, ReducedStem]:
+        """Of the reductions; read when something is first shown at a reduced size."""
+        return reduced_stems(self._weights)
 
     @property
     def threads(self) -> int:
@@ -189,7 +193,8 @@ class TorchEngine:
             return array
 
     def reduced_halo(self, reduction: int) -> int:
-        return self._reduced_halos[reduction]
+        stem = self._stems.get(reduction)
+        return stem.halo if stem else self.synthesis_halo
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """Tensor on the engine's device; a copy if the array is read-only."""

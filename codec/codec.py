@@ -144,7 +144,7 @@ class Codec:
             image: of 8 bits: grey, RGB, CMYK, Lab, palette; alpha is kept, without loss.
             quality: 0..100, log-linear in lambda; 50 if nothing is given.
             lmbda: slope of the model's objective, bits/pixel + lambda 255^2 MSE, or what
-                `codec.model.objective` has for MS-SSIM.
+                `codec.model.objective` has for MS-SSIM or for looks.
             options: `lossless`, targets, effort and more, see
                 `codec.encoder.options.EncoderOptions`.
 

@@ -52,7 +52,7 @@ class EncoderOptions:
     """0..100, log-linear in lambda."""
     lmbda: float | None = None
     """Slope of the model's objective, bits/pixel + lambda 255^2 MSE, or what
-    `codec.model.objective` has for MS-SSIM."""
+    `codec.model.objective` has for MS-SSIM or for looks."""
     target_bpp: float | None = None
     """Bits per pixel of the whole file, never exceeded."""
     target_size: int | None = None

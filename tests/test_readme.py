@@ -54,7 +54,8 @@ def test_links_of_a_page_lead_somewhere(page: str) -> None:
 def test_paths_that_a_page_names_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     for name in re.findall(r"`((?:codec|tests|weights|scripts)/[\w/.-]+)`", text):
-        assert "NAME" in name or (ROOT / name).exists(), name
+        made = "NAME" in name or name.startswith("codec/web/dist")  # by `make web`
+        assert made or (ROOT / name).exists(), name
 
 
 def test_modules_of_the_architecture_exist() -> None:

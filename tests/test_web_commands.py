@@ -332,6 +332,17 @@ def test_a_site_holds_pictures_viewer_and_the_models_they_need(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["My <pictures>", "dist", "site"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_names_that_become_one_are_refused(built: Path, tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for byte in (b"\xfe", b"\xff"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + byte + b".vqc")).write_bytes(file_of())
+    told = "2 files would be published as \N{REPLACEMENT CHARACTER}.vqc; rename them"
+    fails(run("web", folder, "-o", tmp_path / "site", *MODEL), 1, told)
+    assert not (tmp_path / "site").exists()
+
+
 def test_sites_are_made_on_this_machine(
     built: Path, folder: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -241,6 +241,7 @@ def test_info(coded: Path, run: Run) -> None:
 
 
 def test_models(run: Run) -> None:
+    assert " for looks, " in run("models")[1]
     status, out, _ = run("models", "--json")
     assert status == 0
     assert "photo" in [json.loads(line)["model"] for line in out.splitlines()]

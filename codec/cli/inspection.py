@@ -26,6 +26,7 @@ from codec.weights.released import (
 )
 
 ROUNDINGS = {"integer": "rounded to integers", "vq": "rounded to centres (vector quantised)"}
+DISTORTIONS = {"mse": "MSE", "ms-ssim": "MS-SSIM", "looks": "looks"}
 
 
 @click.command()
@@ -82,7 +83,7 @@ def models(**options: bool) -> None:
             click.echo(
                 f"{path.stem} ({facts['model_id']}): lambda {config.lambda_min:g} to "
                 f"{config.lambda_max:g}, {config.rounding} rounding, for "
-                f"{config.distortion.upper()}, {facts['bytes']} bytes"
+                f"{DISTORTIONS[config.distortion]}, {facts['bytes']} bytes"
             )
     absent = sorted(RESEARCH_MODELS.keys() - {path.stem for path in paths})
     if absent and not options["json"]:

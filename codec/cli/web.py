@@ -130,9 +130,9 @@ def web(
     if not paths:
         raise InputError(f"{folder}: holds no {SUFFIX} file; `vqcodec compress -r -d` makes them")
     pictures = [read_picture(path, path.relative_to(folder).as_posix()) for path in paths]
-    for name, count in Counter(picture.name for picture in pictures).items():
-        if count > 1:  # names of bytes that are no text
-            raise InputError(f"{folder}: {count} files would be published as {name}; rename them")
+    for name, files in Counter(picture.name for picture in pictures).items():
+        if files > 1:  # names of bytes that are no text
+            raise InputError(f"{folder}: {files} files would be published as {name}; rename them")
     with progress("publishing", not quiet) as show:
         write_site(pictures, out, title or real(folder).name, force, model, show)
     if not quiet:

@@ -150,7 +150,8 @@ def test_the_default_model_searches_in_a_new_process(before: str, tmp_path: Path
     flowers(192, 192).save(tmp_path / "a.png")
     options = ["compress", "--effort", "2", "--patches", "never", "-Q", str(tmp_path / "a.png")]
     command = [sys.executable, "-c", FRESH, before, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "a.vqc").is_file()
 

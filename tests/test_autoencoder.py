@@ -13,6 +13,7 @@ from codec.model.objective import (
     rate_distortion,
 )
 from codec.model.perceptual import ssimulacra2_error
+from codec.model.texture import texture_error
 from codec.weights.config import ModelConfig
 
 
@@ -81,13 +82,14 @@ def test_ms_ssim_is_better_for_a_better_picture() -> None:
     assert values == sorted(values)
 
 
-def test_looks_are_a_mix_of_three_terms() -> None:
+def test_looks_are_a_mix_of_four_terms() -> None:
     x = torch.rand(2, 3, 192, 192)
     x_hat = (x + torch.tensor([0.02, 0.2])[:, None, None, None] * torch.randn_like(x)).clamp(0, 1)
     mixed = distortion_bits(x, x_hat, 1.0, "looks") / 192**2
     squared_error = distortion_bits(x, x_hat, 1.0, "mse") / 192**2
-    similar = distortion_bits(x, x_hat, 1.0, "ms-ssim") / 192**2
-    expected = similar + 0.3 * squared_error + 1.2 * ssimulacra2_error(x_hat, x)
+    dissimilar = distortion_bits(x, x_hat, 1.0, "ms-ssim") / 192**2 - 0.05 * squared_error
+    expected = dissimilar / 2 + 0.35 * squared_error
+    expected += 0.65 * ssimulacra2_error(x_hat, x) + 255**2 * texture_error(x_hat, x)
     assert mixed.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
     assert mixed[0] < mixed[1]
 

@@ -17,6 +17,7 @@ from codec.cli.terminal import Progress
 from codec.errors import InputError, OutputError, OutputExistsError
 from codec.files import check_folder, open_file, real
 from codec.format.container import ContainerFile, Header
+from codec.picture.reduction import scale_for
 from codec.url import Place
 from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights, short_id_of
 
@@ -147,7 +148,6 @@ def thumbnail(picture: Picture, models: Mapping[bytes, Path]) -> bytes:
         CodecError: the picture is damaged, or too large.
     """
     from codec.codec import compress, decompress
-    from codec.picture.reduction import scale_for
 
     header = picture.header
     scale = scale_for(header.width, header.height, THUMBNAIL)

@@ -18,6 +18,7 @@ from codec.files import STANDARD, holds, make_folder, open_file, times_of, write
 from codec.format.container import ContainerFile, Header
 from codec.limits import Limits
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
+from codec.picture.reduction import reduction_of, scale_for
 from codec.tiles import region_box
 from codec.url import Place
 from codec.weights.released import DEFAULT_MODEL, find_weights, read_config, read_metadata
@@ -187,8 +188,6 @@ class DecompressTask:
         with naming(job.source), open_file(job.source, parts=self.region is not None) as data:
             file = ContainerFile(data, machine.limits)
             file_format = self._format(job, file.header)
-            from codec.picture.reduction import reduction_of, scale_for
-
             area = region_box(file.grid.whole, self.region)
             scale = scale_for(area.width, area.height, self.size) if self.size else self.scale
             if not file.lossless:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from codec.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 REDUCTIONS = {1: 1, 1 / 2: 2, 1 / 4: 4, 1 / 8: 8}
 """Sides of the squares that become a pixel, by the scale."""

@@ -24,10 +24,14 @@ from codec.files import STANDARD, check_folder, check_target, is_file
 from codec.url import Place, Url
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from codec.cluster.connection import Cluster
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SOME_FAILED = 1
+REMOVAL_SECONDS = 1.0
+"""Far more than a worker takes to remove what it has half written."""
 
 
 class Task(Protocol):
@@ -205,8 +209,7 @@ def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outco
                 message = f"{job.source}: its process died; out of memory? try fewer --jobs"
                 yield failed_outcome(job, message, SOME_FAILED)
     except (KeyboardInterrupt, SystemExit):
-        for process in active_children():
-            process.terminate()  # they remove what they have half written
+        _end_all(active_children())
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -224,6 +227,16 @@ def _attempt_elsewhere(task: Task, job: Job) -> Outcome:
         os._exit(error.code if isinstance(error.code, int) else SOME_FAILED)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_all(workers: Sequence[BaseProcess]) -> None:
+    """End workers, which remove what they have half written; again, as `_end_with_parent` does."""
+    from multiprocessing.connection import wait
+
+    while alive := [worker for worker in workers if worker.is_alive()]:
+        for worker in alive:
+            worker.terminate()
+        wait([worker.sentinel for worker in alive], timeout=REMOVAL_SECONDS)
 
 
 def start_worker() -> None:
@@ -244,7 +257,7 @@ def _end_with_parent() -> None:
         parent.join()
         while True:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(1)  # far more than removing what is half written takes
+            time.sleep(REMOVAL_SECONDS)
 
 
 class _Report:

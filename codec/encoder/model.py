@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,9 +94,8 @@ class EncoderModel:
     def relative_weights(self, base: Level, level: Levels) -> NDArray[np.float64] | None:
         """Weights of the error at latent positions relative to that at a level, [H, W]; None for
         one level everywhere."""
-        config = self.config
-        if isinstance(level, Level) or config.anchors == 1:
+        if isinstance(level, Level):
             return None
-        span = math.log(config.lambda_max / config.lambda_min) / (config.anchors - 1)
-        weights: NDArray[np.float64] = np.exp(span / UNITS * (level - int(base)))
+        step = self.config.log_lambda_step / UNITS
+        weights: NDArray[np.float64] = np.exp(step * (level - int(base)))
         return weights

@@ -7,8 +7,6 @@ so that each position is trained for the slope of its own level.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -61,7 +59,6 @@ def with_weighted_gradient(
     """
     if levels.dim() == 1:
         return x_hat
-    span = math.log(config.lambda_max / config.lambda_min) / (config.anchors - 1)
-    weights = ((levels - base[:, None, None]) * span).exp()[:, None].to(x_hat)
+    weights = ((levels - base[:, None, None]) * config.log_lambda_step).exp()[:, None].to(x_hat)
     weights = F.interpolate(weights, x_hat.shape[2:], mode="nearest")
     return x_hat * weights + (x_hat * (1 - weights)).detach()

@@ -171,6 +171,12 @@ class ModelConfig:
         ratio = self.lambda_max / self.lambda_min
         return float(self.lambda_min * ratio ** (level / (self.anchors - 1)))
 
+    @property
+    def log_lambda_step(self) -> float:
+        """Difference of log lambda between neighbouring anchors; 0 with one anchor."""
+        steps = max(self.anchors - 1, 1)
+        return math.log(self.lambda_max / self.lambda_min) / steps
+
     def assignment_lambda(self, level: float) -> float:
         """lambda' at which a residual level weighs |L - C_k|^2 against -ln P(k).
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,21 @@ from codec.weights.file import Weights, load_weights
 from tests.helpers import DATA, TINY, Run
 
 if TYPE_CHECKING:  # slow to import, and not every test needs them
+    from playwright.sync_api import Browser
+
     from codec.codec import Codec
     from codec.engine.torch import TorchEngine
     from codec.model.autoencoder import RoundingAutoencoder
     from scripts.corpus import Drawn
 
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 OPTIONAL = (
     "torch",
     "torchvision",
@@ -179,6 +190,20 @@ def photos(tmp_path: Path) -> Path:
         source.crop((i * 8, 0, i * 8 + 200 + i * 20, 150)).save(folder / f"{i}.{suffix}")
     (folder / "notes.txt").write_text("not a photograph")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window, and without what it would ask the network for."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("neither chromium nor google-chrome is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from codec.cli.server import ViewerServer, serve
 from codec.cli.site import (
@@ -33,7 +32,6 @@ from tests.helpers import DATA, TINY
 from tests.web_build import build_reader
 
 pytestmark = pytest.mark.slow
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 SIZE = (192, 128)
 PATIENCE = 30_000
 """Milliseconds that a loaded machine may take for a step."""
@@ -81,17 +79,6 @@ class StaticServer:
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("neither chromium nor google-chrome is installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

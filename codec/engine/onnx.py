@@ -54,6 +54,8 @@ Array = NDArray[np.float32]
 
 ALL = 2**31 - 1
 """End of a slice that has all channels."""
+LARGEST_SQUARED = np.float32(1e18)
+"""A square above has no float32; no picture's latents come near."""
 FATAL_ONLY = 4
 """Severity of what ONNX Runtime may print; errors are told by exceptions."""
 
@@ -132,7 +134,7 @@ class OnnxEngine:
         y = y * self._factors("gain.log_gain", level)
         below, right = (-side % HYPER_STRIDE for side in y.shape[2:])
         padded = np.pad(y, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
-        return y[0], self._sessions.run("hyper", y=padded)[0]
+        return y[0], self._sessions.run("hyper", y=_asinh(padded))[0]
 
     def change(self, missing: Array, level: Levels) -> Array:
         stem, down, head = (
@@ -322,6 +324,12 @@ def _session(graph: Graph, model: bytes, threads: int) -> onnxruntime.InferenceS
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.tensors.values()]
     options.add_external_initializers(list(graph.tensors), values)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _asinh(y: Array) -> Array:
+    """Area hyperbolic sine within 3e-7; ONNX Runtime's takes six times as long."""
+    large = np.minimum(np.abs(y), LARGEST_SQUARED)
+    return np.copysign(np.log(np.sqrt(large * large + 1) + large), y)
 
 
 def _corners(name: str, box: Box) -> dict[str, NDArray[np.int64]]:

@@ -2,7 +2,7 @@
 
     features   x - 1/2 [1, 3, H, W]          -> level-independent part of g_a
     latents    features, scale of the level  -> y before the gain
-    hyper      y after the gain              -> z
+    hyper      asinh of y after the gain     -> z
     synthesis  y^ times the inverse gain, scale of the level -> x^, or its means over squares
     restore    x^, kernel and offset of a picture -> x^ after the restoration filter
 
@@ -223,11 +223,11 @@ def latents(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
 
 
 def hyper(config: ModelConfig, tensors: Tensors) -> tuple[Graph, bytes]:
-    """h_a: y after the gain, sides multiples of 4, to z."""
+    """h_a: asinh of y after the gain, sides multiples of 4, to z."""
     graph = Graph("hyper")
     layers = _Layers(graph, tensors, "h_a")
     y = graph.input("y", 1, config.latent, "H", "W")
-    h = layers.prior_block(layers.convolve(graph.add("Asinh", y), "stem"), "block16")
+    h = layers.prior_block(layers.convolve(y, "stem"), "block16")
     h = layers.prior_block(layers.from_blocks(h, "down16", 2), "block32")
     layers.convolve(graph.add("Relu", layers.from_blocks(h, "down32", 2)), "head")
     return graph, graph.model(1, config.hyper, "H/4", "W/4")

@@ -58,6 +58,7 @@ class TileDecoder:
         self._file = file
         self._map = level_map
         self._coder = model.coder
+        self._engine = model.engine
         self._channels = model.config.latent
         self._levels = levels
         self._coded_alpha: dict[int, bytes] = {}
@@ -76,7 +77,12 @@ class TileDecoder:
         tile = self._file.read_tile(number)
         self._coded_alpha[number] = tile.alpha
         y_hat, checksum = self._coder.read(
-            tile.stream, rows, columns, self._map.within(box.shrunk(LATENT_STRIDE)), self._levels
+            tile.stream,
+            rows,
+            columns,
+            self._map.within(box.shrunk(LATENT_STRIDE)),
+            self._levels,
+            self._engine.threads,
         )
         if checksum != tile.symbol_checksum:
             raise DamagedFileError("damaged: the decoded symbols fail their checksum")

@@ -59,8 +59,9 @@ class Round:
 
     def code(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
         y, z = tile.latents(levels)
-        level = tile.levels(levels)
-        return ChosenSymbols(self._model.coder.round(y, z, level, self._model.rule(level)))
+        level, model = tile.levels(levels), self._model
+        threads = model.engine.threads
+        return ChosenSymbols(model.coder.round(y, z, level, model.rule(level), threads=threads))
 
     def memory(self, grid: Grid) -> int:
         return 0

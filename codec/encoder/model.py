@@ -68,7 +68,8 @@ class EncoderModel:
         same_z: RoundedLatents | None = None,
     ) -> RoundedLatents:
         """Round to integers, with the dead zone; arguments as of `LatentCoder.round`."""
-        return self.integer_coder.round(y, z, level, self.rule(level), same_z)
+        threads = self.engine.threads
+        return self.integer_coder.round(y, z, level, self.rule(level), same_z, threads)
 
     def least_squares(self, picture: Picture, visible: int) -> LeastSquares | None:
         """Sums from which weights of the restoration filter are solved for; None without a filter.

@@ -29,6 +29,7 @@ class SymbolCoder(Protocol):
         level: Levels,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
+        threads: int = 1,
     ) -> Rounded:
         """Round, so that the exact cost is known before anything is written.
 
@@ -39,13 +40,20 @@ class SymbolCoder(Protocol):
                 integers.
             rule: choice of the integers, None for the nearest; unused with rounding to centres.
             same_z: what was rounded before with the same `z` and `level`, which saves time.
+            threads: that may work on it; unused with rounding to centres.
         """
 
     def write(self, rounded: Rounded) -> bytes:
         """Stream of what `round` of this coder gave."""
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: Levels, levels: int | None = None
+        self,
+        stream: bytes,
+        rows: int,
+        columns: int,
+        level: Levels,
+        levels: int | None = None,
+        threads: int = 1,
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size.
 
@@ -53,7 +61,7 @@ class SymbolCoder(Protocol):
             stream: as `write` gives it; all of it is decoded.
             rows: of y.
             columns: of y.
-            level: as in `round`.
+            level: as in `round`, like `threads`.
             levels: residual levels that y^ sums up, None for all; unused with rounding to integers.
 
         Returns:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.entropy.crew import ALONE, Crew
 from codec.entropy.graph import ACTIVATION_BITS, WEIGHT_BITS, Parameters
 from codec.errors import WeightsError
 from codec.level import UNITS
@@ -145,13 +147,19 @@ class Block:
         self._dw = Depthwise(tensors, f"{name}.dw")
         self._w2 = Pointwise(tensors, f"{name}.w2")
 
-    def __call__(self, x: Exact) -> Exact:
-        flat: Exact = x.reshape(len(x), -1)
-        h = self._dw(self._w1(flat, relu=True).reshape(x.shape))
-        v: Exact = self._w2(h.reshape(flat.shape))
-        v += flat
-        np.clip(v, LOWEST, HIGHEST, out=v)
-        return v.reshape(x.shape)
+    def __call__(self, x: Exact, crew: Crew = ALONE) -> Exact:
+        strips = crew.map(partial(self._rows, x), crew.rows(x.shape[1]))
+        return strips[0] if len(strips) == 1 else np.concatenate(strips, axis=1)
+
+    def _rows(self, x: Exact, rows: slice) -> Exact:
+        """Some rows of the output."""
+        first = max(rows.start - 1, 0)  # the 3x3 convolution sees one more on either side
+        seen = x[:, first : rows.stop + 1]
+        h = self._dw(self._w1(seen.reshape(len(x), -1), relu=True).reshape(seen.shape))
+        h = h[:, rows.start - first :][:, : rows.stop - rows.start]
+        v: Exact = self._w2(h.reshape(len(x), -1)).reshape(h.shape)
+        v += x[:, rows]
+        return np.clip(v, LOWEST, HIGHEST, out=v)
 
 
 def bias_in_units(bias: NDArray[np.int32]) -> Exact:

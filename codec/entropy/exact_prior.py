@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.entropy.crew import ALONE, Crew
 from codec.entropy.dyadic import (
     HIGHEST,
     LOWEST,
@@ -153,19 +154,25 @@ class _Head:
         self._rows = [channels[:, c ^ number].reshape(-1) for c in range(PASSES)]
         self._weights = [weight[rows] * 2.0**-WEIGHT_BITS for rows in self._rows]
 
-    def __call__(self, packed: Exact, level: Levels, grid: LatentGrid) -> Prediction:
+    def __call__(self, packed: Exact, level: Levels, grid: LatentGrid, crew: Crew) -> Prediction:
         """Predict from packed features."""
         out = np.empty((len(self._rows[0]), packed.shape[1]))
-        for rows, weight, at in zip(self._rows, self._weights, grid.classes, strict=True):
+        table = np.empty((len(out) // 2, packed.shape[1]), np.uint8)
+
+        def predict(c: int) -> None:
+            rows, at = self._rows[c], grid.classes[c]
             here = level if isinstance(level, Level) else level.reshape(-1)[grid.order[at]]
-            np.matmul(weight, packed[:, at], out=out[:, at])
-            out[:, at] += bias_in_units(interpolate(self._bias[:, rows], here))
-        requantise(out, LOWEST)
-        mean, scale = np.split(out, 2)
-        scale += UNIT // 2
-        scale *= 1 / UNIT
-        np.clip(np.floor(scale, out=scale), 0, SCALE_TABLES - 1, out=scale)
-        return Prediction(mean, scale.astype(np.uint8))
+            both = out[:, at]
+            np.matmul(self._weights[c], packed[:, at], out=both)
+            both += bias_in_units(interpolate(self._bias[:, rows], here))
+            requantise(both, LOWEST)
+            scale = both[len(table) :]
+            scale += UNIT // 2
+            scale *= 1 / UNIT
+            table[:, at] = np.clip(np.floor(scale, out=scale), 0, SCALE_TABLES - 1, out=scale)
+
+        crew.map(predict, range(PASSES))
+        return Prediction(out[: len(table)], table)
 
 
 class _Context:
@@ -180,13 +187,18 @@ class _Context:
         ]
         self._offset = bias_in_units(bias)[:, None]
 
-    def __call__(self, known: Sequence[Exact], grid: LatentGrid) -> Exact:
+    def __call__(self, known: Sequence[Exact], grid: LatentGrid, crew: Crew) -> Exact:
         x = np.concatenate(known)
         out = np.empty((len(self._offset), x.shape[1]))
-        for weight, at in zip(self._weights, grid.classes, strict=True):
-            np.matmul(weight, x[:, at], out=out[:, at])
-        out += self._offset
-        return requantise(out, LOWEST)
+
+        def mix(c: int) -> None:
+            at = grid.classes[c]
+            here = np.matmul(self._weights[c], x[:, at], out=out[:, at])
+            here += self._offset
+            requantise(here, LOWEST)
+
+        crew.map(mix, range(PASSES))
+        return out
 
 
 class _Step(NamedTuple):
@@ -226,24 +238,33 @@ class ExactPrior:
             for number, (context, blocks, head) in enumerate(STEPS)
         ]
 
-    def features(self, z: NDArray[np.int32], level: Levels, grid: LatentGrid) -> Exact:
+    def features(
+        self, z: NDArray[np.int32], level: Levels, grid: LatentGrid, crew: Crew = ALONE
+    ) -> Exact:
         """h_s: z^ [hyper, Hz, Wz] to packed features [prior, H*W].
 
         Args:
             z: rounded hyper-latents, |z| < 2048.
             level: of the file, or those of the latent positions, [H, W].
+            grid: of the latents.
+            crew: does the work.
         """
         h = self._stem((z.reshape(len(z), -1) * UNIT).astype(np.float64))
         h += np.floor(bias_in_units(interpolate(self._level_bias, of_hyper(level))))
         h = np.clip(h, LOWEST, HIGHEST).reshape(-1, *z.shape[1:])
         for block, up in self._upsampling:
-            h = block(h)
+            h = block(h, crew)
             h = pixel_shuffle(up(h.reshape(len(h), -1)).reshape(-1, *h.shape[1:]))
         h = np.ascontiguousarray(h[:, : grid.height, : grid.width])
-        return grid.to_packed(self._last(h).reshape(len(h), -1))
+        return grid.to_packed(self._last(h, crew).reshape(len(h), -1))
 
     def predict(
-        self, features: Exact, known: Sequence[Exact], level: Levels, grid: LatentGrid
+        self,
+        features: Exact,
+        known: Sequence[Exact],
+        level: Levels,
+        grid: LatentGrid,
+        crew: Crew = ALONE,
     ) -> tuple[Exact, Prediction]:
         """Predict the next pass.
 
@@ -251,18 +272,18 @@ class ExactPrior:
             features: as the pass before left them, at first those of `features`; packed.
             known: y^ of all passes before in units of 2^-10, packed; its length is the number
                 of the pass.
-            level: as in `features`, like `grid`.
+            level: as in `features`, like `grid` and `crew`.
 
         Returns:
             (features for the pass after, the prediction).
         """
         context, blocks, head = self._steps[len(known)]
         if context:
-            h = context(known, grid)
+            h = context(known, grid, crew)
             h += features
             np.clip(h, LOWEST, HIGHEST, out=h)
             h = grid.to_spatial(h).reshape(-1, grid.height, grid.width)
             for block in blocks:
-                h = block(h)
+                h = block(h, crew)
             features = grid.to_packed(h.reshape(len(h), -1))
-        return features, head(features, level, grid)
+        return features, head(features, level, grid, crew)

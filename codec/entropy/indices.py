@@ -61,12 +61,13 @@ class IndexCoder:
         level: Levels,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
+        threads: int = 1,
     ) -> RoundedIndices:
         """Choose the indices of levels 0 .. `level` / 2^12.
 
         Args:
             y: latents before rounding, [M, H, W].
-            z: unused, like `rule` and `same_z`; there are no hyper-latents.
+            z: unused, like `rule`, `same_z` and `threads`; there are no hyper-latents.
             level: of the last residual level.
         """
         grid = LatentGrid(y.shape[1], y.shape[2], CHECKERBOARD)
@@ -114,7 +115,13 @@ class IndexCoder:
         return rounded.stream
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: Levels, levels: int | None = None
+        self,
+        stream: bytes,
+        rows: int,
+        columns: int,
+        level: Levels,
+        levels: int | None = None,
+        threads: int = 1,
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
         grid = LatentGrid(rows, columns, CHECKERBOARD)

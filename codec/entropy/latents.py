@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.entropy.checksum import SymbolChecksum
+from codec.entropy.crew import Crew, crew_for
 from codec.entropy.dyadic import UNIT, Exact
 from codec.entropy.exact_prior import LatentGrid, Prediction
 from codec.entropy.model import MAX_HYPER, IntegerModel
@@ -125,6 +126,7 @@ class LatentCoder:
         level: Levels,
         rule: Rule | None = None,
         same_z: Rounded | None = None,
+        threads: int = 1,
     ) -> RoundedLatents:
         """Round, so that the exact cost is known before anything is coded.
 
@@ -134,6 +136,7 @@ class LatentCoder:
             level: of the file, or those of the latent positions, [H, W].
             rule: choice of the integers; None for the nearest.
             same_z: what was rounded before with this `z` at this level, which saves time.
+            threads: that may work on it.
         """
         assert same_z is None or isinstance(same_z, RoundedLatents)
         grid = LatentGrid(*y.shape[1:])
@@ -152,10 +155,11 @@ class LatentCoder:
             return choose
 
         z_group = same_z.z if same_z else self._rounded_hyper(z, grid, level)
-        outlook = same_z.outlook if same_z else self._outlook(grid, level, z_group)
         passes = grid.pack(np.nan_to_num(y))
         choices = itertools.starmap(rounding, enumerate(passes))
-        return self._walk(grid, level, z_group, outlook, choices)
+        with crew_for(threads, grid.height * grid.width) as crew:
+            outlook = same_z.outlook if same_z else self._outlook(grid, level, z_group, crew)
+            return self._walk(grid, level, z_group, outlook, choices, crew)
 
     def _rounded_hyper(self, z: NDArray[np.floating], grid: LatentGrid, level: Levels) -> Symbols:
         tables = self.model.z_tables
@@ -164,10 +168,11 @@ class LatentCoder:
         numbers = self._z_table(symbols, everywhere(*grid.hyper_shape), level)
         return Symbols(symbols.reshape(-1), numbers.reshape(-1), tables)
 
-    def _outlook(self, grid: LatentGrid, level: Levels, z: Symbols) -> tuple[Exact, Prediction]:
-        prior = self.model.prior
-        features = prior.features(z.values.reshape(-1, *grid.hyper_shape), level, grid)
-        return prior.predict(features, [], level, grid)
+    def _outlook(
+        self, grid: LatentGrid, level: Levels, z: Symbols, crew: Crew
+    ) -> tuple[Exact, Prediction]:
+        prior, values = self.model.prior, z.values.reshape(-1, *grid.hyper_shape)
+        return prior.predict(prior.features(values, level, grid, crew), [], level, grid, crew)
 
     def _walk(
         self,
@@ -176,19 +181,22 @@ class LatentCoder:
         z: Symbols,
         outlook: tuple[Exact, Prediction],
         choices: Iterable[Choose],
+        crew: Crew,
     ) -> RoundedLatents:
         """Walk the exact prior, which encoder and decoder do alike.
 
         Args:
             outlook: of z.
             choices: give the symbols of each pass, once their prediction is known.
+            crew: does the work of the prior.
         """
         features, prediction = outlook
         passes: list[Symbols] = []
         known: list[Exact] = []
         for choose in choices:
             if known:
-                features, prediction = self.model.prior.predict(features, known, level, grid)
+                predict = self.model.prior.predict
+                features, prediction = predict(features, known, level, grid, crew)
             symbols = choose(prediction)
             passes.append(symbols)
             known.append(prediction.reconstruct(symbols.values.reshape(prediction.table.shape)))
@@ -209,20 +217,28 @@ class LatentCoder:
         return encoder.finish()
 
     def read(
-        self, stream: bytes, rows: int, columns: int, level: Levels, levels: int | None = None
+        self,
+        stream: bytes,
+        rows: int,
+        columns: int,
+        level: Levels,
+        levels: int | None = None,
+        threads: int = 1,
     ) -> tuple[NDArray[np.float32], int]:
         """Decode latents of a given size; see `codec.entropy.coder.SymbolCoder.read`."""
-        rounded = self.read_symbols(stream, rows, columns, level)
+        rounded = self.read_symbols(stream, rows, columns, level, threads)
         return rounded.y_hat, rounded.checksum
 
-    def read_symbols(self, stream: bytes, rows: int, columns: int, level: Levels) -> RoundedLatents:
+    def read_symbols(
+        self, stream: bytes, rows: int, columns: int, level: Levels, threads: int = 1
+    ) -> RoundedLatents:
         """Decode latents of a given size, with their symbols.
 
         Args:
             stream: as `write` gives it.
             rows: of y.
             columns: of y.
-            level: as in `round`.
+            level: as in `round`, like `threads`.
 
         Raises:
             DamagedFileError: the stream is impossible.
@@ -242,7 +258,9 @@ class LatentCoder:
             numbers[:, *positions] = table
             z[:, *positions] = decode(table.reshape(-1), self._z_coder).values.reshape(table.shape)
         z_group = Symbols(z.reshape(-1), numbers.reshape(-1), self.model.z_tables)
-        outlook = self._outlook(grid, level, z_group)
-        rounded = self._walk(grid, level, z_group, outlook, repeat(choose, grid.passes))
+        choices = repeat(choose, grid.passes)
+        with crew_for(threads, rows * columns) as crew:
+            outlook = self._outlook(grid, level, z_group, crew)
+            rounded = self._walk(grid, level, z_group, outlook, choices, crew)
         decoder.finish()
         return rounded

@@ -14,9 +14,9 @@ from codec.picture.exif import is_readable
 from codec.picture.metadata import EXIF_PREFIX, KINDS, Metadata
 
 JPEG_QUALITY = 95
-PNG_LEVEL = 3
-"""Of compression: a third of the time of Pillow's 6. Photographs of Kodak become 2.4 % smaller than
-with that, upscaled ones 5 % larger."""
+PNG_LEVEL = 1
+"""Of compression: a quarter of the time of Pillow's 6, two thirds of that of 3. Photographs of Kodak
+become 3 % larger than with 6, upscaled ones 10 %."""
 JPEG_SEGMENT = 65_500
 """Room for EXIF or XMP in a JPEG file, which has it in one segment."""
 _ALPHA_FORMATS = {"PNG", "WEBP", "TIFF"}

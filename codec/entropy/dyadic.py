@@ -104,7 +104,7 @@ class Pointwise:
 class Depthwise:
     """3x3 convolution of each channel by itself, zero padded, then ReLU: [C, H, W]."""
 
-    CHANNELS = 16
+    CHANNELS = 24
     """Channels at a time, so that the working set stays in the cache."""
 
     def __init__(self, tensors: Mapping[str, NDArray[np.int32]], name: str) -> None:

@@ -88,7 +88,15 @@ def _seed() -> None:
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
     return ModelConfig(
-        channels8=8, channels16=8, blocks8=1, blocks16=1, filter4=8, latent=8, hyper=4, prior=8
+        channels8=8,
+        channels16=8,
+        blocks8=1,
+        blocks16=1,
+        hidden16=0,
+        filter4=8,
+        latent=8,
+        hyper=4,
+        prior=8,
     )
 
 
@@ -168,6 +176,7 @@ def tiny_vq_config() -> ModelConfig:
         channels16=24,
         blocks8=1,
         blocks16=1,
+        hidden16=0,
         latent=24,
         prior=8,
         rounding="vq",

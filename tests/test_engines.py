@@ -36,6 +36,7 @@ SMALL: dict[str, Any] = {
     "channels16": 20,
     "blocks8": 2,
     "blocks16": 1,
+    "hidden16": 12,
     "filter4": 8,
     "latent": 16,
     "hyper": 4,

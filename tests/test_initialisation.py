@@ -10,7 +10,7 @@ from codec.errors import WeightsError
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.hyperprior import PriorBlock
 from codec.model.initialisation import restart_dead_units
-from codec.model.transforms import Block
+from codec.model.transforms import Block, LowResAnalysis, LowResSynthesis
 from codec.model.vector_autoencoder import VectorAutoencoder
 from codec.training.export import export_model
 from codec.training.initial import initial_state
@@ -79,11 +79,38 @@ def test_layers_are_added_and_gates_dropped(
             if ".blocks16." in name and ".w4." in name:
                 parameter.zero_()
     assert torch.equal(shown(plain, pictures), shown(old, pictures))
-    for wrong in ({"blocks8": 0}, {"blocks16": 0}):
-        with pytest.raises(WeightsError, match="at least as many"):
-            initial_state(start, wrong)
     with pytest.raises(WeightsError, match="filter of width 8"):
         initial_state(str(TINY), {"filter4": 5})
+
+
+def test_layers_and_units_are_removed(
+    model: RoundingAutoencoder, pictures: torch.Tensor, tmp_path: Path
+) -> None:
+    unused = [1, 4, 6]
+    with torch.no_grad():
+        for part in (model.g_a, model.g_s):
+            assert isinstance(part, LowResAnalysis | LowResSynthesis)
+            block = part.blocks16[0]
+            assert isinstance(block, Block)
+            block.w2.weight[:, unused] = 0
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(export_model(model, "start", {}).to_bytes())
+    old = RoundingAutoencoder(initial_state(str(start))[0])
+    old.load_state_dict(initial_state(str(start))[1])
+    assert old.config.units16 == 8
+
+    config, state = initial_state(str(start), {"hidden16": 5})
+    narrow = RoundingAutoencoder(config)
+    narrow.load_state_dict(state)
+    assert narrow.state_dict()["g_s.blocks16.0.dw.weight"].shape == (5, 3, 3)
+    assert torch.allclose(shown(narrow, pictures), shown(old, pictures), rtol=1e-5, atol=1e-5)
+    with pytest.raises(WeightsError, match="has 8 hidden units at 1/16"):
+        initial_state(str(start), {"hidden16": 9})
+
+    config, state = initial_state(str(TINY), {"blocks8": 0, "filter4": 0})
+    shallow = RoundingAutoencoder(config)
+    shallow.load_state_dict(state)
+    assert not [name for name in state if ".blocks8." in name or ".filter." in name]
 
 
 def kill(model: RoundingAutoencoder) -> None:

@@ -348,7 +348,7 @@ def test_init_continues_from_a_model(photos: Path, tmp_path: Path) -> None:
     assert exit_.value.code == TrainingError.exit_code
     arguments = arguments.replace(str(TINY), str(run / "model.safetensors"))
     with pytest.raises(SystemExit) as exit_:
-        main([*arguments.split(), "--filter4", "0", "--out", str(tmp_path / "other")])
+        main([*arguments.split(), "--filter4", "9", "--out", str(tmp_path / "other")])
     assert exit_.value.code == WeightsError.exit_code
 
 

@@ -44,7 +44,7 @@ def test_full_width_start_is_lossless() -> None:
 
 def test_block_starts_as_the_identity() -> None:
     x = torch.randn(1, 6, 4, 4)
-    assert torch.equal(Block(6, 4.0)(x), x)
+    assert torch.equal(Block(6, 5, 4.0)(x), x)
 
 
 def test_filter_starts_as_the_identity_and_crosses_the_squares_of_the_stem() -> None:
@@ -62,7 +62,7 @@ def test_filter_starts_as_the_identity_and_crosses_the_squares_of_the_stem() -> 
 def test_bounded_gates_keep_a_block_from_exploding() -> None:
     def growth(bound: float) -> float:
         torch.manual_seed(0)
-        block = Block(6, bound)
+        block = Block(6, 6, bound)
         torch.nn.init.normal_(block.w2.weight)
         torch.nn.init.normal_(block.w4.weight)
         x = torch.randn(1, 6, 4, 4)

@@ -40,11 +40,20 @@ def parse_lambdas(
     return low, high
 
 
-SHAPE_OPTIONS = ("transform", "width", "latent", "hyper", "blocks", "gates16", "filter4")
+SHAPE_OPTIONS = (
+    "transform",
+    "width",
+    "latent",
+    "hyper",
+    "blocks",
+    "gates16",
+    "hidden16",
+    "filter4",
+)
 VQ_OPTIONS = ("centres", "groups", "levels", "index_prior", "assignment")
 VQ_TRAINING_OPTIONS = ("vq_update", "beta", "eta")
 MODEL_OPTIONS = {"lambda", "prior", "rounding", "distortion", *SHAPE_OPTIONS, *VQ_OPTIONS}
-CHANGEABLE_OPTIONS = {"blocks", "gates16", "filter4", "distortion"}
+CHANGEABLE_OPTIONS = {"blocks", "gates16", "hidden16", "filter4", "distortion"}
 """Options that may differ from the model of --init."""
 SECTIONS = {
     "Run": ("out", "name", "steps", "minutes", "resume", "init", "seed", "export_crops", "force"),
@@ -106,6 +115,12 @@ class SectionedCommand(click.Command):
 @click.option("--blocks", default="4,3", show_default=True, help="Blocks at 1/8 and at 1/16.")
 @click.option(
     "--gates16/--no-gates16", default=False, show_default=True, help="Gated branches at 1/16."
+)
+@click.option(
+    "--hidden16",
+    default=160,
+    show_default=True,
+    help="Hidden units of blocks at 1/16; 0: as many as channels.",
 )
 @click.option(
     "--filter4", default=96, show_default=True, help="Width of the last filter, at 1/4; 0: none."
@@ -326,7 +341,7 @@ def _start(options: dict[str, Any], given: set[str]) -> tuple[ModelConfig, Param
     if given & (MODEL_OPTIONS - CHANGEABLE_OPTIONS - {"rounding"}) or not same:
         raise click.UsageError(
             "--init brings the shape, the lambdas and the rounding of its model; only --blocks, "
-            "--no-gates16, --filter4 and --distortion may change it"
+            "--no-gates16, --hidden16, --filter4 and --distortion may change it"
         )
     return model, initial
 
@@ -390,6 +405,7 @@ def _model_config(options: dict[str, Any], given: set[str]) -> ModelConfig:
             blocks8=blocks8,
             blocks16=blocks16,
             gates16=options["gates16"],
+            hidden16=options["hidden16"],
             filter4=options["filter4"],
             latent=options["latent"],
             hyper=options["hyper"],

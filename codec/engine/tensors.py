@@ -56,16 +56,16 @@ def _layer(name: str, *weight: int) -> Shapes:
     yield f"{name}.bias", weight[:1]
 
 
-def _residual(name: str, channels: int) -> Shapes:
+def _residual(name: str, channels: int, hidden: int) -> Shapes:
     """The first branch of a block: 1x1, depthwise 3x3, 1x1."""
-    yield from _layer(f"{name}.w1", channels, channels)
-    yield from _layer(f"{name}.dw", channels, 3, 3)
-    yield from _layer(f"{name}.w2", channels, channels)
+    yield from _layer(f"{name}.w1", hidden, channels)
+    yield from _layer(f"{name}.dw", hidden, 3, 3)
+    yield from _layer(f"{name}.w2", channels, hidden)
 
 
-def _blocks(name: str, channels: int, count: int, gated: bool) -> Shapes:
+def _blocks(name: str, channels: int, hidden: int, count: int, gated: bool) -> Shapes:
     for number in range(count):
-        yield from _residual(f"{name}.{number}", channels)
+        yield from _residual(f"{name}.{number}", channels, hidden)
         if gated:
             yield from _layer(f"{name}.{number}.w3", 2 * channels, channels)
             yield from _layer(f"{name}.{number}.w4", channels, channels)
@@ -82,8 +82,9 @@ def _lowres(config: ModelConfig) -> Shapes:
     yield from _layer("g_s.stem", samples, c8)
     for part in ("g_a", "g_s"):
         yield f"{part}.scale.log_scale", (config.anchors, c8)
-        yield from _blocks(f"{part}.blocks8", c8, config.blocks8, gated=True)
-        yield from _blocks(f"{part}.blocks16", c16, config.blocks16, config.gates16)
+        yield from _blocks(f"{part}.blocks8", c8, c8, config.blocks8, gated=True)
+        units, count = config.units16, config.blocks16
+        yield from _blocks(f"{part}.blocks16", c16, units, count, config.gates16)
     if config.filter4:
         width, block = config.filter4, COLOURS * FILTER_SIDE**2
         yield from _layer("g_s.filter.enter", width, block, 3, 3)
@@ -106,8 +107,8 @@ def _gdn(config: ModelConfig) -> Shapes:
 def _hyper_analysis(config: ModelConfig) -> Shapes:
     width = config.prior
     yield from _layer("h_a.stem", width, config.latent)
-    yield from _residual("h_a.block16", width)
+    yield from _residual("h_a.block16", width, width)
     yield from _layer("h_a.down16", width, 4 * width)
-    yield from _residual("h_a.block32", width)
+    yield from _residual("h_a.block32", width, width)
     yield from _layer("h_a.down32", width, 4 * width)
     yield from _layer("h_a.head", config.hyper, width)

@@ -196,6 +196,27 @@ def with_blocks(config: ModelConfig, state: Mapping[str, Tensor]) -> dict[str, T
     return others | {name: state.get(name, fresh) for name, fresh in wanted.items()}
 
 
+def with_units(count: int, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keep so many hidden units of the first branch of each block at 1/16: those whose weights on
+    the way in, across and out have the largest product of norms.
+
+    Args:
+        count: units to keep.
+        state: parameters of a model.
+    """
+    state = dict(state)
+    for name in [name.removesuffix("w1.weight") for name in state if name.endswith("w1.weight")]:
+        if ".blocks16." not in name:
+            continue
+        into, across, out = (state[f"{name}{part}.weight"] for part in ("w1", "dw", "w2"))
+        size = into.norm(dim=1) * across.flatten(1).norm(dim=1) * out.norm(dim=0)
+        kept = size.topk(min(count, len(size))).indices.sort().values
+        for part in ("w1.weight", "w1.bias", "dw.weight", "dw.bias"):
+            state[name + part] = state[name + part][kept]
+        state[f"{name}w2.weight"] = out[:, kept]
+    return state
+
+
 def _hidden_layer(part: Block | PriorBlock | HyperAnalysis) -> Pointwise:
     if isinstance(part, Block):
         return part.w3

@@ -69,16 +69,17 @@ class Block(nn.Module):
     """Residual block: x += W2 dw3x3(lrelu(W1 x)), then x += W4 (u * gate(v)), [u, v] = W3 x.
 
     gate(v) is relu(v), clamped to `bound` unless that is 0. The last layer of each branch is
-    initialised to zero, which makes the block the identity. The second branch is optional.
+    initialised to zero, which makes the block the identity. The second branch is optional; the
+    first has `hidden` units.
     """
 
-    def __init__(self, channels: int, bound: float, gated: bool = True) -> None:
+    def __init__(self, channels: int, hidden: int, bound: float, gated: bool = True) -> None:
         super().__init__()
         self.gated = gated
         self._bound = bound or math.inf
-        self.w1 = Pointwise(channels, channels)
-        self.dw = Depthwise(channels)
-        self.w2 = Pointwise(channels, channels, zero=True)
+        self.w1 = Pointwise(channels, hidden)
+        self.dw = Depthwise(hidden)
+        self.w2 = Pointwise(hidden, channels, zero=True)
         if gated:
             self.w3 = Pointwise(channels, 2 * channels)
             self.w4 = Pointwise(channels, channels, zero=True)
@@ -91,8 +92,14 @@ class Block(nn.Module):
         return cast(Tensor, x + self.w4(u * F.hardtanh(v, 0.0, self._bound)))
 
 
-def _blocks(channels: int, count: int, gate_bound: float, gated: bool = True) -> nn.Sequential:
-    return nn.Sequential(*(Block(channels, gate_bound, gated) for _ in range(count)))
+def _blocks8(config: ModelConfig) -> nn.Sequential:
+    width = config.channels8
+    return nn.Sequential(*(Block(width, width, config.gate_bound) for _ in range(config.blocks8)))
+
+
+def _blocks16(config: ModelConfig) -> nn.Sequential:
+    shape = config.channels16, config.units16, config.gate_bound, config.gates16
+    return nn.Sequential(*(Block(*shape) for _ in range(config.blocks16)))
 
 
 class PictureFilter(nn.Module):
@@ -127,10 +134,10 @@ class LowResAnalysis(nn.Module):
         super().__init__()
         c8, c16 = config.channels8, config.channels16
         self.stem = TrunkPointwise(3 * 64, c8)
-        self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
+        self.blocks8 = _blocks8(config)
         self.scale = LevelScale(config.anchors, c8)
         self.down = TrunkPointwise(4 * c8, c16)
-        self.blocks16 = _blocks(c16, config.blocks16, config.gate_bound, config.gates16)
+        self.blocks16 = _blocks16(config)
         self.head = TrunkPointwise(c16, config.latent)
         with torch.no_grad():
             self.stem.weight.copy_(opponent_dct_basis(c8))
@@ -164,10 +171,10 @@ class LowResSynthesis(nn.Module):
         super().__init__()
         c8, c16 = config.channels8, config.channels16
         self.head = TrunkPointwise(config.latent, c16)
-        self.blocks16 = _blocks(c16, config.blocks16, config.gate_bound, config.gates16)
+        self.blocks16 = _blocks16(config)
         self.up = TrunkPointwise(c16, 4 * c8)
         self.scale = LevelScale(config.anchors, c8)
-        self.blocks8 = _blocks(c8, config.blocks8, config.gate_bound)
+        self.blocks8 = _blocks8(config)
         self.stem = TrunkPointwise(c8, 3 * 64)
         self.filter = PictureFilter(config.filter4) if config.filter4 else nn.Identity()
         with torch.no_grad():

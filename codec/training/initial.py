@@ -14,7 +14,7 @@ from torch import Tensor
 from codec.entropy.graph import WEIGHT_BITS, prior_parameters
 from codec.entropy.model import entropy_model
 from codec.errors import WeightsError
-from codec.model.initialisation import with_blocks
+from codec.model.initialisation import with_blocks, with_units
 from codec.model.rate import interpolate
 from codec.training.checkpoint import is_checkpoint, load_checkpoint
 from codec.weights.config import ModelConfig
@@ -33,6 +33,7 @@ TRANSFORM_SHAPE = (
     "latent",
     "gate_bound",
     "gates16",
+    "hidden16",
     "filter4",
 )
 
@@ -48,8 +49,10 @@ def initial_state(
         model: name of a released model, or path of a weights file, or of a checkpoint, of which the
             averaged weights count.
         changes: changed fields of the configuration. `blocks8` and `blocks16` may grow, and
-            `filter4` where there is no filter; new layers start as the identity. `gates16` may
-            become False, which removes the trained gates. `distortion` may be any.
+            `filter4` where there is no filter; new layers start as the identity. They may shrink
+            too, `filter4` to 0 only, which removes the last blocks, and so may `hidden16`, which
+            keeps the units with the larger weights. `gates16` may become False, which removes the
+            trained gates. `distortion` may be any.
 
     Raises:
         WeightsError: the weights are missing or unsound, or cannot be changed in this way.
@@ -65,15 +68,18 @@ def initial_state(
         config, state = weights.config, state_of(weights)
     config = dataclasses.replace(config, gate_bound=config.gate_bound or ModelConfig.gate_bound)
     changed = dataclasses.replace(config, **changes)
-    fewer = changed.blocks8 < config.blocks8 or changed.blocks16 < config.blocks16
-    if fewer or changed.gates16 > config.gates16:
+    if changed.gates16 > config.gates16:
+        raise WeightsError(f"{model} has no gates at 1/16; a model that starts from it has none")
+    if changed.units16 > config.units16:
         raise WeightsError(
-            f"{model} has {config.blocks8} and {config.blocks16} blocks at 1/8 and 1/16; "
-            "a model that starts from it has at least as many, and no gates where it has none"
+            f"{model} has {config.units16} hidden units at 1/16; "
+            "a model that starts from it has at most as many"
         )
-    if config.filter4 and changed.filter4 != config.filter4:
-        raise WeightsError(f"{model} has a filter of width {config.filter4}, which has to stay")
-    return changed, with_blocks(changed, state)
+    if config.filter4 and changed.filter4 not in (0, config.filter4):
+        raise WeightsError(
+            f"{model} has a filter of width {config.filter4}, which may stay or go, by --filter4 0"
+        )
+    return changed, with_blocks(changed, with_units(changed.units16, state))
 
 
 def state_of(weights: Weights) -> Parameters:

@@ -49,19 +49,20 @@ class Block {
     weights: Weights,
     name: string,
     private readonly channels: number,
+    private readonly hidden: number,
     gated: boolean,
   ) {
-    const layer = (part: string, outputs: number) =>
-      dense(arena, weights, `${name}.${part}`, outputs, channels);
-    this.w1 = layer("w1", channels);
+    const layer = (part: string, outputs: number, inputs = channels) =>
+      dense(arena, weights, `${name}.${part}`, outputs, inputs);
+    this.w1 = layer("w1", hidden);
     this.dw = new Depthwise3(
       arena,
       32,
-      channels,
-      weights.floats(`${name}.dw.weight`, channels, 3, 3),
-      weights.floats(`${name}.dw.bias`, channels),
+      hidden,
+      weights.floats(`${name}.dw.weight`, hidden, 3, 3),
+      weights.floats(`${name}.dw.bias`, hidden),
     );
-    this.w2 = layer("w2", channels);
+    this.w2 = layer("w2", channels, hidden);
     this.w3 = gated ? layer("w3", 2 * channels) : null;
     this.w4 = gated ? layer("w4", channels) : null;
     this.bound = weights.config.gate_bound || Number.POSITIVE_INFINITY;
@@ -69,10 +70,10 @@ class Block {
 
   /** @param x [channels, height, width], changed in place. */
   run(x: Address, height: number, width: number): void {
-    const { arena, channels } = this;
+    const { arena, channels, hidden } = this;
     const count = height * width;
     arena.scoped(() => {
-      const h = arena.allocate(4 * channels * count);
+      const h = arena.allocate(4 * hidden * count);
       this.w1.run(x, count, count, h, count, RELU);
       this.dw.run(h, height, width);
       this.w2.run(h, count, count, x, count, ADD);
@@ -193,18 +194,30 @@ export class Synthesis {
     const { latent, channels8, channels16, anchors } = config;
     const layer = (name: string, outputs: number, inputs: number) =>
       dense(arena, weights, `g_s.${name}`, outputs, inputs);
-    const blocks = (name: string, channels: number, count: number, gated: boolean) =>
+    const blocks = (
+      name: string,
+      channels: number,
+      hidden: number,
+      count: number,
+      gated: boolean,
+    ) =>
       Array.from(
         { length: count },
-        (_, i) => new Block(arena, weights, `g_s.${name}.${i}`, channels, gated),
+        (_, i) => new Block(arena, weights, `g_s.${name}.${i}`, channels, hidden, gated),
       );
     const integer = config.rounding === "integer";
     this.logInverse = integer ? weights.floats("gain.log_inverse", anchors, latent) : null;
     this.logScale = weights.floats("g_s.scale.log_scale", anchors, channels8);
     this.head = layer("head", channels16, latent);
-    this.blocks16 = blocks("blocks16", channels16, config.blocks16, config.gates16);
+    this.blocks16 = blocks(
+      "blocks16",
+      channels16,
+      config.hidden16 || channels16,
+      config.blocks16,
+      config.gates16,
+    );
     this.up = layer("up", 4 * channels8, channels16);
-    this.blocks8 = blocks("blocks8", channels8, config.blocks8, true);
+    this.blocks8 = blocks("blocks8", channels8, channels8, config.blocks8, true);
     this.stem = layer("stem", COLOURS * STEM ** 2, channels8);
     this.filter = config.filter4 ? new Filter(arena, weights, config.filter4) : null;
     this.kernels = weights.has("restoration.kernels")

@@ -32,6 +32,7 @@ export interface Config {
   blocks16: number;
   gate_bound: number;
   gates16: boolean;
+  hidden16: number;
   filter4: number;
   groups: number;
   centres: number;
@@ -61,7 +62,7 @@ export class Weights {
       const { config } = header.__metadata__;
       delete header.__metadata__;
       this.tensors = header;
-      this.config = { gate_bound: 0, gates16: true, filter4: 0, ...JSON.parse(config) };
+      this.config = { gate_bound: 0, gates16: true, hidden16: 0, filter4: 0, ...JSON.parse(config) };
     } catch {
       throw new CodecError("WeightsError", "not a weights file, or damaged");
     }

@@ -62,7 +62,13 @@ export class Weights {
       const { config } = header.__metadata__;
       delete header.__metadata__;
       this.tensors = header;
-      this.config = { gate_bound: 0, gates16: true, hidden16: 0, filter4: 0, ...JSON.parse(config) };
+      this.config = {
+        gate_bound: 0,
+        gates16: true,
+        hidden16: 0,
+        filter4: 0,
+        ...JSON.parse(config),
+      };
     } catch {
       throw new CodecError("WeightsError", "not a weights file, or damaged");
     }

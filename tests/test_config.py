@@ -41,6 +41,7 @@ def test_single_rate() -> None:
         {"gate_bound": 1e39},
         {"gate_bound": float("inf")},
         {"filter4": -1},
+        {"hidden16": -1},
         {"distortion": "vmaf"},
         {"surprise": 1},
     ],
@@ -52,8 +53,11 @@ def test_refuses_what_cannot_be(change: dict[str, object]) -> None:
 
 def test_fields_that_an_older_file_lacks_are_what_they_were() -> None:
     values = ModelConfig().to_dict()
-    del values["latent"], values["gate_bound"], values["filter4"], values["distortion"]
-    assert ModelConfig.from_dict(values) == ModelConfig(gate_bound=0.0, filter4=0)
+    for name in ("latent", "gate_bound", "gates16", "hidden16", "filter4", "distortion"):
+        del values[name]
+    old = ModelConfig.from_dict(values)
+    assert old == ModelConfig(gate_bound=0.0, gates16=True, hidden16=0, filter4=0)
+    assert old.units16 == old.channels16
 
 
 def test_the_number_of_passes_that_files_state_is_four() -> None:

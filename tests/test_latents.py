@@ -44,6 +44,23 @@ def test_round_trip(
     assert np.abs(y_hat - y).max() <= 0.5 + 2**-20
 
 
+@pytest.mark.parametrize("shape", [(23, 25), (3, 171), (1, 512)])
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_change_nothing(
+    coder: LatentCoder, rng: np.random.Generator, shape: tuple[int, int], threads: int
+) -> None:
+    y, z = latents(rng, *shape, spread=3)
+    level = rng.integers(0, Level.of_anchor(7), shape)
+    alone = coder.round(y, z, level)
+    together = coder.round(y, z, level, threads=threads)
+    stream = coder.write(alone)
+    assert coder.write(together) == stream
+    assert np.array_equal(together.y_hat, alone.y_hat)
+    y_hat, checksum = coder.read(stream, *shape, level, threads=threads)
+    assert np.array_equal(y_hat, alone.y_hat)
+    assert checksum == alone.checksum
+
+
 def test_stream_is_as_long_as_the_model_says(coder: LatentCoder, rng: np.random.Generator) -> None:
     y, z = latents(rng, 32, 48, spread=5)
     coded = coder.round(y, z, Level(20_000))

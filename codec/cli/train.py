@@ -112,7 +112,7 @@ class SectionedCommand(click.Command):
 @click.option("--latent", default=320, show_default=True, help="Channels at 1/16 and of y.")
 @click.option("--hyper", default=128, show_default=True, help="Channels of z.")
 @click.option("--prior", default=192, show_default=True, help="Width of the prior networks.")
-@click.option("--blocks", default="4,3", show_default=True, help="Blocks at 1/8 and at 1/16.")
+@click.option("--blocks", default="2,3", show_default=True, help="Blocks at 1/8 and at 1/16.")
 @click.option(
     "--gates16/--no-gates16", default=False, show_default=True, help="Gated branches at 1/16."
 )
@@ -123,7 +123,7 @@ class SectionedCommand(click.Command):
     help="Hidden units of blocks at 1/16; 0: as many as channels.",
 )
 @click.option(
-    "--filter4", default=96, show_default=True, help="Width of the last filter, at 1/4; 0: none."
+    "--filter4", default=0, show_default=True, help="Width of the last filter, at 1/4; 0: none."
 )
 @click.option(
     "--rounding",
@@ -382,7 +382,7 @@ def _depths(options: dict[str, Any]) -> tuple[int, int]:
     try:
         blocks8, blocks16 = (int(n) for n in options["blocks"].split(","))
     except ValueError:
-        raise click.UsageError("--blocks takes two numbers, such as 4,3") from None
+        raise click.UsageError("--blocks takes two numbers, such as 2,3") from None
     return blocks8, blocks16
 
 

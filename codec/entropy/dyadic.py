@@ -59,10 +59,10 @@ def check_bounds(weight: NDArray[np.int32], bias: NDArray[np.int32], name: str) 
     Raises:
         WeightsError: the bound does not hold.
     """
-    sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
-    worst_bias = np.abs(bias.astype(np.int64)).reshape(-1, len(weight)).max(0)
-    bound = worst_bias.astype(object) * UNIT + sums.astype(object) * 2**21
-    if max(bound) + 2**WEIGHT_BITS >= ACCUMULATOR_LIMIT:
+    # Below the limit all of this is exact in float64, and above it no less than the limit.
+    sums = np.abs(weight, dtype=np.float64).reshape(len(weight), -1).sum(1)
+    worst_bias = np.abs(bias, dtype=np.float64).reshape(-1, len(weight)).max(0)
+    if (worst_bias * UNIT + sums * 2**21).max() + 2**WEIGHT_BITS >= ACCUMULATOR_LIMIT:
         raise WeightsError(f"layer {name} of the prior exceeds the range of exact arithmetic")
 
 

@@ -28,18 +28,18 @@ class Looks:
     """Weights of the objective "looks".
 
     On photographs at middle rates the gradients of the four terms by the latents have norms of
-    about 0.35, 0.5, 0.4 and 0.2 of that of 255^2 MSE alone. Squared error holds means and colours,
-    which the others hardly see; twice the weight of MS-SSIM and SSIMULACRA 2 was worse by
-    Butteraugli.
+    about 0.25, 0.35, 0.3 and 0.15 of that of 255^2 MSE alone, so that a lambda means about the size
+    that it means with squared error. That holds means and colours, which the others hardly see;
+    twice the weight of MS-SSIM and SSIMULACRA 2 was worse by Butteraugli.
     """
 
-    squared_error: float = 0.35
+    squared_error: float = 0.245
     """Of 255^2 MSE."""
-    dissimilarity: float = 600.0
+    dissimilarity: float = 420.0
     """Of 1 - MS-SSIM."""
-    ssimulacra2: float = 0.65
+    ssimulacra2: float = 0.455
     """Of the error of SSIMULACRA 2."""
-    texture: float = 1.0
+    texture: float = 0.7
     """Of 255^2 times the difference of textures."""
 
 
@@ -65,8 +65,8 @@ def rate_distortion(x: Tensor, result: Forward, lmbda: Tensor, distortion: Disto
 
         mse      255^2 MSE
         ms-ssim  1200 (1 - MS-SSIM) + 0.05 * 255^2 MSE
-        looks    600 (1 - MS-SSIM) + 255^2 (0.35 MSE + the difference of textures)
-                 + 0.65 times the error of SSIMULACRA 2
+        looks    420 (1 - MS-SSIM) + 255^2 (0.245 MSE + 0.7 times the difference of textures)
+                 + 0.455 times the error of SSIMULACRA 2
 
     Args:
         x: originals [B, 3, H, W] in 0..1.

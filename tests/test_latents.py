@@ -50,7 +50,7 @@ def test_threads_change_nothing(
     coder: LatentCoder, rng: np.random.Generator, shape: tuple[int, int], threads: int
 ) -> None:
     y, z = latents(rng, *shape, spread=3)
-    level = rng.integers(0, Level.of_anchor(7), shape)
+    level = rng.integers(0, Level.of_anchor(7), shape, np.int32)
     alone = coder.round(y, z, level)
     together = coder.round(y, z, level, threads=threads)
     stream = coder.write(alone)

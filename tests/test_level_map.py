@@ -284,6 +284,9 @@ def test_command(tmp_path: Path, run: Run) -> None:
     status, out, _ = run("info", str(tmp_path / "a.vqc"))
     assert status == 0
     assert ", map " in out
+    released = [*arguments[:2], str(tmp_path / "d.vqc"), *arguments[4:]]
+    assert run(*released)[0] == 0
+    assert ", varied by a map of levels\n" in run("info", str(tmp_path / "d.vqc"))[1]
     assert run("decompress", str(tmp_path / "a.vqc"), str(tmp_path / "b.png"), *model)[0] == 0
     status, _, err = run(*arguments, "-f", "--lossless")
     assert (status, "give --map or --lossless, not both" in err) == (2, True)

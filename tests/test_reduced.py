@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from codec.engine import reduced as stems
 from codec.errors import DamagedFileError, InputError, LimitError
 from codec.format.container import ContainerFile
 from codec.limits import Limits
-from codec.picture.reduction import scale_for
+from codec.picture.reduction import reduction_of, scale_for
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import find_weights
 from tests.helpers import DATA, MODEL, TINY, TINY_VQ, Run, difference, fails
@@ -306,3 +307,9 @@ def test_command(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert run("decompress", source, "--scale", "1/3", "-f", *MODEL)[0] == 2
     refused = run("decompress", source, "--size", 20, "--max-memory", "1Mi", "-f", *MODEL)
     fails(refused, 1, "--max-memory")
+
+
+@pytest.mark.parametrize("scale", [0.3, 0, -1, 2, float("nan"), "1/2", [1], None])
+def test_other_scales_are_refused(scale: Any) -> None:
+    with pytest.raises(InputError, match="is no scale"):
+        reduction_of(scale)

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -380,8 +381,23 @@ def test_a_site_inside_of_its_folder_is_no_picture_of_it(
     before = tree(out)
     assert run("web", folder, "-o", out, "-Q", "-f", *MODEL)[0] == 0
     assert tree(out) == before
+    other = folder.parent / "other"
+    assert run("web", folder, "-o", other, "-Q", *MODEL)[0] == 0
+    assert tree(other).keys() == before.keys()
     assert run("web", out / "pictures", "-o", out, "-f")[0] == 2
     assert tree(out) == before
+
+
+def test_what_is_hidden_is_not_published(built: Path, folder: Path, run: Run) -> None:
+    picture = next(folder.rglob("*.vqc"))
+    hidden = folder / ".trash"
+    hidden.mkdir()
+    shutil.copy(picture, hidden / "secret.vqc")
+    shutil.copy(picture, folder / ".secret.vqc")
+    out = folder.parent / "site"
+    assert run("web", folder, "-o", out, "-Q", *MODEL)[0] == 0
+    assert not [path for path in out.rglob("*") if "secret" in path.name]
+    assert "secret" not in (out / "index.html").read_text()
 
 
 def test_no_half_of_a_site_is_left(

@@ -168,7 +168,8 @@ def _text(facts: dict[str, Any]) -> str:
         lines.append(f"  {facts['levels']} residual levels")
     if facts["lambda"] is not None:
         quality = "" if facts["quality"] is None else f"quality {facts['quality']:.4g}, "
-        lines.append(f"  {quality}lambda {facts['lambda']:.5g}")
+        varied = ", varied by a map of levels" if facts["map_bytes"] else ""
+        lines.append(f"  {quality}lambda {facts['lambda']:.5g}{varied}")
     if facts.get("checked"):
         lines.append("  all checksums match")
     return "\n".join(lines)

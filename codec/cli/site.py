@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 from string import Template
 from urllib.parse import quote
 
+from codec.cli.options import SUFFIX
 from codec.cli.tasks import naming
 from codec.cli.terminal import Progress
 from codec.errors import InputError, OutputError, OutputExistsError
-from codec.files import check_folder, open_file, real
+from codec.files import check_folder, files_in, open_file, real
 from codec.format.container import ContainerFile, Header
 from codec.picture.reduction import scale_for
 from codec.url import Place
@@ -167,6 +168,22 @@ def picture_list(entries: Iterable[dict[str, str]], stop: bool = False) -> bytes
     return json.dumps({"pictures": list(entries), "stop": stop}, indent=1).encode()
 
 
+def pictures_below(folder: Path) -> list[Path]:
+    """Compressed pictures of a folder and of folders in it, but for what is hidden (its name begins
+    with a dot) and for the copies in sites that were published there.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    found = []
+    for path in files_in(folder, {SUFFIX}):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        above = path.parents[: len(path.relative_to(folder).parts) - 1]
+        if not hidden and not any(is_site(parent) for parent in above):
+            found.append(path)
+    return found
+
+
 def check_site(out: Path, force: bool) -> None:
     """Fail early if a site cannot be written.
 
@@ -178,13 +195,14 @@ def check_site(out: Path, force: bool) -> None:
     check_folder(out)
     if not out.is_dir() or not any(out.iterdir()):
         return
-    if not _is_site(out):
+    if not is_site(out):
         raise OutputError(f"{out}: holds other files; name a new folder")
     if not force:
         raise OutputExistsError(f"{out}: exists already; overwrite it with force", field="force")
 
 
-def _is_site(folder: Path) -> bool:
+def is_site(folder: Path) -> bool:
+    """Whether a folder holds a site of this program and nothing else."""
     own = {PAGE, LIST, READER, PICTURES}
     return own == {path.name for path in folder.iterdir()} - {THUMBNAILS}
 

@@ -11,7 +11,7 @@ import click
 from codec.cli.options import PATH, SUFFIX, PlaceType, model_option
 from codec.cli.terminal import progress, tell
 from codec.errors import InputError
-from codec.files import STANDARD, files_in, open_file, real
+from codec.files import STANDARD, open_file, real
 from codec.url import Place, Url
 
 FILES = "files"
@@ -113,10 +113,17 @@ def web(
 ) -> None:
     """Publish the .vqc files of DIR, and of folders in it, as a static site.
 
+    Hidden files and folders are left out, and so are sites that were published into DIR.
     OUT gets a page of all pictures, copies of them, thumbnails of those above a megapixel, the
     viewer and the models that it needs. Any web server can serve it, from any folder.
     """
-    from codec.cli.site import built_files, check_site, read_picture, write_site
+    from codec.cli.site import (
+        built_files,
+        check_site,
+        pictures_below,
+        read_picture,
+        write_site,
+    )
 
     built_files()
     check_site(out, force)
@@ -126,7 +133,7 @@ def web(
         )
     if real(folder).is_relative_to(real(out)):
         raise click.UsageError(f"{folder} lies in {out}, which would be replaced")
-    paths = [p for p in files_in(folder, {SUFFIX}) if not real(p).is_relative_to(real(out))]
+    paths = pictures_below(folder)
     if not paths:
         raise InputError(f"{folder}: holds no {SUFFIX} file; `vqcodec compress -r -d` makes them")
     pictures = [read_picture(path, path.relative_to(folder).as_posix()) for path in paths]

@@ -19,9 +19,10 @@ def reduction_of(scale: float) -> int:
     Raises:
         InputError: it is none of 1, 1/2, 1/4 and 1/8.
     """
-    if scale not in REDUCTIONS:
-        raise InputError(f"{scale} is no scale; known: 1, 1/2, 1/4, 1/8", field="scale")
-    return REDUCTIONS[scale]
+    try:
+        return REDUCTIONS[scale]
+    except (KeyError, TypeError):  # lists and the like are no keys
+        raise InputError(f"{scale} is no scale; known: 1, 1/2, 1/4, 1/8", field="scale") from None
 
 
 def reduced(image: Image.Image, reduction: int) -> Image.Image:

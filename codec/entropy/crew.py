@@ -11,8 +11,8 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-LEAST_POSITIONS = 512
-"""Latent positions from which on threads gain more than handing work to them takes."""
+POSITIONS_EACH = 256
+"""Latent positions below which a thread takes longer to be told of its work than to do it."""
 
 
 class Crew:
@@ -44,7 +44,7 @@ class Crew:
         ]
 
     def rows(self, height: int) -> list[slice]:
-        """Strips of rows of about equal height, one for each of them."""
+        """Strips of rows of about equal height, one for each of the crew."""
         count = min(self._count, max(height, 1))
         ends = [height * number // count for number in range(count + 1)]
         return [slice(*strip) for strip in itertools.pairwise(ends)]
@@ -56,8 +56,9 @@ ALONE = Crew()
 @contextmanager
 def crew_for(threads: int, positions: int) -> Iterator[Crew]:
     """Give a crew for a number of latent positions, `threads` of them at most."""
-    if threads < 2 or positions < LEAST_POSITIONS:
+    count = min(threads, positions // POSITIONS_EACH)
+    if count < 2:
         yield ALONE
         return
-    with ThreadPoolExecutor(threads - 1, "prior") as pool:
-        yield Crew(pool, threads)
+    with ThreadPoolExecutor(count - 1, "prior") as pool:
+        yield Crew(pool, count)

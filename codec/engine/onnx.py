@@ -230,10 +230,11 @@ class OnnxEngine:
         weights, count = np.array(restoration, np.float32), len(restoration)
         kernel, offset = (np.tensordot(weights, part[:count], 1) for part in self._restoration)
         samples = samples.clip(0, 1)
-        border = (KERNEL_RADIUS, KERNEL_RADIUS)
-        around = np.pad(samples - MIDDLE_GREY, ((0, 0), border, border), mode="edge")
-        change = self._sessions.run("restore", x=around[None], kernel=kernel, offset=offset)
-        return _finite(samples + change[0])
+        around = _around(samples)
+        around -= MIDDLE_GREY
+        restored = self._sessions.run("restore", x=around[None], kernel=kernel, offset=offset)[0]
+        restored += samples
+        return _finite(restored)
 
     def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
         raise InputError("this engine has no derivatives")
@@ -324,6 +325,18 @@ def _session(graph: Graph, model: bytes, threads: int) -> onnxruntime.InferenceS
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.tensors.values()]
     options.add_external_initializers(list(graph.tensors), values)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _around(samples: Array) -> Array:
+    """Samples with a border as wide as the restoration filter sees, of the nearest ones."""
+    radius = KERNEL_RADIUS
+    _, height, width = samples.shape
+    around = np.empty((COLOURS, height + 2 * radius, width + 2 * radius), np.float32)
+    inner = around[:, radius:-radius]
+    inner[:, :, radius:-radius] = samples
+    inner[:, :, :radius], inner[:, :, -radius:] = samples[:, :, :1], samples[:, :, -1:]
+    around[:, :radius], around[:, -radius:] = inner[:, :1], inner[:, -1:]
+    return around
 
 
 def _asinh(y: Array) -> Array:

@@ -70,6 +70,6 @@ def test_the_number_of_passes_that_files_state_is_four() -> None:
 @pytest.mark.parametrize("name", ["photo", "photo-ms-ssim", "photo-mse", "vq"])
 def test_what_released_configurations_mean(name: str) -> None:
     config = read_config(read_metadata(find_weights(name)))
-    known = {"photo": (2, 160, 4.0, False, 0), "vq": (4, 0, 0.0, True, 0)}
+    known = {"photo": (2, 160, 4.0, False, 0), "vq": (2, 0, 0.0, True, 0)}
     shape = (config.blocks8, config.hidden16, config.gate_bound, config.gates16, config.filter4)
     assert shape == known.get(name, (4, 0, 4.0, False, 96))

@@ -10,12 +10,8 @@ from functools import cached_property, partial
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
-
-# Else two threads of a forked process may wait for each other in MKL's allocator forever; MKL reads
-# it when it is first used, not when torch is imported.
-os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -108,7 +108,7 @@ class Codec:
         if not isinstance(model, LoadedModel):
             model = load(model, device, precision, engine)
         self.model = model
-        self._threads = threads or self.model.engine.threads
+        self._threads = threads
 
     @cached_property
     def _encoder_model(self) -> EncoderModel:
@@ -215,7 +215,7 @@ class Codec:
             grid,
             grid.whole,
             engine.analysis_halo,
-            min(self._threads, len(grid)),
+            min(self._threads or engine.threads, len(grid)),
             extra=plan.memory(grid),
             kept=plan.kept(grid, measure, reconstruct),
             instead=ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
@@ -278,8 +278,8 @@ class Codec:
         file = data if isinstance(data, ContainerFile) else _opened(data, self.limits)
         if file.lossless:
             return decode_lossless(file, self.limits, region, levels, progress, reduction)
-        model, limits, threads = self.model, self.limits, self._threads
-        return decode(file, model, limits, threads, region, levels, progress, reduction)
+        threads = self._threads or self.model.engine.threads
+        return decode(file, self.model, self.limits, threads, region, levels, progress, reduction)
 
     def decompress_array(
         self,

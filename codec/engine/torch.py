@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -106,6 +108,7 @@ class TorchEngine:
             started = threading.Barrier(count + 1)
 
             def begin() -> None:
+                _POOLED.add(threading.get_native_id())
                 torch.get_num_threads()  # or the first use would set what new threads inherit
                 torch.set_num_threads(max(1, threads // count))
                 started.wait()
@@ -248,6 +251,24 @@ _STARTING = threading.Lock()
 """Held while the threads of a pool start: torch's number of threads differs meanwhile."""
 
 
+_POOLED: set[int] = set()
+"""Native ids of the threads of pools, some of which may have ended."""
+LEAVING_SECONDS = 1.0
+"""Far more than a thread takes to leave."""
+
+
+def _before_fork() -> None:
+    """Wait until threads of pools that have ended have left the process: Python counts them as
+    ended a moment before, while they still hold MKL's allocator, in which the forked process would
+    then wait forever."""
+    running = {thread.native_id for thread in threading.enumerate()}
+    latest = time.monotonic() + LEAVING_SECONDS
+    for ended in _POOLED - running:
+        while Path(f"/proc/self/task/{ended}").exists() and time.monotonic() < latest:
+            time.sleep(0.0002)
+        _POOLED.discard(ended)
+
+
 def _after_fork() -> None:
     """Run on one thread: a forked process has none of its parent's OpenMP threads, but OpenMP goes
     on counting on them, and the first parallel loop would wait for them forever."""
@@ -257,7 +278,7 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
 def _name_of(device: torch.device) -> str:

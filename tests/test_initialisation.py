@@ -35,9 +35,9 @@ def model(tiny_config: ModelConfig, pictures: torch.Tensor) -> RoundingAutoencod
     return model
 
 
-def shown(model: RoundingAutoencoder, pictures: torch.Tensor) -> torch.Tensor:
+def shown(model: RoundingAutoencoder, pictures: torch.Tensor, level: float = 3.5) -> torch.Tensor:
     with torch.no_grad():
-        result = model(pictures, torch.full((len(pictures),), 3.5), "rounded")
+        result = model(pictures, torch.full((len(pictures),), float(level)), "rounded")
     return torch.cat([result.x_hat.flatten(), result.y_bits, result.z_bits])
 
 
@@ -111,6 +111,30 @@ def test_layers_and_units_are_removed(
     shallow = RoundingAutoencoder(config)
     shallow.load_state_dict(state)
     assert not [name for name in state if ".blocks8." in name or ".filter." in name]
+
+
+def test_lambdas_move_and_what_a_lambda_gives_stays(
+    model: RoundingAutoencoder, pictures: torch.Tensor, tmp_path: Path
+) -> None:
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(export_model(model, "start", {}).to_bytes())
+
+    def coded(level: float, **changes: float) -> torch.Tensor:
+        config, state = initial_state(str(start), changes)
+        moved = RoundingAutoencoder(config)
+        moved.load_state_dict(state)
+        return shown(moved, pictures, level)
+
+    low, high = model.config.lambda_min, model.config.lambda_max
+    wide = {"lambda_max": high**2 / low}  # twice the range
+    assert torch.allclose(coded(1, **wide), coded(2), rtol=1e-4, atol=1e-5)
+    one = {"lambda_min": model.config.lambda_of(2.5), "lambda_max": model.config.lambda_of(2.5)}
+    assert torch.allclose(coded(0, anchors=1, **one), coded(2.5), rtol=1e-4, atol=1e-5)
+
+    gains = initial_state(str(start), wide)[1]["gain.log_gain"]  # beyond the range they go on
+    assert torch.allclose(gains[-1] - gains[-2], gains[-2] - gains[-3], atol=1e-5)
+    with pytest.raises(WeightsError, match="keeps its lambdas"):
+        initial_state(str(TINY_VQ), {"lambda_max": 9.0})
 
 
 def kill(model: RoundingAutoencoder) -> None:

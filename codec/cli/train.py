@@ -53,7 +53,7 @@ SHAPE_OPTIONS = (
 VQ_OPTIONS = ("centres", "groups", "levels", "index_prior", "assignment")
 VQ_TRAINING_OPTIONS = ("vq_update", "beta", "eta")
 MODEL_OPTIONS = {"lambda", "prior", "rounding", "distortion", *SHAPE_OPTIONS, *VQ_OPTIONS}
-CHANGEABLE_OPTIONS = {"blocks", "gates16", "hidden16", "filter4", "distortion"}
+CHANGEABLE_OPTIONS = {"lambda", "blocks", "gates16", "hidden16", "filter4", "distortion"}
 """Options that may differ from the model of --init."""
 SECTIONS = {
     "Run": ("out", "name", "steps", "minutes", "resume", "init", "seed", "export_crops", "force"),
@@ -327,7 +327,10 @@ def _start(options: dict[str, Any], given: set[str]) -> tuple[ModelConfig, Param
     changes: dict[str, Any] = {}
     if "blocks" in given:
         changes["blocks8"], changes["blocks16"] = _depths(options)
-    for name in given & CHANGEABLE_OPTIONS - {"blocks"}:
+    if "lambda" in given and options["rounding"] == "integer":
+        low, high = options["lambda"]
+        changes |= {"lambda_min": low, "lambda_max": high} | ({"anchors": 1} if low == high else {})
+    for name in given & CHANGEABLE_OPTIONS - {"blocks", "lambda"}:
         changes[name] = options[name]
     model, initial = initial_state(options["init"], changes)
     if options["rounding"] == "vq" and model.rounding == "integer":
@@ -340,8 +343,8 @@ def _start(options: dict[str, Any], given: set[str]) -> tuple[ModelConfig, Param
     same = "rounding" not in given or options["rounding"] == model.rounding
     if given & (MODEL_OPTIONS - CHANGEABLE_OPTIONS - {"rounding"}) or not same:
         raise click.UsageError(
-            "--init brings the shape, the lambdas and the rounding of its model; only --blocks, "
-            "--no-gates16, --hidden16, --filter4 and --distortion may change it"
+            "--init brings the shape, the lambdas and the rounding of its model; only --lambda, "
+            "--blocks, --no-gates16, --hidden16, --filter4 and --distortion may change it"
         )
     return model, initial
 

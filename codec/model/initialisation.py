@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from codec.model.build import Autoencoder
 from codec.model.densities import LOG_SIGMA_STEP, SIGMA_MIN
 from codec.model.hyperprior import HyperAnalysis, PriorBlock
+from codec.model.rate import interpolate
 from codec.model.transforms import (
     Block,
     Depthwise,
@@ -36,6 +37,8 @@ P = TypeVar("P", bound=nn.Module)
 BATCH = 16
 DEAD = 1e-3
 """Share of active positions below which a hidden unit counts as dead."""
+LEARNED_PER_LAMBDA = ("log_scale", "log_gain", "log_inverse", "level_bias")
+"""Ends of the names of parameters [anchors, channels]."""
 
 
 @torch.no_grad()
@@ -194,6 +197,28 @@ def with_blocks(config: ModelConfig, state: Mapping[str, Tensor]) -> dict[str, T
     }
     others = {n: t for n, t in state.items() if not n.startswith(("g_a.", "g_s."))}
     return others | {name: state.get(name, fresh) for name, fresh in wanted.items()}
+
+
+def with_lambdas(
+    old: ModelConfig, config: ModelConfig, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Move what is learned per lambda to the lambdas of another range.
+
+    It is log-linear between the lambdas of the old model; beyond them it goes on as between the
+    last two.
+
+    Args:
+        old: configuration of the model.
+        config: the same with another range.
+        state: parameters of the model.
+    """
+    levels = torch.tensor([old.level_of(config.lambda_of(a)) for a in range(config.anchors)])
+    return {
+        name: interpolate(tensor, levels)[:, :, 0, 0]
+        if name.endswith(LEARNED_PER_LAMBDA)
+        else tensor
+        for name, tensor in state.items()
+    }
 
 
 def with_units(count: int, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

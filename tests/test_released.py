@@ -21,7 +21,7 @@ from codec.weights.file import load_weights
 from codec.weights.released import find_weights, released_models
 from tests.helpers import DATA
 
-NAMES = ["photo", "photo-ms-ssim", "photo-mse", "vq"]
+NAMES = ["photo", "photo-mse", "vq"]
 QUALITIES = (0, 25, 50, 75, 100)
 
 
@@ -59,22 +59,22 @@ def test_smaller_than_jpeg_at_the_same_quality(released_codec: Codec, name: str)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["flowers", "path"])
 def test_each_model_is_best_at_what_it_is_for(released_codec: Codec, name: str) -> None:
-    codecs = [Codec("photo-mse"), released_codec, Codec("photo-ms-ssim")]
-    assert [codec.weights.config.distortion for codec in codecs] == ["mse", "looks", "ms-ssim"]
+    codecs = [Codec("photo-mse"), released_codec]
+    assert [codec.weights.config.distortion for codec in codecs] == ["mse", "looks"]
     with Image.open(DATA / f"{name}.png") as image:
         picture = image.convert("RGB")
     for quality in (20, 70):
         size = len(codecs[0].compress(picture, quality))
         files = [codec.encode(picture, target_size=size, reconstruct=True) for codec in codecs]
-        by_error, both, by_similarity = (file.psnr for file in files)
-        assert by_error > both + 0.1 > by_similarity + 0.2
+        by_error, by_looks = (file.psnr for file in files)
+        assert by_error > by_looks + 0.1
         shown = [file.reconstruction for file in files if file.reconstruction]
         losses = [1 - (ms_ssim(picture, decoded) or 0) for decoded in shown]
-        assert max(losses[1:]) < 0.9 * losses[0]
+        assert losses[1] < 0.9 * losses[0]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["photo", "photo-ms-ssim", "photo-mse"])
+@pytest.mark.parametrize("name", ["photo", "photo-mse"])
 @pytest.mark.parametrize("side", [4, 8, 16, 32])
 def test_line_art_is_recognisable(name: str, side: int) -> None:
     """Random squares in black and white, as in a code to be scanned, aligned with the latents."""

@@ -184,7 +184,7 @@ def test_a_model_for_research_that_is_not_installed_is_told_where_it_is(
     listed = CliRunner().invoke(models, [], catch_exceptions=False).output.splitlines()
     assert [line.split()[0] for line in listed] == ["photo", "for"]
     assert listed[-1] == (
-        "for research, not installed: photo-ms-ssim, vq "
+        "for research, not installed: vq "
         "(--model FILE, weights/NAME.safetensors of the source repository)"
     )
 

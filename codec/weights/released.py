@@ -19,8 +19,8 @@ from codec.weights.config import ModelConfig
 
 SUFFIX = ".safetensors"
 DEFAULT_MODEL = "photo"
-RESEARCH_MODELS = {"photo-ms-ssim": "619ee0db", "vq": "535fef9a"}
-"""Short ids of released models that are not installed, by name: each is 12 to 15 MB for few."""
+RESEARCH_MODELS = {"vq": "535fef9a"}
+"""Short ids of released models that are not installed, by name: 12 MB for few."""
 RESEARCH_FILES = "weights/{}.safetensors of the source repository"
 ID_BYTES = 4
 MAX_HEADER_BYTES = 1 << 24

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from codec.encoder.dead_zone import DeadZone
+from codec.encoder.rdoq import Rdoq
 from codec.engine.torch import TorchEngine
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import IntegerModel
@@ -82,14 +82,14 @@ def test_tables_without_symbols_stay_as_they_were() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("curvature", [None, 0.05])
+@pytest.mark.parametrize("curvature", [None, 0.1])
 def test_symbols_are_those_of_files(
     model: RoundingAutoencoder, pictures: torch.Tensor, curvature: float | None
 ) -> None:
     anchors, positions = model.config.anchors, len(pictures) * 8 * 8
     bends = None if curvature is None else torch.full((anchors, model.config.latent), curvature)
-    zone = None if bends is None else DeadZone(gaussian_tables(), bends.numpy())
-    counts = count_symbols(model, pictures, zone, batch=4)
+    rdoq = None if bends is None else Rdoq(gaussian_tables(), bends.numpy())
+    counts = count_symbols(model, pictures, rdoq, batch=4)
     assert counts.sum() == anchors * positions * model.config.latent
     assert torch.equal(counts, counts.flip(1))
 
@@ -100,7 +100,7 @@ def test_symbols_are_those_of_files(
         for anchor in range(anchors):
             level = Level.of_anchor(anchor)
             y, z = engine.analyse(picture.permute(1, 2, 0).numpy().copy(), level)
-            rounded = coder.round(y, z, level, zone.rule(level) if zone else None)
+            rounded = coder.round(y, z, level, rdoq.rule(level) if rdoq else None)
             for group in rounded.passes:
                 np.add.at(exact.numpy(), (group.table, group.values + LIMIT), 1)
     exact = (exact + exact.flip(1)) / 2

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from codec.encoder.dead_zone import CAUTION, dead_zone_of
+from codec.encoder.rdoq import CAUTION, rdoq_of
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import IntegerModel
 from codec.entropy.rounding import Rule
@@ -130,15 +130,17 @@ def test_contexts_save_bits(tiny_weights: Weights, rng: np.random.Generator) -> 
 
 
 def rule_of(weights: Weights, curvature: np.ndarray, level: Level) -> Rule:
-    """The dead zone of a model with such a curvature, [anchors, M]."""
+    """The quantisation of a model with such a curvature, [anchors, M]."""
     tensors = {**weights.tensors, "tables.curvature": curvature.astype(np.float32)}
     curved = dataclasses.replace(weights, tensors=tensors)
-    zone = dead_zone_of(curved, IntegerModel(curved))
-    assert zone is not None
-    return zone.rule(level)
+    rdoq = rdoq_of(curved, IntegerModel(curved))
+    assert rdoq is not None
+    return rdoq.rule(level)
 
 
-def test_dead_zone(tiny_weights: Weights, rng: np.random.Generator) -> None:
+def test_bits_are_saved_where_the_distortion_hardly_changes(
+    tiny_weights: Weights, rng: np.random.Generator
+) -> None:
     """The distortion of channel 5 is nothing, and that of others much."""
     config = tiny_weights.config
     curvature = np.full((config.anchors, config.latent), 1e6)
@@ -146,21 +148,21 @@ def test_dead_zone(tiny_weights: Weights, rng: np.random.Generator) -> None:
     coder = LatentCoder(IntegerModel(tiny_weights))
     y, z = latents(rng, 8, 12, spread=1)
     nearest = coder.round(y, z, Level(10_000))
-    dead = coder.round(y, z, Level(10_000), rule_of(tiny_weights, curvature, Level(10_000)))
-    assert dead.bits < nearest.bits
-    error = np.abs(dead.y_hat - y)
+    fewer = coder.round(y, z, Level(10_000), rule_of(tiny_weights, curvature, Level(10_000)))
+    assert fewer.bits < nearest.bits
+    error = np.abs(fewer.y_hat - y)
     assert np.delete(error, 5, axis=0).max() <= 0.501
     assert 0.7 < error[5].max() < 1.5
-    assert np.array_equal(coder.read(coder.write(dead), 8, 12, Level(10_000))[0], dead.y_hat)
+    assert np.array_equal(coder.read(coder.write(fewer), 8, 12, Level(10_000))[0], fewer.y_hat)
 
 
-def test_width_of_the_dead_zone(tiny_weights: Weights, rng: np.random.Generator) -> None:
+def test_borders_between_symbols(tiny_weights: Weights, rng: np.random.Generator) -> None:
     """Of the first pass, whose predictions depend on z alone, by the formula."""
     weights = tiny_weights
     config, level = weights.config, Level(10_000)
     model = IntegerModel(weights)
     coder = LatentCoder(model)
-    y = rng.normal(size=(config.latent, 8, 12))
+    y = rng.normal(scale=3, size=(config.latent, 8, 12))
     z = rng.normal(scale=2, size=(config.hyper, 2, 3))
     curvature = (np.exp(rng.normal(size=(config.anchors, config.latent))) / 10).astype(np.float32)
     found = coder.round(y, z, level, rule_of(weights, curvature, level))
@@ -174,13 +176,16 @@ def test_width_of_the_dead_zone(tiny_weights: Weights, rng: np.random.Generator)
     c = grid.pack(np.broadcast_to(between[:, None, None], y.shape))[0]
     residual = grid.pack(y)[0] - prediction.mean / 1024
     tables, table = model.y_tables, prediction.table
-    zeros = np.zeros(table.shape, np.int32)
-    saved = tables.bits(zeros + 1, table) - tables.bits(zeros, table)
-    dead = (np.abs(residual) < 0.5 + saved / (2 * CAUTION * c)) & (np.abs(residual) < 1.5)
-    expected = np.where(dead, 0, np.rint(residual)).astype(np.int32)
+    size = np.abs(np.rint(residual)).astype(np.int32)
+    up = tables.bits(tables.clamp(size, table), table)  # the tables are symmetric
+    down = tables.bits(tables.clamp(size - 1, table), table)
+    border = size - 0.5 + np.maximum(up - down, 0) / (2 * CAUTION * c)
+    step = (size > 0) & (np.abs(residual) < border)
+    expected = (np.sign(residual) * (size - step)).astype(np.int32)
+    expected = tables.clamp(expected, table)
     assert np.array_equal(found.passes[0].values, expected.reshape(-1))
     changed = found.passes[0].values != plain.passes[0].values
-    assert set(plain.passes[0].values[changed]) == {-1, 1}
+    assert {1, 2, 3} <= set(np.abs(plain.passes[0].values[changed]))
 
 
 @pytest.mark.parametrize(
@@ -196,16 +201,16 @@ def test_unsound_curvature_is_refused(tiny_weights: Weights, curvature: np.ndarr
     tensors = {**tiny_weights.tensors, "tables.curvature": curvature}
     weights = dataclasses.replace(tiny_weights, tensors=tensors)
     with pytest.raises(WeightsError, match="curvature"):
-        dead_zone_of(weights, IntegerModel(weights))
+        rdoq_of(weights, IntegerModel(weights))
 
 
-def test_a_dead_zone_needs_tables_around_zero(tiny_weights: Weights) -> None:
+def test_quantisation_by_rate_needs_tables_around_zero(tiny_weights: Weights) -> None:
     low = tiny_weights.tensors["tables.y.low"] + 100
     curvature = np.ones((8, 16), np.float32)
     tensors = {**tiny_weights.tensors, "tables.curvature": curvature, "tables.y.low": low}
     weights = dataclasses.replace(tiny_weights, tensors=tensors)
     with pytest.raises(WeightsError, match="-1, 0 and 1"):
-        dead_zone_of(weights, IntegerModel(weights))
+        rdoq_of(weights, IntegerModel(weights))
 
 
 def test_curvature_of_other_models_is_refused(tiny_weights: Weights) -> None:

@@ -13,11 +13,11 @@ from PIL import Image
 
 import codec.pillow_plugin  # noqa: F401
 from codec.codec import Codec, load
-from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.derivatives import Curvature, SteadyGradient
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import ROUNDS
 from codec.encoder.plan import Plan
+from codec.encoder.rdoq import rdoq_of
 from codec.encoder.search import Caution, descend, kept, steps
 from codec.engine.base import Slopes
 from codec.entropy.latents import LatentCoder
@@ -356,7 +356,7 @@ def test_a_single_pixel_is_searched_without_warnings(tiny_codec: Codec) -> None:
     assert coded.reconstruction.size == (1, 1)
 
 
-def with_dead_zone(weights: Weights, curvature: float) -> Weights:
+def with_curvature(weights: Weights, curvature: float) -> Weights:
     shape = weights.config.anchors, weights.config.latent
     tensors = {**weights.tensors, "tables.curvature": np.full(shape, curvature, np.float32)}
     return dataclasses.replace(weights, tensors=tensors)
@@ -364,8 +364,10 @@ def with_dead_zone(weights: Weights, curvature: float) -> Weights:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quality", [0, 60])
-def test_the_search_starts_from_the_dead_zone(tiny_weights: Weights, quality: int) -> None:
-    codec = Codec(with_dead_zone(tiny_weights, 0.05))
+def test_the_search_starts_from_what_rate_and_distortion_chose(
+    tiny_weights: Weights, quality: int
+) -> None:
+    codec = Codec(with_curvature(tiny_weights, 0.05))
     image = flowers()
     costs = [
         cost(codec, codec.encode(image, quality, effort=effort), image) for effort in (0, 2, 4, 6)
@@ -374,16 +376,16 @@ def test_the_search_starts_from_the_dead_zone(tiny_weights: Weights, quality: in
     assert costs[-1] < costs[0]
 
 
-def test_rounds_keep_what_the_dead_zone_chose(
+def test_rounds_keep_what_rate_and_distortion_chose(
     tiny_weights: Weights, rng: np.random.Generator
 ) -> None:
     config = tiny_weights.config
-    weights = with_dead_zone(tiny_weights, 0.01)
+    weights = with_curvature(tiny_weights, 0.01)
     coder = LatentCoder(IntegerModel(weights))
-    zone = dead_zone_of(weights, coder.model)
-    assert zone
+    rdoq = rdoq_of(weights, coder.model)
+    assert rdoq
     y = rng.normal(size=(config.latent, 6, 6)).astype(np.float32)
     z = rng.normal(size=(config.hyper, 2, 2)).astype(np.float32)
-    first = coder.round(y, z, Level(0), zone.rule(Level(0)))
+    first = coder.round(y, z, Level(0), rdoq.rule(Level(0)))
     assert first.checksum != coder.round(y, z, Level(0)).checksum
     assert coder.round(kept(y, first), z, Level(0)).checksum == first.checksum

@@ -50,7 +50,7 @@ class Method(Protocol):
 
 
 class Round:
-    """The nearest symbols, but for the dead zone."""
+    """The nearest symbols, or those nearer to zero where that saves enough bits."""
 
     rounds = 0
 

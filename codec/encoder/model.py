@@ -1,12 +1,12 @@
-"""A loaded model as the writer sees it: its symbol coder with the dead zone, and its slopes."""
+"""A loaded model as the writer sees it: its symbol coder, quantisation and slopes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.dead_zone import dead_zone_of
 from codec.encoder.filter_fit import LeastSquares, filters_of
+from codec.encoder.rdoq import rdoq_of
 from codec.entropy.latents import LatentCoder, RoundedLatents
 from codec.entropy.rounding import Rule
 from codec.level import UNITS, Level
@@ -25,7 +25,7 @@ class EncoderModel:
         self.coder = model.coder
         self.config = model.config
         self.id = model.id
-        self._dead_zone = dead_zone_of(model.weights, model.coder.model)
+        self._rdoq = rdoq_of(model.weights, model.coder.model)
         self.kernels = model.weights.kernels
         """Kernels of the restoration filter; 0 without one."""
         parts = model.weights.restoration
@@ -49,16 +49,16 @@ class EncoderModel:
         """Whether there is a search for better symbols than those of rounding."""
         if self.config.rounding == "vq":
             return False
-        return self.config.weighs_error or self._dead_zone is not None
+        return self.config.weighs_error or self._rdoq is not None
 
     def rule(self, level: Levels) -> Rule | None:
-        """Rounding with the model's dead zone, if it has one."""
-        return self._dead_zone.rule(level) if self._dead_zone else None
+        """Quantisation by rate and distortion; None, to the nearest, without curvatures."""
+        return self._rdoq.rule(level) if self._rdoq else None
 
     def curvature(self, level: Levels) -> NDArray[np.float64] | None:
         """Half the mean second derivative of the weighted distortion along each channel of y, in
         bits, [M] or by position [M, H, W]; None if the model does not say."""
-        return None if self._dead_zone is None else self._dead_zone.curvature(level)
+        return None if self._rdoq is None else self._rdoq.curvature(level)
 
     def round(
         self,
@@ -67,7 +67,7 @@ class EncoderModel:
         level: Levels,
         same_z: RoundedLatents | None = None,
     ) -> RoundedLatents:
-        """Round to integers, with the dead zone; arguments as of `LatentCoder.round`."""
+        """Round to integers by `rule`; arguments as of `LatentCoder.round`."""
         threads = self.engine.threads
         return self.integer_coder.round(y, z, level, self.rule(level), same_z, threads)
 

@@ -1,6 +1,6 @@
 """The method Search: other symbols for the same decoder, by descent on the lattice.
 
-Rounding ignores what the synthesis makes of a symbol, and but for its dead zone what the symbol
+Rounding ignores what the synthesis makes of a symbol, and but for its rule what the symbol
 costs. The search minimises
 
     bits + lambda 255^2 MSE pixels
@@ -205,9 +205,9 @@ def descend(
 
 
 def kept(y: NDArray[np.float32], rounded: RoundedLatents) -> NDArray[np.float32]:
-    """Latents [M, H, W] whose nearest integers are the symbols chosen by a dead zone or a table.
+    """Latents [M, H, W] whose nearest integers are the symbols chosen by a rule or a table.
 
-    The search rounds without a dead zone, which would undo its steps.
+    The search rounds to the nearest, since a rule would undo its steps.
     """
     return np.where(np.abs(y - rounded.y_hat) > 0.5, rounded.y_hat, y)
 

@@ -9,8 +9,8 @@ a sharper peak and longer tails. Each table becomes a mixture of Gaussians aroun
 whose weights maximise the likelihood of symbols counted on training pictures, rounded as the
 encoder rounds. P is still the integral of p over the unit cell; only the files get shorter.
 
-The curvature of the distortion along each channel of y determines the width of the encoder's dead
-zone, see `codec.encoder.dead_zone`.
+The curvature of the distortion along each channel of y is what the encoder weighs bits against, see
+`codec.encoder.rdoq`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.encoder.dead_zone import DeadZone
+from codec.encoder.rdoq import Rdoq
 from codec.level import Level
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.model.densities import SIGMA_LEVELS, gaussian_cell_probability, sigma_of_level
@@ -44,14 +44,14 @@ TINY = 1e-300
 
 @torch.no_grad()
 def count_symbols(
-    model: RoundingAutoencoder, pictures: Tensor, zone: DeadZone | None = None, batch: int = 8
+    model: RoundingAutoencoder, pictures: Tensor, rdoq: Rdoq | None = None, batch: int = 8
 ) -> Tensor:
     """Count how often each symbol of y occurs under each table, over all anchors.
 
     Args:
         model: in evaluation mode.
         pictures: uint8 [n, 3, H, W], sides multiples of 64, on the model's device.
-        zone: dead zone of the encoder; None for the nearest integers.
+        rdoq: quantisation of the encoder; None for the nearest integers.
         batch: pictures per forward pass.
 
     Returns:
@@ -64,10 +64,10 @@ def count_symbols(
         for anchor in range(model.config.anchors):
             level = torch.full((len(x),), float(anchor), device=x.device)
             residual, table = (values.cpu().numpy() for values in model.residuals(x, level))
-            if zone is None:
+            if rdoq is None:
                 symbols = np.rint(residual).astype(np.int32)
             else:
-                rule = zone.rule(Level.of_anchor(anchor))
+                rule = rdoq.rule(Level.of_anchor(anchor))
                 symbols = rule(residual, table, lambda channels: channels[:, None, None])
             index = table * size + symbols.clip(-LIMIT, LIMIT) + LIMIT
             counts += np.bincount(index.reshape(-1), minlength=len(counts))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.encoder.dead_zone import DeadZone, dead_zone_of
+from codec.encoder.rdoq import Rdoq, rdoq_of
 from codec.entropy.dyadic import UNIT, quantise
 from codec.entropy.graph import prior_parameters
 from codec.entropy.index_prior import POWERS
@@ -171,8 +171,8 @@ def export_weights(
     finite = all(bool(p.isfinite().all()) for p in model.parameters())  # else the export refuses
     if finite and photographs is not None and isinstance(model, RoundingAutoencoder):
         curvature = latent_curvature(model, photographs[:CURVATURE_PICTURES])
-        zone = None if curvature is None else DeadZone(gaussian_tables(), curvature.numpy())
-        mixtures = fit_mixtures(count_symbols(model, photographs[:TABLE_PICTURES], zone))
+        rdoq = None if curvature is None else Rdoq(gaussian_tables(), curvature.numpy())
+        mixtures = fit_mixtures(count_symbols(model, photographs[:TABLE_PICTURES], rdoq))
         hyper_counts = count_hyper_symbols(model, photographs)
         if model.config.restorable:
             kernels = fit_kernels(products(model, photographs))
@@ -181,7 +181,7 @@ def export_weights(
     try:
         partial.write_bytes(weights.to_bytes())
         verified = load_weights(partial)
-        dead_zone_of(verified, entropy_model(verified))
+        rdoq_of(verified, entropy_model(verified))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -6,7 +6,7 @@
     tables.y.* tables.z.*    int32        integer frequencies
     tables.z_context         int32        [anchors, 25, hyper], which of tables.z, see
                                           `codec.entropy.z_contexts`
-    tables.curvature         float32      [anchors, M], for the encoder's dead zone; may be absent
+    tables.curvature         float32      [anchors, M], for quantisation; may be absent
     restoration.kernels      float32      [K, 3, 3, 5, 5], see `codec.model.restoration`
     restoration.offsets      float32      [K, 3]; both may be absent
     metadata                 strings      format, name, id, config (JSON), self_check, training

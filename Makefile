@@ -67,8 +67,8 @@ bench-large: $(READY) ## time and peak memory of 100 megapixels, whole and a reg
 kinds: $(READY) ## a table of what becomes of each kind of input
 	$(BIN)/python scripts/input_kinds.py
 
-targets: given $(READY) ## how closely rate targets are met (KODAK=folder of the 24 pictures)
-	$(BIN)/python scripts/targets.py $(KODAK)
+targets: given $(READY) ## how closely rate targets are met (MODEL=photo, KODAK=folder of the 24 pictures)
+	$(BIN)/python scripts/targets.py $(KODAK) --model $(MODEL)
 
 man: $(READY) ## manual pages, into build/man
 	$(BIN)/python scripts/man.py build/man

@@ -17,6 +17,8 @@ from codec.url import Place, Url
 STANDARD = Path("-")
 """Stands for standard input or output."""
 MAX_BYTES = 1 << 32
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+"""What systems say on disks that have none, as FAT and some of networks."""
 MAX_LINKS = 40
 """Links that are followed, as many as Linux follows."""
 
@@ -322,8 +324,11 @@ def _rename_to_new(partial: Path, path: Path) -> None:
     try:
         os.link(partial, path)  # unlike a rename, fails if the target exists
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+        if error.errno not in NO_HARD_LINKS:
             raise
-        # No hard links here (FAT, some network disks): claim the name, then rename onto it.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-        partial.replace(path)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))  # claim the name, then rename onto it
+        try:
+            partial.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise

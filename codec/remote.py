@@ -180,11 +180,12 @@ def open_parts(url: Url, max_bytes: int) -> BinaryIO:
 
 
 class _Parts(io.RawIOBase):
-    """Ranges of a file in a store."""
+    """Ranges of a file in a store; all of it where a server knows no ranges and sends the whole."""
 
     def __init__(self, url: Url, fs: AbstractFileSystem, path: str, size: int) -> None:
         self._url, self._fs, self._path, self._size = url, fs, path, size
         self._at = 0
+        self._whole: bytes | None = None
 
     def readable(self) -> bool:
         return True
@@ -204,11 +205,21 @@ class _Parts(io.RawIOBase):
         end = min(self._at + len(view), self._size)
         if end <= self._at:
             return 0
-        with _refusals(self._url, InputError):
-            data = self._fs.cat_file(self._path, start=self._at, end=end)
+        data = self._part(end)
         view[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+    def _part(self, end: int) -> bytes:
+        if self._whole is None:
+            with _refusals(self._url, InputError):
+                data: bytes = self._fs.cat_file(self._path, start=self._at, end=end)
+            if len(data) <= end - self._at:
+                return data
+            if len(data) != self._size:
+                raise InputError(f"{self._url}: the store sends other bytes than were asked for")
+            self._whole = data
+        return self._whole[self._at : end]
 
 
 def check_writable(url: Url) -> None:

@@ -120,6 +120,7 @@ def windows(
         what is hidden. Samples are as many as squares are needed to cover the box.
     """
     lines = [[box for box in line if not hidden(box)] for line in _lines(grid, region)]
+    lines = [line for line in lines if line]  # or tiles on both sides of it would be decoded twice
 
     def reconstruct(
         box: Box, source: Box, tiles: Mapping[int, _Tile]

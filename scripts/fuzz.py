@@ -47,7 +47,7 @@ with atheris.instrument_imports(include=["codec"]):
 DATA = Path(__file__).parents[1] / "tests" / "data"
 LIMITS = Limits(max_pixels=1 << 15, max_memory=1 << 30)
 HEADER_SIZE = 18
-VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG, FILTER_FLAG, PATCH_FLAG = 2, 4, 8, 16, 32
+VQ_FLAG, DIRECTORY_FLAG, ALPHA_FLAG, FILTER_FLAG, PATCH_FLAG, MAP_FLAG = 2, 4, 8, 16, 32, 64
 MODES = ("L", "LA", "RGB", "RGBA")
 TRANSFORMS = ("g_a.", "g_s.", "h_a.", "gain.", "restoration.")
 """Beginnings of the names of tensors that only an engine reads."""
@@ -89,13 +89,17 @@ def decode_sealed(data: bytes) -> None:
     kind = kind_of(data[1:2])
     body = bytearray(kind.golden[:HEADER_SIZE] + data[8:])
     body[7 : HEADER_SIZE - 4] = data[1:8].ljust(7, b"\0")
-    body[7] &= 0x3F
+    body[7] &= 0x7F
     if not body[7] & DIRECTORY_FLAG:
         decode(bytes(body) + struct.pack("<I", zlib.crc32(body)))
         return
     begin = HEADER_SIZE
     if body[7] & FILTER_FLAG and len(body) > HEADER_SIZE:
         begin += 1 + body[HEADER_SIZE]
+    if body[7] & MAP_FLAG and len(body) >= begin + 4:
+        (length,) = struct.unpack_from("<I", body, begin)
+        struct.pack_into("<I", body, begin, length % 300)
+        begin += 4 + length % 300
     fixed = bytes(body[begin : begin + 5]).ljust(5, b"\0")
     units, chunks, patches = struct.unpack("<HBH", fixed)
     patches *= bool(body[7] & PATCH_FLAG)

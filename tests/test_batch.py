@@ -8,11 +8,15 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from codec.cli.batch import _in_processes
+from codec.cli.plan import Job
 from tests.helpers import DATA, MODEL, Run, fails
 
 VQCODEC = [sys.executable, "-m", "codec"]
@@ -136,6 +140,44 @@ def test_jobs_give_the_same_files(tree: Path, run: Run, jobs: int) -> None:
     assert done.returncode == 1
     assert "3 done, 0 skipped, 1 failed" in done.stderr
     assert names(one) == names(many)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A task that ends its process at some of its jobs."""
+
+    done: Path
+
+    def __call__(self, job: Job) -> dict[str, Any]:
+        if "deadly" in str(job.source):
+            os._exit(9)
+        with (self.done / job.source.name).open("x") as file:
+            file.write("done")
+        return {}
+
+    def line(self, facts: dict[str, Any]) -> str:
+        return ""
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_costs_its_own_file_alone(tmp_path: Path) -> None:
+    listed = [f"{number}{'-deadly' * (number in (2, 3, 11))}" for number in range(12)]
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in listed]
+    outcomes = list(_in_processes(Deadly(tmp_path), jobs, 2))
+    assert [outcome.job for outcome in outcomes] == jobs
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    assert [outcome.job.source.name for outcome in failed] == ["2-deadly", "3-deadly", "11-deadly"]
+    assert all("its process died" in outcome.facts["error"] for outcome in failed)
+
+
+def test_disks_that_ignore_case(tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "A.jpg").write_bytes((tree / "b.JPG").read_bytes())
+    command = ("compress", "-r", tree, "-d", tree.with_name("out"), "-n", *MODEL)
+    assert run(*command)[0] == 0
+    monkeypatch.setattr(sys, "platform", "darwin")
+    status, _, err = run(*command)
+    assert status == 2
+    assert "would both become" in err
 
 
 def test_collisions_are_found_before_any_work(tree: Path, run: Run) -> None:

@@ -137,9 +137,12 @@ def test_closed_standard_streams(monkeypatch: pytest.MonkeyPatch) -> None:
         write_file(Path("-"), b"abc", force=False)
 
 
-def test_disks_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EINVAL])
+def test_disks_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def refuse(source: object, target: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "link", refuse)
     path = tmp_path / "a.bin"
@@ -148,3 +151,11 @@ def test_disks_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert entries(tmp_path) == ["a.bin"]
     with pytest.raises(OutputExistsError):
         write_file(path, b"new", force=False)
+
+    def fail(self: Path, target: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_file(tmp_path / "b.bin", b"abc", force=False)
+    assert entries(tmp_path) == ["a.bin"]

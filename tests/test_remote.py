@@ -174,6 +174,23 @@ def test_regions_fetch_parts(s3: str, run: Run, monkeypatch: pytest.MonkeyPatch)
     assert 0 < sum(fetched) < size / 2
 
 
+def test_a_server_that_knows_no_ranges_sends_the_whole_file_once(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "READ_AHEAD", 256)
+    coded, out = tmp_path / "tiles.vqc", tmp_path / "part.png"
+    options = ("--tile-size", 256, "-q", 90, *MODEL)
+    assert run("compress", DATA / "flowers.png", coded, *options)[0] == 0
+    region = ("--region", "370,270,10,10")
+    with web_server(200, coded.read_bytes()) as web:
+        file = remote.open_parts(Url(f"{web}/tiles.vqc"), MAX_BYTES)
+        file.seek(1000)
+        assert file.read(700) == coded.read_bytes()[1000:1700]
+        assert run("decompress", f"{web}/tiles.vqc", out, *region, *MODEL)[0] == 0
+    assert run("decompress", coded, tmp_path / "here.png", *region, *MODEL)[0] == 0
+    assert out.read_bytes() == (tmp_path / "here.png").read_bytes()
+
+
 def test_archives_and_the_web_are_read(tmp_path: Path, run: Run) -> None:
     archive = tmp_path / "photos.zip"
     with zipfile.ZipFile(archive, "w") as file:

@@ -189,6 +189,10 @@ def test_init_continues_a_model_of_centres(tmp_path: Path, run: Run) -> None:
     assert np.mean(np.abs(moved.astype(float)).max(-1) > 1e-2) < 0.5
     for wrong in (["--rounding", "integer"], ["--centres", "9"]):
         assert run(*start, "-f", *wrong)[0] == 2
+    for status, rounding in ((5, ()), (2, ("--rounding", "vq"))):
+        result = run(*start, "-f", "--lambda", "0.01:0.1", *rounding)
+        assert result[0] == status
+        assert "lambdas" in result[2]
     assert run(*[TINY if a == TINY_VQ else a for a in start], "-f", "--beta", "2")[0] == 2
 
 

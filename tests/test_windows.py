@@ -163,6 +163,26 @@ def test_threads_fetch_each_tile_once(engine: TorchEngine, count: int) -> None:
         assert (samples == next(grid.touched(box))).all()
 
 
+def test_a_hidden_line_does_not_fetch_a_tile_twice() -> None:
+    grid = Grid(3000, 2000, 0)
+    fetched: list[int] = []
+
+    def fetch(number: int) -> NDArray[np.float32]:
+        fetched.append(number)
+        return np.zeros((1, 188, 125), np.float32)
+
+    def synthesise(y_hat: NDArray[np.float32], place: Box, inner: Box) -> NDArray[np.float32]:
+        return np.zeros((3, 16 * inner.height, 16 * inner.width), np.float32)
+
+    def hidden(box: Box) -> bool:
+        return box.top < 1500 < box.bottom
+
+    shown = list(windows(grid, grid.whole, 6, fetch, synthesise, map, hidden))
+    lines = {box.top for box, _ in shown}
+    assert min(lines) < 1500 < max(lines)
+    assert fetched == [0]
+
+
 def test_damage_of_a_tile_ends_all_threads(engine: TorchEngine) -> None:
     grid = Grid(1000, 1300, 256)
 

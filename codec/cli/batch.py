@@ -19,11 +19,13 @@ import click
 from codec.cli.options import message_of
 from codec.cli.plan import Job, Plan
 from codec.cli.terminal import clear_line, progress, silence, tell
+from codec.engine.threads import thread_count
 from codec.errors import CodecError, InputError, one_line
 from codec.files import STANDARD, check_folder, check_target, is_file
 from codec.url import Place, Url
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from multiprocessing.process import BaseProcess
 
     from codec.cluster.connection import Cluster
@@ -192,27 +194,62 @@ def _here(task: Task, jobs: Iterable[Job]) -> Iterator[Outcome]:
 
 
 def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
-    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import active_children, get_context
 
-    share = str(max(1, (os.cpu_count() or 1) // count))
+    share = str(max(1, thread_count() // count))
     for name in THREAD_VARIABLES:  # read by the libraries when the processes start
         os.environ.setdefault(name, share)
-    pool = ProcessPoolExecutor(count, get_context("spawn"), start_worker)
-    try:
-        futures = [pool.submit(_attempt_elsewhere, task, job) for job in jobs]
-        for job, future in zip(jobs, futures, strict=True):
+
+    def started(workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(workers, get_context("spawn"), start_worker)
+
+    def submitted(left: Iterable[Job]) -> Iterator[Future[Outcome]]:
+        for job in left:
             try:
-                yield future.result()
-            except BrokenProcessPool:
-                message = f"{job.source}: its process died; out of memory? try fewer --jobs"
-                yield failed_outcome(job, message, SOME_FAILED)
+                yield pool.submit(_attempt_elsewhere, task, job)
+            except BrokenProcessPool as error:
+                failed: Future[Outcome] = Future()
+                failed.set_exception(error)
+                yield failed
+
+    def alone(job: Job) -> Outcome:
+        single = started(1)
+        try:
+            return single.submit(_attempt_elsewhere, task, job).result()
+        except BrokenProcessPool:
+            message = f"{job.source}: its process died; out of memory? try fewer --jobs"
+            return failed_outcome(job, message, SOME_FAILED)
+        except (KeyboardInterrupt, SystemExit):
+            _end_all(active_children())
+            raise
+        finally:
+            single.shutdown()
+
+    pool = started(count)
+    try:
+        futures = list(submitted(jobs))
+        for number, job in enumerate(jobs):
+            try:
+                outcome = futures[number].result()
+            except BrokenProcessPool:  # one of those in work has ended its process, and so all
+                pool.shutdown(cancel_futures=True)
+                outcome = alone(job)
+                left = [n for n in range(number + 1, len(jobs)) if _has_no_result(futures[n])]
+                pool = started(count)
+                for n, future in zip(left, submitted(jobs[n] for n in left), strict=True):
+                    futures[n] = future
+            yield outcome
     except (KeyboardInterrupt, SystemExit):
         _end_all(active_children())
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _has_no_result(future: Future[Outcome]) -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def _attempt_elsewhere(task: Task, job: Job) -> Outcome:

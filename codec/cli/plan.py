@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -127,8 +128,10 @@ def _jobs(
 
 def _check_collisions(jobs: Sequence[Job], apart: str) -> None:
     sources: dict[Place, list[Place]] = {}
+    spelt: dict[str, Place] = {}
     for job in jobs:
-        same = sources.setdefault(job.target, [])
+        target = spelt.setdefault(_spelling(job.target), job.target)
+        same = sources.setdefault(target, [])
         if job.source not in same:
             same.append(job.source)
     clashes = {target: paths for target, paths in sources.items() if len(paths) > 1}
@@ -145,6 +148,12 @@ def _check_collisions(jobs: Sequence[Job], apart: str) -> None:
     if apart and helps:
         told.append(f"give {apart}")
     raise click.UsageError("; ".join(told))
+
+
+def _spelling(target: Place) -> str:
+    """What tells targets apart: disks of Windows and macOS ignore case."""
+    ignored = isinstance(target, Path) and sys.platform in ("win32", "darwin")
+    return str(target).casefold() if ignored else str(target)
 
 
 def _check_inside(jobs: Sequence[Job], output_dir: Place) -> None:

@@ -333,6 +333,8 @@ def _start(options: dict[str, Any], given: set[str]) -> tuple[ModelConfig, Param
     for name in given & CHANGEABLE_OPTIONS - {"blocks", "lambda"}:
         changes[name] = options[name]
     model, initial = initial_state(options["init"], changes)
+    if model.rounding == "vq" and "lambda" in given:
+        raise click.UsageError("--init brings the lambdas of a model that rounds to centres")
     if options["rounding"] == "vq" and model.rounding == "integer":
         if given & {*SHAPE_OPTIONS}:
             raise click.UsageError("--init brings the shape of its model's transforms")

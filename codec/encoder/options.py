@@ -68,7 +68,8 @@ class EncoderOptions:
     effort: int | None = None
     """0: round. 1, as for None: also correct latents by their reconstruction, and fit a restoration
     filter. 2 to 9: also search for better symbols, in 1 to 48 rounds; the rate-distortion cost
-    never rises. Models for MS-SSIM only search; models that round to centres ignore the effort."""
+    never rises, but maybe in several tiles of models for MS-SSIM or looks. Models for MS-SSIM only
+    search; models that round to centres ignore the effort."""
     patches: Patches = "auto"
     """Whether rectangles for which the model does badly are stored without loss, where that is
     better."""

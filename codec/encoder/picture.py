@@ -240,8 +240,8 @@ class PictureEncoder:
         Args:
             level: of the file.
             effort: whether to do more than to round, if the plan does at all. A search never ends
-                with a greater cost of the whole picture than it started from, but with MS-SSIM
-                and several tiles.
+                with a greater cost of the whole picture than it started from, but maybe with
+                several tiles of models for MS-SSIM or looks.
         """
         measures = self._measure or self._reconstruct
         if effort and self._plan.rounds and self._coded:

@@ -25,7 +25,8 @@ from codec.level_map import Levels, rows_at
 from codec.weights.file import Weights
 
 CAUTION = 12.0
-"""EFFORT.md has the bits by each metric for 5 to 30; below 12 LPIPS loses what others gain."""
+"""On 16 held-out tiles 12 saved 0.6 to 1.6 % by all metrics of `evaluate` against 20 for symbols
+next to zero alone, but for LPIPS (+0.8) and PSNR (+0.2); 8 saved as much again, LPIPS lost 2.4."""
 LARGEST = 32
 """Magnitude from which on a step towards 0 is taken to save the same number of bits."""
 

@@ -104,6 +104,7 @@ class TorchEngine:
         # torch has one number of threads for each thread that has used it and one that new threads
         # inherit, and setting the first sets the second: it is put back once all have started.
         with _STARTING:
+            _forget_gone()
             threads = torch.get_num_threads()
             started = threading.Barrier(count + 1)
 
@@ -114,10 +115,16 @@ class TorchEngine:
                 started.wait()
 
             pool = ThreadPoolExecutor(count, "tile", begin)
-            for _ in range(count):  # each starts a thread, since none is idle yet
-                pool.submit(int)
-            started.wait()
-            torch.set_num_threads(threads)
+            try:
+                for _ in range(count):  # each starts a thread, since none is idle yet
+                    pool.submit(int)
+                started.wait()
+            except BaseException:  # no thread more, or a signal: those that wait for it must end
+                started.abort()
+                pool.shutdown(wait=False)
+                raise
+            finally:
+                torch.set_num_threads(threads)
         return pool
 
     def analyse(
@@ -261,12 +268,18 @@ def _before_fork() -> None:
     """Wait until threads of pools that have ended have left the process: Python counts them as
     ended a moment before, while they still hold MKL's allocator, in which the forked process would
     then wait forever."""
-    running = {thread.native_id for thread in threading.enumerate()}
     latest = time.monotonic() + LEAVING_SECONDS
-    for ended in _POOLED - running:
-        while Path(f"/proc/self/task/{ended}").exists() and time.monotonic() < latest:
-            time.sleep(0.0002)
-        _POOLED.discard(ended)
+    while _forget_gone() and time.monotonic() < latest:
+        time.sleep(0.0002)
+
+
+def _forget_gone() -> bool:
+    """Take threads that have left out of `_POOLED`; tells whether one has ended and not left."""
+    running = {thread.native_id for thread in threading.enumerate()}
+    ended = _POOLED - running
+    leaving = {number for number in ended if Path(f"/proc/self/task/{number}").exists()}
+    _POOLED.difference_update(ended - leaving)
+    return bool(leaving)
 
 
 def _after_fork() -> None:

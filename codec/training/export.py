@@ -155,9 +155,9 @@ def export_weights(
     """Export a checkpoint's averaged model to a file, and load that file back to verify it.
 
     Args:
-        photographs: training pictures to fit the tables of y and z and, with MSE as the distortion,
-            the kernels of the restoration filter to, and to measure the curvature of the
-            distortion on, uint8 [n, 3, H, W].
+        photographs: training pictures to fit the tables of y and z and, but for MS-SSIM, the
+            kernels of the restoration filter to, and to measure the curvature of the distortion
+            on, uint8 [n, 3, H, W].
 
     Raises:
         WeightsError: the model cannot be exported.

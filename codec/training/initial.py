@@ -68,6 +68,8 @@ def initial_state(
         entropy_model(weights)
         config, state = weights.config, state_of(weights)
     config = dataclasses.replace(config, gate_bound=config.gate_bound or ModelConfig.gate_bound)
+    if "lambda_max" in changes and (config.anchors == 1 or config.rounding == "vq"):
+        raise WeightsError(f"{model} keeps its lambdas: it has one, or rounds to centres")
     changed = dataclasses.replace(config, **changes)
     if changed.gates16 > config.gates16:
         raise WeightsError(f"{model} has no gates at 1/16; a model that starts from it has none")
@@ -81,8 +83,6 @@ def initial_state(
             f"{model} has a filter of width {config.filter4}, which may stay or go, by --filter4 0"
         )
     if (changed.lambda_min, changed.lambda_max) != (config.lambda_min, config.lambda_max):
-        if config.anchors == 1 or config.rounding == "vq":
-            raise WeightsError(f"{model} keeps its lambdas: it has one, or rounds to centres")
         state = with_lambdas(config, changed, state)
     return changed, with_blocks(changed, with_units(changed.units16, state))
 

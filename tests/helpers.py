@@ -114,9 +114,10 @@ def difference(a: Image.Image, b: Image.Image) -> int:
 
 
 def squared_error_of(codec: Codec, encoded: Encoded, image: Image.Image) -> float:
-    """Squared error of a file's reconstruction, summed over all samples."""
+    """Squared error of a file's reconstruction, summed over the samples that can be seen."""
     decoded = np.asarray(codec.decompress(encoded.data).convert("RGB")).astype(float)
-    return float(np.square(decoded - np.asarray(image.convert("RGB"))).sum())
+    error = np.square(decoded - np.asarray(image.convert("RGB")))
+    return float(error[np.asarray(image.convert("RGBA"))[..., 3] > 0].sum())
 
 
 def cost(codec: Codec, encoded: Encoded, image: Image.Image) -> float:

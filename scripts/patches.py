@@ -13,6 +13,7 @@ import re
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -144,8 +145,9 @@ def write_page() -> None:
     """Write the tables of the kept numbers into the page."""
     kept = json.loads(NUMBERS.read_text("utf-8"))
     rows, about = kept["rows"], {name: kept[name] for name in ("model", "commit", "date")}
-    source = (
-        f"Model `{about['model']}`, commit `{about['commit']}`, {about['date']}, {kept['machine']}."
+    source = textwrap.fill(
+        f"Model `{about['model']}`, commit `{about['commit']}`, {about['date']}, {kept['machine']}.",
+        width=100,
     )
     blocks = {"kinds": _by_kind(rows), "pictures": _by_picture(rows), "source": source}
 

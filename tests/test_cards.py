@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from codec.weights.released import released_models, short_id_of
+from codec.weights.released import DEFAULT_MODEL, find_weights, released_models, short_id_of
 from scripts.cards import CardError, Model, pages, read_models, rendered, stale
 
 ROOT = Path(__file__).parents[1]
@@ -163,3 +163,8 @@ def test_the_check_writes_nothing() -> None:
     command = [sys.executable, "-m", "scripts.cards", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "all pages agree with weights/*.json\n")
+
+
+def test_tables_of_patches_are_of_the_default_model() -> None:
+    measured = json.loads((ROOT / "codec" / "encoder" / "patches.json").read_text())
+    assert measured["model"] == short_id_of(find_weights(DEFAULT_MODEL)).hex()

@@ -144,12 +144,13 @@ def _by_kind(rows: list[dict[str, Any]]) -> str:
 def write_page() -> None:
     """Write the tables of the kept numbers into the page."""
     kept = json.loads(NUMBERS.read_text("utf-8"))
-    rows, about = kept["rows"], {name: kept[name] for name in ("model", "commit", "date")}
-    source = textwrap.fill(
-        f"Model `{about['model']}`, commit `{about['commit']}`, {about['date']}, {kept['machine']}.",
-        width=100,
-    )
-    blocks = {"kinds": _by_kind(rows), "pictures": _by_picture(rows), "source": source}
+    rows, commit, date = kept["rows"], kept["commit"], kept["date"]
+    source = f"Model `{kept['model']}`, commit `{commit}`, {date}, {kept['machine']}."
+    blocks = {
+        "kinds": _by_kind(rows),
+        "pictures": _by_picture(rows),
+        "source": textwrap.fill(source, 100),
+    }
 
     def filled(found: re.Match[str]) -> str:
         return f"{found[1]}\n{blocks[found[2]].rstrip()}\n\n{found[3]}"

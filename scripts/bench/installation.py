@@ -38,8 +38,17 @@ def _names(requirements: list[str]) -> list[str]:
 def _own_size() -> int:
     """Bytes of what the wheel holds, which is not all that a checkout has."""
     models = [path for path in released_models() if path.stem not in RESEARCH_MODELS]
-    modules = [path for path in (ROOT / "codec").rglob("*") if "__pycache__" not in path.parts]
+    package = ROOT / "codec"
+    modules = [path for path in package.rglob("*") if _is_packed(path.relative_to(package).parts)]
     return _size([*models, *modules])
+
+
+def _is_packed(parts: tuple[str, ...]) -> bool:
+    """Whether the wheel holds a file, given its path in the package: of the sources of the web
+    reader only what was built of them, modules and pages."""
+    if "__pycache__" in parts:
+        return False
+    return parts[0] != "web" or parts[1] == "dist" or parts[-1].endswith((".py", ".md"))
 
 
 def _size(files: list[Path]) -> int:

@@ -48,7 +48,8 @@ def _is_packed(parts: tuple[str, ...]) -> bool:
     reader only what was built of them, modules and pages."""
     if "__pycache__" in parts:
         return False
-    return parts[0] != "web" or parts[1] == "dist" or parts[-1].endswith((".py", ".md"))
+    built = parts[:2] == ("web", "dist")
+    return parts[0] != "web" or built or parts[-1].endswith((".py", ".md"))
 
 
 def _size(files: list[Path]) -> int:

@@ -20,13 +20,14 @@ from codec.decoder import decode, decode_lossless
 from codec.engine.base import EngineName, Precision
 from codec.engine.choice import choose_engine, differentiable_engine
 from codec.entropy.coder import symbol_coder
-from codec.errors import InputError
+from codec.errors import InputError, LimitError
 from codec.format.container import MAX_SIDE, ContainerFile
 from codec.level import Level
 from codec.level_map import STEP
 from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.picture.reduction import reduction_of
+from codec.tiles import WINDOW, Grid
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import (
     DEFAULT_MODEL,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from codec.encoder.options import EncoderOptions, RateOptions
     from codec.encoder.picture import Encoded
     from codec.picture.pixels import Picture
-    from codec.tiles import Grid
 
 __all__ = ["Codec", "compress", "decompress"]
 
@@ -211,18 +211,28 @@ class Codec:
         measure = measure or given.target_psnr is not None
         chooses = given.patches == "auto"
         remedy = "do not measure, or " if measure or reconstruct else ""
-        count = self.limits.workers(
-            grid,
-            grid.whole,
-            engine.analysis_halo,
-            min(self._threads or engine.threads, len(grid)),
-            extra=plan.memory(grid),
-            kept=plan.kept(grid, measure, reconstruct),
-            instead=ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
-            remedy="lower the effort, or " if plan.rounds else remedy,
-            footprint=engine.footprint,
-            analyses=True,
-        )
+
+        def workers_for(grid: Grid) -> int:
+            return self.limits.workers(
+                grid,
+                grid.whole,
+                engine.analysis_halo,
+                min(self._threads or engine.threads, len(grid)),
+                extra=plan.memory(grid),
+                kept=plan.kept(grid, measure, reconstruct),
+                instead=ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS) * chooses,
+                remedy="lower the effort, or " if plan.rounds else remedy,
+                footprint=engine.footprint,
+                analyses=True,
+            )
+
+        try:
+            count = workers_for(grid)
+        except LimitError:
+            if given.tile_size is not None or grid.side:
+                raise
+            grid = Grid(picture.height, picture.width, WINDOW)  # tiles need less
+            count = workers_for(grid)
         with workers(engine, count) as mapper:
             encoder = PictureEncoder(
                 plan,

@@ -5,22 +5,22 @@ they are upper bounds for models of their width, and are not exact for others. M
 torch from its CUDA build, of which the import alone takes 650:
 
     pixels    command                engine  threads  estimate   peak
-    0.39 MP   effort 1               onnx          1       350    252
-    0.39 MP   decode                 onnx          1       322    179
-    1.96 MP   effort 1               onnx          1       781    695
-    1.96 MP   decode                 onnx          1       616    406
-    4.05 MP   effort 1               onnx          2      1066    879
-    6.76 MP   effort 1               onnx          1       717    685
-    6.76 MP   effort 1, one tile     onnx          1      1913   1725
-    6.76 MP   decode, one tile       onnx          1      1010    548
-    12.0 MP   effort 1               onnx          1       771    718
-    12.0 MP   decode                 onnx          1       672    555
-    100.7 MP  effort 1               onnx          2      1924   1443
-    100.7 MP  decode                 onnx          2      1726   1284
-    0.39 MP   effort 1               torch         1       914    795
-    0.39 MP   decode                 torch         1       886    767
-    1.96 MP   effort 1               torch         1      1452   1150
-    1.96 MP   effort 2               both          1      2184   2102
+    0.39 MP   effort 1               onnx          1       351    232
+    0.39 MP   decode                 onnx          1       323    160
+    1.96 MP   effort 1               onnx          1       781    685
+    1.96 MP   decode                 onnx          1       605    377
+    4.05 MP   effort 1               onnx          2      1067    832
+    6.76 MP   effort 1               onnx          1       718    611
+    6.76 MP   effort 1, one tile     onnx          1      1913   1594
+    6.76 MP   decode, one tile       onnx          1       999    545
+    12.0 MP   effort 1               onnx          1       772    618
+    12.0 MP   decode                 onnx          1       661    388
+    100.1 MP  effort 1               onnx          2      1920   1291
+    100.1 MP  decode                 onnx          2      1698   1001
+    0.39 MP   effort 1               torch         1       915    815
+    0.39 MP   decode                 torch         1       886    761
+    1.96 MP   effort 1               torch         1      1452   1141
+    1.96 MP   effort 2, one tile     both          1      3985   3750
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from codec.tiles import WINDOW, Box, Grid
 
 DEFAULT_MAX_PIXELS = 1 << 27
 DEFAULT_MAX_MEMORY = 3 << 30
-"""Enough for efforts 2 to 9 at any number of pixels up to some fifty millions."""
+"""Enough for efforts 2 to 9 up to some thirty million pixels, in tiles."""
 
 PICTURE_BYTES = 8
 """Per pixel of the picture: Pillow keeps 4 bytes, and turning it upright makes a copy."""

@@ -240,3 +240,18 @@ def test_memory_does_not_grow_with_the_picture() -> None:
         done = subprocess.run(run, check=True, capture_output=True, text=True)
         peaks.append(1024 * int(done.stdout))
     assert peaks[1] - peaks[0] < 10 * (2900**2 - 1400**2)
+
+
+def test_a_picture_is_cut_into_tiles_where_memory_is_short(
+    tiny_weights: Weights, city: Image.Image
+) -> None:
+    image = city.resize((1500, 1300))
+    untiled = Codec(tiny_weights, threads=1).compress(image, 30, effort=0)
+    assert len(ContainerFile(BytesIO(untiled)).grid) == 1
+    short = Codec(tiny_weights, limits=Limits(max_memory=620 << 20), threads=1)
+    tiled = ContainerFile(BytesIO(short.compress(image, 30, effort=0)))
+    assert len(tiled.grid) == 4
+    with pytest.raises(LimitError):
+        short.compress(image, 30, effort=0, tile_size=0)
+    with pytest.raises(LimitError):
+        Codec(tiny_weights, limits=Limits(max_memory=250 << 20)).compress(image, 30, effort=0)

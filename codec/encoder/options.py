@@ -62,7 +62,8 @@ class EncoderOptions:
     keep: Iterable[str] = KINDS
     """Kinds of metadata to keep: "icc", "exif", "xmp"."""
     tile_size: int | None = None
-    """Side of the tiles, a multiple of 64; 0 for one tile; None to choose by the size."""
+    """Side of the tiles, a multiple of 64; 0 for one tile; None to choose by the size, or by the
+    memory that there is."""
     to_8bit: bool = False
     """Accept pictures of 16 bits."""
     effort: int | None = None

@@ -27,7 +27,7 @@ from codec.level_map import STEP
 from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.picture.reduction import reduction_of
-from codec.tiles import WINDOW, Grid
+from codec.tiles import WINDOW
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import (
     DEFAULT_MODEL,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from codec.encoder.options import EncoderOptions, RateOptions
     from codec.encoder.picture import Encoded
     from codec.picture.pixels import Picture
+    from codec.tiles import Grid
 
 __all__ = ["Codec", "compress", "decompress"]
 
@@ -231,7 +232,8 @@ class Codec:
         except LimitError:
             if given.tile_size is not None or grid.side:
                 raise
-            grid = Grid(picture.height, picture.width, WINDOW)  # tiles need less
+            tiled = replace(given, tile_size=WINDOW)  # tiles need less
+            grid = tiled.grid(picture.height, picture.width)
             count = workers_for(grid)
         with workers(engine, count) as mapper:
             encoder = PictureEncoder(

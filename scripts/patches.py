@@ -144,11 +144,10 @@ def _by_kind(rows: list[dict[str, Any]]) -> str:
 def write_page() -> None:
     """Write the tables of the kept numbers into the page."""
     kept = json.loads(NUMBERS.read_text("utf-8"))
-    rows, commit, date = kept["rows"], kept["commit"], kept["date"]
-    source = f"Model `{kept['model']}`, commit `{commit}`, {date}, {kept['machine']}."
+    source = "Model `{model}`, commit `{commit}`, {date}, {machine}.".format_map(kept)
     blocks = {
-        "kinds": _by_kind(rows),
-        "pictures": _by_picture(rows),
+        "kinds": _by_kind(kept["rows"]),
+        "pictures": _by_picture(kept["rows"]),
         "source": textwrap.fill(source, 100),
     }
 

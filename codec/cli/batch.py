@@ -214,19 +214,6 @@ def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outco
                 failed.set_exception(error)
                 yield failed
 
-    def alone(job: Job) -> Outcome:
-        single = started(1)
-        try:
-            return single.submit(_attempt_elsewhere, task, job).result()
-        except BrokenProcessPool:
-            message = f"{job.source}: its process died; out of memory? try fewer --jobs"
-            return failed_outcome(job, message, SOME_FAILED)
-        except (KeyboardInterrupt, SystemExit):
-            _end_all(active_children())
-            raise
-        finally:
-            single.shutdown()
-
     pool = started(count)
     try:
         futures = list(submitted(jobs))
@@ -235,7 +222,13 @@ def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outco
                 outcome = futures[number].result()
             except BrokenProcessPool:  # one of those in work has ended its process, and so all
                 pool.shutdown(cancel_futures=True)
-                outcome = alone(job)
+                pool = started(1)
+                try:
+                    outcome = pool.submit(_attempt_elsewhere, task, job).result()
+                except BrokenProcessPool:
+                    message = f"{job.source}: its process died; out of memory? try fewer --jobs"
+                    outcome = failed_outcome(job, message, SOME_FAILED)
+                pool.shutdown()
                 left = [n for n in range(number + 1, len(jobs)) if _has_no_result(futures[n])]
                 pool = started(count)
                 for n, future in zip(left, submitted(jobs[n] for n in left), strict=True):

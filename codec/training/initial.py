@@ -52,8 +52,8 @@ def initial_state(
             `filter4` where there is no filter; new layers start as the identity. They may shrink
             too, `filter4` to 0 only, which removes the last blocks, and so may `hidden16`, which
             keeps the units with the larger weights. `gates16` may become False, which removes the
-            trained gates. `distortion`, `lambda_min` and `lambda_max` may be any
-            where there is a range of lambdas, which `anchors` 1 makes one lambda.
+            trained gates. `distortion` may be any, and so may `lambda_min` and `lambda_max` where
+            there is a range of lambdas, which `anchors` 1 makes one.
 
     Raises:
         WeightsError: the weights are missing or unsound, or cannot be changed in this way.

@@ -6,9 +6,8 @@ import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 
+from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
-
-from codec.weights.released import RESEARCH_MODELS, released_models
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,19 +36,7 @@ def _names(requirements: list[str]) -> list[str]:
 
 def _own_size() -> int:
     """Bytes of what the wheel holds, which is not all that a checkout has."""
-    models = [path for path in released_models() if path.stem not in RESEARCH_MODELS]
-    package = ROOT / "codec"
-    modules = [path for path in package.rglob("*") if _is_packed(path.relative_to(package).parts)]
-    return _size([*models, *modules])
-
-
-def _is_packed(parts: tuple[str, ...]) -> bool:
-    """Whether the wheel holds a file, given its path in the package: of the sources of the web
-    reader only what was built of them, modules and pages."""
-    if "__pycache__" in parts:
-        return False
-    built = parts[:2] == ("web", "dist")
-    return parts[0] != "web" or built or parts[-1].endswith((".py", ".md"))
+    return _size([Path(file.path) for file in WheelBuilder(str(ROOT)).recurse_included_files()])
 
 
 def _size(files: list[Path]) -> int:

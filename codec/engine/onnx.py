@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,9 @@ from codec.engine.reduced import (
     REDUCTIONS,
     STEM,
     ReducedStem,
+    ReducedStems,
     linear_kernel,
     means,
-    reduced_stems,
 )
 from codec.engine.tensors import transform_tensors
 from codec.engine.threads import thread_count
@@ -87,7 +87,7 @@ class OnnxEngine:
         self._restoration = weights.restoration
         self._to_centres = config.rounding == "vq"
         self._top = Level.of_anchor(config.anchors - 1)
-        self._weights = weights
+        self._stems = ReducedStems(weights)
         self._sessions = _Sessions(
             {
                 "features": lambda: onnx_graphs.features(config, self._tensors),
@@ -102,13 +102,8 @@ class OnnxEngine:
             }
         )
 
-    @cached_property
-    def _stems(self) -> dict[int, ReducedStem]:
-        """Of the reductions; read when something is first shown at a reduced size."""
-        return reduced_stems(self._weights)
-
     def _reduced_synthesis(self, reduction: int) -> tuple[Graph, bytes]:
-        return onnx_graphs.synthesis(self._config, self._tensors, self._stems[reduction])
+        return onnx_graphs.synthesis(self._config, self._tensors, self._stems.get(reduction))
 
     @property
     def threads(self) -> int:
@@ -210,8 +205,7 @@ class OnnxEngine:
         return samples[:, rows, columns]
 
     def reduced_halo(self, reduction: int) -> int:
-        stem = self._stems.get(reduction)
-        return stem.halo if stem else self.synthesis_halo
+        return self._stems.halo(reduction, self.synthesis_halo)
 
     def _reduced_by_one_matrix(self, stem: ReducedStem, y: Array, scale: Array) -> Array:
         """Samples [3, 2H, 2W] reduced by 8, of y [M, H, W] after the inverse gain."""

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 
 import numpy as np
@@ -67,11 +67,29 @@ class ReducedStem:
         return reduced_halo(self.blocks16, self.blocks8)
 
 
-def reduced_stems(weights: Weights) -> dict[int, ReducedStem]:
-    """Stem of each reduction: fitted ones, where there are any; none of models without `lowres`."""
-    if weights.config.transform != "lowres":
-        return {}
-    return {reduction: _stem(weights, reduction) for reduction in REDUCTIONS}
+class ReducedStems:
+    """Stems of a model by reduction: fitted ones, where there are any; none without `lowres`.
+
+    They are read when something is first shown at a reduced size.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+
+    @cached_property
+    def _stems(self) -> dict[int, ReducedStem]:
+        if self._weights.config.transform != "lowres":
+            return {}
+        return {reduction: _stem(self._weights, reduction) for reduction in REDUCTIONS}
+
+    def get(self, reduction: int) -> ReducedStem | None:
+        """Stem of a reduction, or None if the full reconstruction is averaged instead."""
+        return self._stems.get(reduction)
+
+    def halo(self, reduction: int, full: int) -> int:
+        """Latents around a window that its samples depend on, `full` of them at the full size."""
+        stem = self.get(reduction)
+        return stem.halo if stem else full
 
 
 def blocks_before(config: ModelConfig, reduction: int) -> tuple[int, int]:

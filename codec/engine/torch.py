@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from codec.engine.base import Distortion, Precision, Scene
 from codec.engine.receptive_field import analysis_halo, synthesis_halo
-from codec.engine.reduced import ReducedStem, means, reduced_stems
+from codec.engine.reduced import ReducedStems, means
 from codec.engine.tensors import transform_tensors
 from codec.errors import InputError
 from codec.level import UNITS, Level
@@ -68,7 +68,7 @@ class TorchEngine:
         """Name of the distortion that the model was trained for."""
         self.analysis_halo = analysis_halo(weights.config)
         self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
-        self._weights = weights
+        self._stems = ReducedStems(weights)
         self._device = _usable(device)
         self.description = f"torch {torch.__version__}, {precision} on {_name_of(self._device)}"
         tensors = transform_tensors(weights)
@@ -89,11 +89,6 @@ class TorchEngine:
         self._kernels: Kernels | None = None
         if weights.restoration:
             self._kernels = Kernels(*map(self.tensor, weights.restoration))
-
-    @cached_property
-    def _stems(self) -> dict[int, ReducedStem]:
-        """Of the reductions; read when something is first shown at a reduced size."""
-        return reduced_stems(self._weights)
 
     @property
     def threads(self) -> int:
@@ -203,8 +198,7 @@ class TorchEngine:
             return array
 
     def reduced_halo(self, reduction: int) -> int:
-        stem = self._stems.get(reduction)
-        return stem.halo if stem else self.synthesis_halo
+        return self._stems.halo(reduction, self.synthesis_halo)
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """Tensor on the engine's device; a copy if the array is read-only."""

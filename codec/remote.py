@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 Kind = Literal["file", "folder"]
 READ_AHEAD = 1 << 20
 """Bytes that are asked for at once where parts of a file are read."""
+SILENCE_SECONDS = 30.0
+"""Time after which a web server that sends nothing has failed. aiohttp's own limit of five minutes
+is for the whole of a transfer, which may take longer."""
 
 _OBJECT_STORES = {"s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"}
 """Stores in which an upload is seen when it is complete and not before, and which know no folders.
@@ -45,6 +49,7 @@ _NO_CREDENTIALS = (
 )
 _UNREACHABLE = ("ConnectionError", "ClientConnectionError", "EndpointConnectionError")
 _TIMED_OUT = ("TimeoutError", "ConnectTimeoutError", "ReadTimeoutError", "FSTimeoutError")
+_REFUSED = ("ClientResponseError",)
 """Names of classes: those of a library that may not be installed."""
 
 
@@ -59,8 +64,24 @@ def _refusals(url: Url, kind: type[CodecError]) -> Iterator[None]:
         raise kind(f"{url}: {_reason(error, url)}") from error
 
 
+def _names(error: BaseException) -> set[str]:
+    return {parent.__name__ for parent in type(error).__mro__}
+
+
+def _failure(error: Exception) -> Exception:
+    """What an error is about: fsspec says that there is no file where a server does not answer, or
+    forbids it, too."""
+    cause = error.__cause__
+    while isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
+        if _names(cause).intersection(_TIMED_OUT + _UNREACHABLE + _REFUSED):
+            return cause
+        cause = cause.__cause__
+    return error
+
+
 def _reason(error: Exception, url: Url) -> str:
-    names = {parent.__name__ for parent in type(error).__mro__}
+    error = _failure(error)
+    names = _names(error)
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ImportError):
         return _missing_library(url)
@@ -100,9 +121,19 @@ def _bucket_exists(url: Url) -> bool:
 
 def _opened(url: Url) -> tuple[AbstractFileSystem, str]:
     """File system and path; listings are not cached, since others write too."""
+    return _file_system(url.text, use_listings_cache=False)
+
+
+def _file_system(text: str, **options: Any) -> tuple[AbstractFileSystem, str]:
     import fsspec
 
-    fs, path = fsspec.core.url_to_fs(url.text, use_listings_cache=False)
+    for scheme in set(re.findall(r"\bhttps?(?=://)", text)):
+        from aiohttp import ClientTimeout
+
+        timeout = ClientTimeout(None, sock_connect=SILENCE_SECONDS, sock_read=SILENCE_SECONDS)
+        configured = fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})
+        options[scheme] = {"client_kwargs": {"timeout": timeout} | configured}
+    fs, path = fsspec.core.url_to_fs(text, **options)
     return fs, path
 
 
@@ -116,8 +147,10 @@ def kind_of(url: Url, error: type[CodecError] = InputError) -> Kind | None:
         fs, path = _opened(url)
         try:
             return "folder" if fs.info(path)["type"] == "directory" else "file"
-        except FileNotFoundError:
-            return None
+        except FileNotFoundError as error:
+            if _failure(error) is error:
+                return None
+            raise
 
 
 def find(url: Url) -> Iterator[Url]:
@@ -294,9 +327,9 @@ def local_copy(url: Url) -> Path:
         InputError: the store refuses.
     """
     with _refusals(url, InputError):
-        import fsspec
-
-        fs, path = fsspec.core.url_to_fs(f"simplecache::{url}")
+        if kind_of(url) is None:
+            raise FileNotFoundError
+        fs, path = _file_system(f"simplecache::{url}")
         with fs.open(path, "rb") as file:
             return Path(file.name)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")  # of one letter is a drive of Windows
 _WEB = ("http://", "https://")
+_NO_NAME = re.compile(r"[/\\\x00-\x1f\ufffd]")  # the last is for bytes that are no UTF-8
 
 
 @dataclass(frozen=True, order=True)
@@ -36,10 +37,16 @@ class Url:
         end = min((at for at in found if at >= 0), default=len(self.text))
         return self.text[:start], self.text[start:end].rstrip("/"), self.text[end:]
 
+    def _decoded(self, part: str) -> str:
+        """Part of a path without percent-encoding, which URLs of the web have, where it stays one
+        part."""
+        plain = unquote(part) if self.text.lower().startswith(_WEB) else part
+        return part if plain in ("", ".", "..") or _NO_NAME.search(plain) else plain
+
     @property
     def name(self) -> str:
         """Last part of the path."""
-        return self._split()[1].rpartition("/")[2]
+        return self._decoded(self._split()[1].rpartition("/")[2])
 
     @property
     def stem(self) -> str:
@@ -60,6 +67,7 @@ class Url:
         """Another file in the same folder; a query belongs to its file and is left out."""
         scheme, path, rest = self._split()
         folder, slash, _ = path.rpartition("/")
+        name = quote(name) if self.text.lower().startswith(_WEB) else name
         return Url(scheme + folder + slash + name + (rest if rest.startswith("::") else ""))
 
     def __truediv__(self, part: str | PurePath) -> Url:
@@ -72,7 +80,8 @@ class Url:
     def relative_to(self, other: Url) -> PurePosixPath:
         """Path from a folder to what lies in it."""
         (_, path, _), (_, folder, _) = self._split(), other._split()
-        return PurePosixPath(path.removeprefix(folder).lstrip("/"))
+        below = path.removeprefix(folder).lstrip("/")
+        return PurePosixPath(*map(self._decoded, below.split("/")))
 
 
 Place = Path | Url

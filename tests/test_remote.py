@@ -241,6 +241,49 @@ def test_buckets_that_do_not_exist(s3: str, run: Run) -> None:
     fails(result, 1, f"{there}: the bucket does not exist")
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("https://h/in/a%20b.png", "a b.png"),
+        ("https://h/in/%E5%9F%8E.png", "\u57ce.png"),
+        ("https://h/in/100%25.png?a%20b", "100%.png"),
+        ("https://h/in/a%2Fb.png", "a%2Fb.png"),
+        ("https://h/in/..%5Ca.png", "..%5Ca.png"),
+        ("https://h/in/%2E%2E", "%2E%2E"),
+        ("https://h/in/%ff.png", "%ff.png"),
+        ("s3://b/in/a%20b.png", "a%20b.png"),
+    ],
+)
+def test_names_of_the_web_are_decoded(text: str, name: str) -> None:
+    url = Url(text)
+    assert (url.name, url.relative_to(url.parent)) == (name, PurePosixPath(name))
+    assert url.with_name(url.name).name == name
+
+
+def test_names_of_pictures_of_the_web(tmp_path: Path, run: Run) -> None:
+    with web_server(200, CITY) as web:
+        assert run("compress", f"{web}/old%20city.png", "-d", tmp_path, *MODEL)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["old city.vqc"]
+
+
+def test_a_web_server_that_is_silent(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.2)
+    with web_server(0) as web:
+        result = run("compress", f"{web}/a.png", tmp_path / "a.vqc", *MODEL)
+        fails(result, 1, f"{web}/a.png: the store did not answer in time")
+        chained = f"zip://a.png::{web}/a.zip"
+        result = run("compress", chained, tmp_path / "a.vqc", *MODEL)
+        fails(result, 1, f"{chained}: the store did not answer in time")
+        for picture in (f"{web}/a.png", chained):
+            for read in (remote.kind_of, remote.local_copy, lambda url: remote.open_parts(url, 9)):
+                with pytest.raises(InputError, match="did not answer in time"):
+                    read(Url(picture))
+    with web_server(403) as web, pytest.raises(InputError, match="the store forbids it"):
+        remote.open_parts(Url(f"{web}/a.vqc"), 9)
+
+
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 

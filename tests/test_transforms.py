@@ -90,6 +90,35 @@ def test_photographs_do_not_notice_the_bound(released_codec: Codec) -> None:
     assert torch.equal(shown(ModelConfig().gate_bound), shown(0.0))
 
 
+def test_gdn_learns_to_normalise_across_channels_from_its_start() -> None:
+    """Two channels of one common scale: only gamma off the diagonal makes them unit normal."""
+    torch.manual_seed(0)
+    gdn = GDN(2)
+    optimiser = torch.optim.Adam(gdn.parameters(), 1e-2)
+    for _ in range(300):
+        scale = torch.randn(256, 1, 1, 1).exp()
+        x = scale * torch.randn(256, 2, 1, 1).sign()
+        loss = (gdn(x).square() - 0.5).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    gamma = gdn.gamma_root.detach() ** 2
+    assert bool((gamma[[0, 1], [1, 0]] > 0.05).all())
+
+
+def test_parameters_of_gdn_come_back_from_below_their_bounds() -> None:
+    gdn = GDN(2)
+    with torch.no_grad():
+        gdn.beta_root.fill_(-0.5)
+        gdn.gamma_root.fill_(-0.5)
+    x = torch.full((1, 2, 1, 1), 3.0)
+    least = 3.0 / GDN.BETA_MIN**0.5
+    assert gdn(x).flatten().tolist() == pytest.approx([least, least])
+    gdn(x).sum().backward()
+    assert bool((gdn.beta_root.grad < 0).all())  # a step down the loss raises them
+    assert bool((gdn.gamma_root.grad < 0).all())
+
+
 @pytest.mark.parametrize("inverse", [False, True])
 def test_gdn_is_its_formula(inverse: bool) -> None:
     gdn = GDN(3, inverse)

@@ -186,12 +186,15 @@ class _Layers:
     def normalise(self, x: str, name: str, inverse: bool) -> str:
         """Divisive normalisation, see `codec.model.gdn`."""
         add = self._graph.add
-        pedestal, least = np.float32(2.0**-36), np.float32(1e-6)
+        pedestal = np.float32(2.0**-36)
         beta, gamma = (
-            self.named(f"{name}.{root}_root").astype(np.float32) ** 2 - pedestal
-            for root in ("beta", "gamma")
+            np.maximum(self.named(f"{name}.{root}_root").astype(np.float32), bound) ** 2 - pedestal
+            for root, bound in (
+                ("beta", np.sqrt(np.float32(1e-6) + pedestal)),
+                ("gamma", np.sqrt(pedestal)),
+            )
         )
-        norm = self.convolve(add("Mul", x, x), name, np.maximum(gamma, 0), np.maximum(beta, least))
+        norm = self.convolve(add("Mul", x, x), name, gamma, beta)
         return add("Mul" if inverse else "Div", x, add("Sqrt", norm))
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.entropy.graph import SCALE_TABLES
+from codec.model.bounds import lower_bound
 
 SIGMA_MIN = 0.11
 SIGMA_MAX = 256.0
@@ -49,26 +49,9 @@ def cell_probability(cdf: Callable[[Tensor], Tensor], lower: Tensor, upper: Tens
     return (cdf(sign * upper) - cdf(sign * lower)).abs()
 
 
-class _LowerBound(torch.autograd.Function):
-    """max(x, bound) whose gradient still reaches x below the bound if it would raise x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bound = bound
-        return x.clamp_min(bound)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        (gradient,) = gradients
-        return gradient * ((x >= ctx.bound) | (gradient < 0)), None
-
-
 def bits(probability: Tensor) -> Tensor:
     """-log2 of probabilities, of at least `PROBABILITY_FLOOR`."""
-    floored: Tensor = _LowerBound.apply(probability, PROBABILITY_FLOOR)
-    return -floored.log2()
+    return -lower_bound(probability, PROBABILITY_FLOOR).log2()
 
 
 def sigma_of_level(level: Tensor) -> Tensor:
@@ -78,9 +61,7 @@ def sigma_of_level(level: Tensor) -> Tensor:
 
 
 def _soft_clamp(level: Tensor) -> Tensor:
-    low: Tensor = _LowerBound.apply(level, 0.0)
-    high: Tensor = _LowerBound.apply(-low, -(SIGMA_LEVELS - 1.0))
-    return -high
+    return -lower_bound(-lower_bound(level, 0.0), -(SIGMA_LEVELS - 1.0))
 
 
 def gaussian_cell_probability(residual: Tensor, sigma: Tensor) -> Tensor:

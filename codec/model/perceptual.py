@@ -49,7 +49,7 @@ def ssimulacra2_error(x_hat: Tensor, x: Tensor) -> Tensor:
         raise InputError(
             "SSIMULACRA 2 needs frame-analytics; pip install 'vqcodec[train]'"
         ) from error
-    score: Tensor = library.ssimulacra2(x_hat, x, reduction="none")
+    score: Tensor = library.ssimulacra2(x, x_hat, reduction="none")
     return ((100 - score) / 10).clamp_min(LEAST_GAP) ** (1 / SCORE_POWER)
 
 

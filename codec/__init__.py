@@ -4,6 +4,7 @@
                    train
     cluster        the codec on Ray                  dataset     .vqc files to train networks on
     pillow_plugin  .vqc files in Pillow
+    api            compress, decompress with released models
     codec          Codec: a loaded model, pictures in, bytes out, and back
     decoder        the reader: bytes -> picture
     encoder        the writer: picture -> bytes; efforts, rate targets
@@ -12,7 +13,8 @@
     entropy        symbols <-> bytes, exactly        engine      transforms, NumPy in and out
     weights        models: shape, files, names       model       the autoencoder in PyTorch
     training       photographs -> weights            evaluation  codecs measured and compared
-    loaded         a model in memory                 level       the rate level
+    loading        models by name                    loaded      a model in memory
+    level          the rate level                    level_map   levels by position
     web            the reader in web pages
     limits         pixels and memory of a picture    files       outputs whole or not at all
     url            URLs as places of files           remote      files in stores
@@ -34,9 +36,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codec.codec import Codec, compress, decompress
+    from codec.api import compress, decompress
+    from codec.codec import Codec
+    from codec.encoder.encoded import Encoded
     from codec.encoder.options import EncoderOptions
-    from codec.encoder.picture import Encoded
     from codec.errors import (
         CodecError,
         DamagedFileError,
@@ -54,11 +57,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Codec": "codec.codec",
-    "Encoded": "codec.encoder.picture",
+    "Encoded": "codec.encoder.encoded",
     "EncoderOptions": "codec.encoder.options",
     "Limits": "codec.limits",
-    "compress": "codec.codec",
-    "decompress": "codec.codec",
+    "compress": "codec.api",
+    "decompress": "codec.api",
 } | dict.fromkeys(
     (
         "CodecError",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec.codec import decompress
+from codec.api import decompress
 from codec.errors import CodecError, InputError
 from codec.files import files_in, is_folder, open_file
 from codec.url import Place, Url, place_of

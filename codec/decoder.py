@@ -26,7 +26,7 @@ from codec.errors import DamagedFileError, InputError, WeightsError
 from codec.format.container import ContainerFile, Header
 from codec.level import Level
 from codec.level_map import LevelMap, map_shape
-from codec.limits import Limits
+from codec.limits import Limits, tile_work
 from codec.loaded import LoadedModel
 from codec.picture.alpha import Plane, decode_alpha
 from codec.picture.metadata import info_of
@@ -149,15 +149,9 @@ def decode(
     halo = LATENT_STRIDE * around
     needed = set(grid.touched(area.grown(halo, within=grid.whole))) - file.covered
     most = max(1, min(threads, len(needed)))
-    count = limits.workers(
-        grid,
-        area,
-        halo,
-        most,
-        instead=patch_memory(file, area),
-        footprint=engine.footprint,
-        reduction=reduction,
-    )
+    instead = patch_memory(file, area)
+    work = tile_work(grid, area, halo, engine.footprint, instead=instead, reduction=reduction)
+    count = limits.at_once(work, most)
     _check_model(header, model)
     level_map = level_map_of(header, model.config)
     shown = level_map if levels is None else replace(level_map, base=_level_of(levels, header))

@@ -59,6 +59,16 @@ TORCH_FOOTPRINT = Footprint(760 << 20, 250)
 
 
 @dataclass(frozen=True)
+class Work:
+    """Memory of the work on a picture, in bytes."""
+
+    fixed: int
+    """What is there all the time."""
+    tile: int
+    """For each tile in work."""
+
+
+@dataclass(frozen=True)
 class Limits:
     """Limits on the pixels and the memory of one picture.
 
@@ -96,50 +106,23 @@ class Limits:
                 field="max_memory",
             )
 
-    def workers(
-        self,
-        grid: Grid,
-        region: Box,
-        halo: int,
-        most: int = 1,
-        extra: int = 0,
-        kept: int = 0,
-        instead: int = 0,
-        remedy: str = "",
-        footprint: Footprint = ONNX_FOOTPRINT,
-        analyses: bool = False,
-        reduction: int = 1,
-    ) -> int:
+    def allow(self, work: Work) -> bool:
+        """Whether there is memory for one tile at a time."""
+        return work.fixed + work.tile <= self.max_memory
+
+    def at_once(self, work: Work, most: int = 1, remedy: str = "") -> int:
         """Number of tiles that may be in work at once.
 
         Args:
-            grid: the picture's tiles.
-            region: of the picture that is reconstructed.
-            halo: pixels around a window that a transform sees.
+            work: on the picture.
             most: upper bound of the answer.
-            extra: bytes that a tile in work needs beyond coding and transforms.
-            kept: bytes of what is kept of all tiles until the picture is done.
-            instead: bytes of other work that may be done in place of that on a tile.
             remedy: what else than a higher limit would help, such as "lower the effort, or ".
-            footprint: memory of the engine; the least by default.
-            analyses: whether whole tiles go through a transform, as in an encoder.
-            reduction: side of the squares that become a pixel each.
 
         Raises:
             LimitError: not even one fits into `max_memory`.
         """
-        side = min(grid.side or WINDOW, max(grid.height, grid.width))
-        window = min(grid.whole.area, (side + 2 * halo) ** 2)
-        height, width = grid.box(0).height, grid.box(0).width
-        tile = height * width
-        analysed = min(grid.whole.area, (height + 2 * halo) * (width + 2 * halo)) * analyses
-        held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
-        picture = region.shrunk(reduction).area * PICTURE_BYTES
-        fixed = footprint.base + picture + held * HELD_BYTES + kept
-        coding = tile * CODING_BYTES + window * footprint.transform
-        each = max(max(coding, analysed * footprint.transform) + extra, instead)
-        self._check_memory(fixed + each, remedy)
-        return max(1, min(most, (self.max_memory - fixed) // each))
+        self._check_memory(work.fixed + work.tile, remedy)
+        return max(1, min(most, (self.max_memory - work.fixed) // work.tile))
 
     def check_patches(self, region: Box, largest: int, reduction: int = 1) -> None:
         """Refuse what needs more memory than there may be, of a picture stored without loss.
@@ -164,3 +147,42 @@ class Limits:
                 f"{remedy}allow more with max_memory",
                 field="max_memory",
             )
+
+
+def tile_work(
+    grid: Grid,
+    region: Box,
+    halo: int,
+    footprint: Footprint = ONNX_FOOTPRINT,
+    *,
+    extra: int = 0,
+    kept: int = 0,
+    instead: int = 0,
+    analyses: bool = False,
+    reduction: int = 1,
+) -> Work:
+    """Memory of the work on the tiles of a picture.
+
+    Args:
+        grid: the picture's tiles.
+        region: of the picture that is reconstructed.
+        halo: pixels around a window that a transform sees.
+        footprint: memory of the engine; the least by default.
+        extra: bytes that a tile in work needs beyond coding and transforms.
+        kept: bytes of what is kept of all tiles until the picture is done.
+        instead: bytes of other work that may be done in place of that on a tile.
+        analyses: whether whole tiles go through a transform, as in an encoder.
+        reduction: side of the squares that become a pixel each.
+    """
+    side = min(grid.side or WINDOW, max(grid.height, grid.width))
+    window = min(grid.whole.area, (side + 2 * halo) ** 2)
+    height, width = grid.box(0).height, grid.box(0).width
+    tile = height * width
+    analysed = min(grid.whole.area, (height + 2 * halo) * (width + 2 * halo)) * analyses
+    held = min(grid.whole.area, 3 * side * min(region.height, region.width)) + 2 * tile
+    picture = region.shrunk(reduction).area * PICTURE_BYTES
+    coding = tile * CODING_BYTES + window * footprint.transform
+    return Work(
+        footprint.base + picture + held * HELD_BYTES + kept,
+        max(max(coding, analysed * footprint.transform) + extra, instead),
+    )

@@ -13,7 +13,7 @@ from codec.weights.config import ModelConfig
 from codec.weights.file import Weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A model in memory, shared by reader and writer; may be used from several threads.
 
@@ -24,10 +24,10 @@ class LoadedModel:
     weights: Weights
     engine: Engine
     coder: SymbolCoder
-    search_engine: Callable[[], Engine] | None = None
+    make_differentiable: Callable[[], Engine] | None = None
     """Makes an engine with derivatives for when one is needed; None for no other engine."""
-    _searching: list[LoadedModel] = field(default_factory=list, init=False, repr=False)
-    _making: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+    _differentiable: list[LoadedModel] = field(default_factory=list, init=False, repr=False)
+    _making: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.engine.model_id != self.id:
@@ -43,15 +43,15 @@ class LoadedModel:
         """
         if self.engine.differentiable:
             return self
-        if self.search_engine is None:
+        if self.make_differentiable is None:
             raise InputError(
                 "efforts from 2 on need an engine with derivatives; choose torch or less effort",
                 field="effort",
             )
         with self._making:
-            if not self._searching:
-                self._searching.append(replace(self, engine=self.search_engine()))
-        return self._searching[0]
+            if not self._differentiable:
+                self._differentiable.append(replace(self, engine=self.make_differentiable()))
+        return self._differentiable[0]
 
     @property
     def config(self) -> ModelConfig:

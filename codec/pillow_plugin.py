@@ -138,7 +138,7 @@ class VqcDecoder(ImageFile.PyDecoder):
     _pulls_fd = True
 
     def decode(self, buffer: Any) -> tuple[int, int]:
-        from codec.codec import decompress
+        from codec.api import decompress
 
         file = _parse(self.fd)
         with _as_os_error():
@@ -172,7 +172,7 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    from codec.codec import compress
+    from codec.api import compress
 
     given = image.encoderinfo
     model = str(given.get("model") or DEFAULT_MODEL)

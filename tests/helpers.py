@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from codec.codec import Codec
-    from codec.encoder.picture import Encoded
+    from codec.encoder.encoded import Encoded
     from codec.tiles import Box
 
 DATA = Path(__file__).parent / "data"

@@ -9,8 +9,9 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.encoder.compensation import SHARE
+from codec.encoder.encoded import Encoded
 from codec.encoder.model import EncoderModel
-from codec.encoder.picture import Encoded, PictureEncoder
+from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.engine.torch import TorchEngine
 from codec.entropy.coder import symbol_coder

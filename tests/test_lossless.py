@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import codec.pillow_plugin  # noqa: F401 - registers the format
-from codec.codec import Codec, compress, decompress
-from codec.encoder import lossless
+from codec.api import compress, decompress
+from codec.codec import Codec
+from codec.encoder.patch_boxes import WRITTEN_PIXELS, patches_over
 from codec.errors import InputError, LimitError
 from codec.format.container import ContainerFile
 from codec.limits import ONNX_FOOTPRINT, Limits
@@ -57,7 +58,7 @@ def test_a_codec_gives_the_same_file(tiny_codec: Codec, city: Image.Image) -> No
     assert tiny_codec.decompress(encoded.data).tobytes() == city.tobytes()
     assert encoded.patch_pixels == city.width * city.height
     assert steps == [(city.width * city.height,) * 2]
-    assert encoded.bits == 8 * len(encoded.data)
+    assert encoded.bits == 8 * sum(patch.size for patch in encoded.patches)
     header = ContainerFile(BytesIO(encoded.data)).header
     assert (header.model_id, header.vq) == (tiny_codec.model.id, False)
     other = ContainerFile(BytesIO(compress(city, model=TINY_VQ, lossless=True))).header
@@ -129,13 +130,13 @@ def test_metadata_are_kept(city: Image.Image) -> None:
 
 
 def test_patches_are_few_and_stay_in_their_tiles() -> None:
-    assert len(list(lossless.patches_over(Grid(1080, 1920)))) == 1
-    assert len(list(lossless.patches_over(Grid(1, 65535)))) == 5
-    assert len(list(lossless.patches_over(Grid(65535, 1)))) == 5
+    assert len(list(patches_over(Grid(1080, 1920)))) == 1
+    assert len(list(patches_over(Grid(1, 65535)))) == 5
+    assert len(list(patches_over(Grid(65535, 1)))) == 5
     grid = Grid(700, 600, 256)
-    assert list(lossless.patches_over(grid)) == list(grid.boxes())
-    large = list(lossless.patches_over(Grid(6000, 8000)))
-    assert max(box.area for box in large) <= lossless.WRITTEN_PIXELS
+    assert list(patches_over(grid)) == list(grid.boxes())
+    large = list(patches_over(Grid(6000, 8000)))
+    assert max(box.area for box in large) <= WRITTEN_PIXELS
     assert len(large) <= 25
     assert sum(box.area for box in large) == 6000 * 8000
 
@@ -154,7 +155,7 @@ def test_the_longest_pictures_are_small(size: tuple[int, int]) -> None:
 def test_memory_is_checked_by_the_largest_patch() -> None:
     picture = Image.new("RGB", (4000, 3000))
     least = ONNX_FOOTPRINT.base + picture.width * picture.height * 8
-    enough = Limits(max_memory=least + ENCODING_BYTES * lossless.WRITTEN_PIXELS)
+    enough = Limits(max_memory=least + ENCODING_BYTES * WRITTEN_PIXELS)
     data = compress(picture, lossless=True, limits=enough)
     with pytest.raises(LimitError, match="max_memory"):
         compress(picture, lossless=True, limits=Limits(max_memory=least + (1 << 20)))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from codec.codec import Codec
+from codec.encoder.encoded import Encoded
 from codec.encoder.model import EncoderModel
 from codec.encoder.patch_choice import PatchChoice
 from codec.encoder.patch_detector import propose
@@ -246,7 +247,7 @@ def test_trial_is_the_file_of_rounding_alone(tiny_codec: Codec, side: int) -> No
     encoder = encoder_of(tiny_codec, image, side=side)
     level = Level(9_000)
     for one in (encoder, encoder.with_patches([Box(16, 32, 272, 272 - 2)])):
-        trial, encoded = one.trial(level), one.encode(level, effort=False)
+        trial, encoded = one.trial(level), one.encode(level, rounding_only=True)
         assert trial.size == len(encoded.data)
         patched = sum(8 * (16 + len(patch.data)) for patch in encoded.patches)
         assert trial.bits.sum() == pytest.approx(encoded.bits - patched)
@@ -272,7 +273,7 @@ def test_features_under_other_patches_do_not_add_up(
         alive.append(weakref.ref(features))
         return features
 
-    monkeypatch.setattr("codec.encoder.picture.window_features", remembered)
+    monkeypatch.setattr("codec.encoder.patched.window_features", remembered)
     image = viewer()
     plan = Plan(EncoderModel(tiny_codec.model), 0, looks_back=False)
     picture = from_image(image)
@@ -323,10 +324,30 @@ def test_rates_above_all_photographs_make_a_picture_suspect(tiny_codec: Codec) -
     with Image.open(DATA / "flowers.png") as opened:
         encoder = encoder_of(tiny_codec, opened.convert("RGB"))
     known = PhotographRates(7 << 12, (200.0, 200.0), (0.01, 0.01))
-    assert PatchChoice(encoder, known).encode(Level(0)).psnr is not None
     assert PatchChoice(encoder, known).encode(Level(0)).patches
     calm = replace(known, bpp=(9.0, 9.0))
     assert not PatchChoice(encoder, calm).encode(Level(0)).patches
+
+
+def test_a_suspect_without_patches_is_coded_once(
+    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Image.open(DATA / "flowers.png") as opened:
+        encoder = encoder_of(tiny_codec, opened.convert("RGB"))
+    known = PhotographRates(7 << 12, (0.0, 0.0), (0.01, 0.01))
+    made: list[Level] = []
+    encode = PictureEncoder.encode
+
+    def counted(self: PictureEncoder, level: Level, rounding_only: bool = False) -> Encoded:
+        made.append(level)
+        return encode(self, level, rounding_only)
+
+    monkeypatch.setattr(PictureEncoder, "encode", counted)
+    choice = PatchChoice(encoder, known)
+    encoded = choice.encode(Level(0))
+    assert choice.reconsider(encoded)
+    assert not encoded.patches
+    assert made == [Level(0)]
 
 
 def test_models_that_round_to_centres_take_patches(drawn: dict[str, Image.Image]) -> None:

@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from codec.codec import Codec, decompress
+from codec.api import decompress
+from codec.codec import Codec
 from codec.encoder.model import EncoderModel
-from codec.encoder.picture import PictureEncoder, checked_boxes
+from codec.encoder.patch_boxes import checked_boxes
+from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.errors import CodecError, DamagedFileError, InputError
 from codec.format.container import ContainerFile, Header, Tile, write

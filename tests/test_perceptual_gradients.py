@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from codec.codec import Codec
-from codec.encoder.picture import Encoded
+from codec.encoder.encoded import Encoded
 from codec.engine.base import Original
 from codec.engine.perceptual_gradients import PerceptualError
 from codec.engine.torch import TorchEngine

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from codec.codec import Codec
+from codec.encoder.encoded import Estimate
 from codec.encoder.options import EncoderOptions
-from codec.encoder.picture import Estimate
 from codec.encoder.rate_search import MAX_TRIALS, LevelSearch
 from codec.encoder.targets import meet
 from codec.errors import InputError
@@ -170,11 +170,16 @@ class _Drifting:
 
     does_more = True
 
+    def __init__(self) -> None:
+        self.made: list[tuple[int, bool]] = []
+
     def estimate(self, level: int, measure: bool = False) -> Estimate:
         return Estimate(1000 * 10 ** (level / 28672), 30 + level / 2867.2)
 
-    def encode(self, level: int, effort: bool = True) -> SimpleNamespace:
-        drift = 0.15 * (level / 28672) ** 8 if effort else 0.0
+    def encode(self, level: int, rounding_only: bool = False) -> SimpleNamespace:
+        assert (level, rounding_only) not in self.made
+        self.made.append((level, rounding_only))
+        drift = 0.0 if rounding_only else 0.15 * (level / 28672) ** 8
         size = round(self.estimate(level).size * (1 + drift))
         return SimpleNamespace(data=bytes(size), psnr=30 + level / 2867.2 - 10 * drift)
 
@@ -184,6 +189,22 @@ def test_files_that_drift_from_their_estimates(size: int) -> None:
     options = EncoderOptions(target_size=size)
     encoded = meet(_Drifting(), options, ModelConfig(), None)  # type: ignore[arg-type]
     assert 0.98 * size <= len(encoded.data) <= size
+
+
+@pytest.mark.parametrize(
+    ("options", "nearest"),
+    [
+        (EncoderOptions(target_size=900), "the smallest has 1000"),
+        (EncoderOptions(target_psnr=60.0), r"the best has 40\.00"),
+    ],
+)
+def test_out_of_reach_the_end_of_the_ladder_is_coded_once(
+    options: EncoderOptions, nearest: str
+) -> None:
+    encoder = _Drifting()
+    with pytest.raises(InputError, match=nearest):
+        meet(encoder, options, ModelConfig(), None)  # type: ignore[arg-type]
+    assert len(encoder.made) == 2  # with what the effort does, and without
 
 
 @pytest.mark.parametrize("psnr", [34.0, 38.0, 38.5])

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec.pillow_plugin as plugin
+from codec.api import decompress as decompress_with_released
 from codec.codec import Codec
-from codec.codec import decompress as decompress_with_released
 from codec.engine import reduced as stems
 from codec.errors import DamagedFileError, InputError, LimitError
 from codec.format.container import ContainerFile
-from codec.limits import Limits
+from codec.limits import Limits, tile_work
 from codec.picture.reduction import reduction_of, scale_for
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import find_weights
@@ -180,7 +180,7 @@ def test_the_whole_picture_is_never_held(tiny_codec: Codec) -> None:
     file = ContainerFile(BytesIO(data))
     needed = Limits(max_memory=1)
     with pytest.raises(LimitError):
-        needed.workers(file.grid, file.grid.whole, 0)
+        needed.at_once(tile_work(file.grid, file.grid.whole, 0))
     full, eighth = (1 << 40, 1 << 40)
     for bits in range(40, -1, -1):
         full -= (1 << bits) * fits(file, full - (1 << bits), 1)
@@ -190,7 +190,9 @@ def test_the_whole_picture_is_never_held(tiny_codec: Codec) -> None:
 
 def fits(file: ContainerFile, memory: int, reduction: int) -> bool:
     try:
-        Limits(max_memory=memory).workers(file.grid, file.grid.whole, 0, reduction=reduction)
+        Limits(max_memory=memory).at_once(
+            tile_work(file.grid, file.grid.whole, 0, reduction=reduction)
+        )
     except LimitError:
         return False
     return True
@@ -274,7 +276,7 @@ def test_thumbnails(city: Image.Image, tmp_path: Path, monkeypatch: pytest.Monke
         asked.append(scale)
         return decompress_with_released(*given, scale=scale, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("codec.codec.decompress", decompress)
+    monkeypatch.setattr("codec.api.decompress", decompress)
     with Image.open(path) as image:
         image.thumbnail((24, 16))
         assert image.size == (24, 16)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec.pillow_plugin  # noqa: F401
-from codec.codec import Codec, load
+from codec.codec import Codec
 from codec.encoder.derivatives import Curvature, SteadyGradient
 from codec.encoder.model import EncoderModel
 from codec.encoder.options import ROUNDS
@@ -25,6 +25,7 @@ from codec.entropy.model import IntegerModel
 from codec.errors import InputError, LimitError
 from codec.level import Level
 from codec.limits import Limits
+from codec.loading import load
 from codec.tiles import Grid
 from codec.weights.file import Weights, load_weights
 from tests.helpers import TINY, TINY_VQ, Run, cost, flowers

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import InputError, LimitError
-from codec.limits import ONNX_FOOTPRINT, TORCH_FOOTPRINT, Footprint, Limits
+from codec.limits import ONNX_FOOTPRINT, TORCH_FOOTPRINT, Footprint, Limits, tile_work
 from codec.tiles import Box, Grid, latent_size, region_box
 
 SIDE = st.integers(1, 2000)
@@ -59,26 +59,29 @@ def test_regions() -> None:
 
 
 def test_memory_limits() -> None:
-    limits = Limits(max_memory=2 << 30)
-    huge = Grid(10_000, 10_000, 1024)
-    assert limits.workers(huge, huge.whole, 128, 1) == 1
-    assert limits.workers(Grid(100, 100), Box(0, 0, 100, 100), 128, 4) == 4
-    many = limits.workers(huge, huge.whole, 128, 100)
+    limits, roomy = Limits(max_memory=2 << 30), Limits(max_memory=8 << 30)
+    huge, small, large = Grid(10_000, 10_000, 1024), Grid(100, 100), Grid(3700, 3700)
+    work = tile_work(huge, huge.whole, 128)
+    assert limits.at_once(work) == 1
+    assert limits.at_once(tile_work(small, small.whole, 128), 4) == 4
+    many = limits.at_once(work, 100)
     assert 1 <= many < 100
-    assert limits.workers(huge, huge.whole, 0, 100) > many
-    roomy = Limits(max_memory=8 << 30)
-    plain = roomy.workers(huge, huge.whole, 128, 100)
-    assert 1 < roomy.workers(huge, huge.whole, 128, 100, extra=1 << 28) < plain
-    assert 1 < roomy.workers(huge, huge.whole, 128, 100, kept=1 << 29) < plain
-    large = Grid(3700, 3700)
-    assert limits.workers(large, large.whole, 128) == 1
+    assert limits.at_once(tile_work(huge, huge.whole, 0), 100) > many
+    plain = roomy.at_once(work, 100)
+    extra = tile_work(huge, huge.whole, 128, extra=1 << 28)
+    kept = tile_work(huge, huge.whole, 128, kept=1 << 29)
+    assert all(1 < roomy.at_once(more, 100) < plain for more in (extra, kept))
+    assert limits.at_once(tile_work(large, large.whole, 128)) == 1
     with pytest.raises(LimitError, match="MiB; sleep, or allow more with max_memory"):
-        limits.workers(large, large.whole, 128, extra=1 << 30, remedy="sleep, or ")
-    with pytest.raises(LimitError, match="allow more with max_memory"):
-        limits.workers(large, large.whole, 128, analyses=True)
+        limits.at_once(tile_work(large, large.whole, 128, extra=1 << 30), remedy="sleep, or ")
     untiled = Grid(10_000, 10_000)
-    with pytest.raises(LimitError, match="allow more with max_memory"):
-        limits.workers(untiled, untiled.whole, 128)
+    for work in (
+        tile_work(large, large.whole, 128, analyses=True),
+        tile_work(untiled, untiled.whole, 128),
+    ):
+        assert not limits.allow(work)
+        with pytest.raises(LimitError, match="MiB; allow more with max_memory"):
+            limits.at_once(work)
 
 
 @pytest.mark.parametrize(
@@ -88,4 +91,4 @@ def test_estimates_are_above_what_was_measured(footprint: Footprint, mebibytes: 
     """Of decoding 768x512 pixels, with torch from its CUDA build."""
     grid = Grid(512, 768)
     with pytest.raises(LimitError):
-        Limits(max_memory=mebibytes << 20).workers(grid, grid.whole, 96, footprint=footprint)
+        Limits(max_memory=mebibytes << 20).at_once(tile_work(grid, grid.whole, 96, footprint))

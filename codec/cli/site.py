@@ -148,7 +148,7 @@ def thumbnail(picture: Picture, models: Mapping[bytes, Path]) -> bytes:
     Raises:
         CodecError: the picture is damaged, or too large.
     """
-    from codec.codec import compress, decompress
+    from codec.api import compress, decompress
 
     header = picture.header
     scale = scale_for(header.width, header.height, THUMBNAIL)

@@ -16,7 +16,7 @@ from codec.cli.terminal import progress
 from codec.errors import CodecError, InputError, OutputError, OutputExistsError
 from codec.files import STANDARD, holds, make_folder, open_file, times_of, write_file
 from codec.format.container import ContainerFile, Header
-from codec.limits import Limits
+from codec.limits import Limits, tile_work
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.picture.reduction import reduction_of, scale_for
 from codec.tiles import region_box
@@ -26,7 +26,7 @@ from codec.weights.released import DEFAULT_MODEL, find_weights, read_config, rea
 if TYPE_CHECKING:
     from PIL import Image
 
-    from codec.encoder.picture import Encoded
+    from codec.encoder.encoded import Encoded
     from codec.engine.base import EngineName, Precision
     from codec.weights.config import ModelConfig
 
@@ -49,7 +49,7 @@ class Machine:
 
     def encode(self, image: Image.Image, **options: Any) -> Encoded:
         """Compress a picture; the model is loaded once in each process."""
-        from codec.codec import encode
+        from codec.api import encode
 
         model = self.model or DEFAULT_MODEL
         return encode(
@@ -192,8 +192,9 @@ class DecompressTask:
             scale = scale_for(area.width, area.height, self.size) if self.size else self.scale
             if not file.lossless:
                 # What is too large for any model is refused before one is loaded.
-                machine.limits.workers(file.grid, area, halo=0, reduction=reduction_of(scale))
-            from codec.codec import decompress
+                work = tile_work(file.grid, area, halo=0, reduction=reduction_of(scale))
+                machine.limits.at_once(work)
+            from codec.api import decompress
             from codec.picture.metadata import metadata_of
             from codec.picture.writing import left_out, write_picture
 

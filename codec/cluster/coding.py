@@ -139,7 +139,7 @@ class _Compress:
         self._machine: dict[str, Any] = {"model": model, "device": device, "limits": limits}
 
     def __call__(self, row: Row) -> Row:
-        from codec.codec import encode
+        from codec.api import encode
         from codec.picture.reading import open_picture
 
         began = time.perf_counter()
@@ -165,7 +165,7 @@ class _Decompress:
         self._machine: dict[str, Any] = {"model": model, "device": device, "limits": limits}
 
     def __call__(self, row: Row) -> Row:
-        from codec.codec import decompress
+        from codec.api import decompress
 
         began = time.perf_counter()
         data = bytes(row.pop(self._column) or b"")

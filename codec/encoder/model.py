@@ -16,6 +16,9 @@ from codec.picture.pixels import Picture
 from codec.tiles import LATENT_STRIDE
 from codec.weights.file import COLOURS
 
+FEATURE_STRIDE = 8
+"""Pixels a side for a position of the features of `lowres`."""
+
 
 class EncoderModel:
     """A loaded model as the methods see it; may be used from several threads."""
@@ -37,6 +40,13 @@ class EncoderModel:
     def latent_bytes(self) -> int:
         """Bytes of y^ per pixel, rounded up."""
         return -(-4 * self.config.latent // LATENT_STRIDE**2)
+
+    @property
+    def feature_bytes(self) -> int:
+        """Bytes of the features of a tile per pixel, rounded up."""
+        if self.config.transform == "gdn":  # all of g_a
+            return self.latent_bytes
+        return -(-4 * self.config.channels8 // FEATURE_STRIDE**2)
 
     @property
     def integer_coder(self) -> LatentCoder:

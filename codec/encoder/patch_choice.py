@@ -1,8 +1,8 @@
 """The choice of patches: which rectangles of a picture to store without loss.
 
 The detector proposes a tree of rectangles, or nothing, as of photographs. Then nothing else is
-done, unless the file takes too much, see `PatchChoice.suspects`. Otherwise the picture is coded by
-rounding and reconstructed once. A rectangle R is taken if
+done, unless the file takes too much, see `PatchChoice.reconsider`. Otherwise the picture is coded
+by rounding and reconstructed once. A rectangle R is taken if
 
     bits(R) + w error(R)  >  8 bytes(R)
 
@@ -28,10 +28,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.lossless import patches_over, pieces
+from codec.encoder.encoded import Encoded, Trial
+from codec.encoder.patch_boxes import patches_over, pieces
 from codec.encoder.patch_detector import Region, propose
 from codec.encoder.photograph_rates import PhotographRates
-from codec.encoder.picture import Encoded, PictureEncoder, Trial
+from codec.encoder.picture import PictureEncoder
 from codec.format.patch_table import MAX_PATCH_SIDE, MAX_PATCHES, PATCH_UNIT
 from codec.level import Level
 from codec.picture.patch import quick_size
@@ -72,11 +73,18 @@ class PatchChoice:
         self._plain = encoder
         self._rates = rates
         self._patched: dict[frozenset[Box], PictureEncoder] = {}
+        self._suspect = False
+
+    @property
+    def _region(self) -> Region | None:
+        """What may be patches; None if nothing may be."""
+        if self.slender or self._suspect:
+            return Region(self._plain.source.whole)
+        return self._proposed
 
     @cached_property
-    def region(self) -> Region | None:
-        """The picture and what may be patches of it; None if nothing may be."""
-        return Region(self._plain.source.whole) if self.slender else propose(self._plain.source)
+    def _proposed(self) -> Region | None:
+        return propose(self._plain.source)
 
     @property
     def slender(self) -> bool:
@@ -88,16 +96,15 @@ class PatchChoice:
         """Encoder of the picture as patches over everything."""
         return self._plain.with_patches(patches_over(self._plain.grid))
 
-    def suspects(self, encoded: Encoded) -> bool:
-        """Whether patches may pay, once the file without them is known: if its rate is above that
-        of any photograph at its level, or not far below what the picture takes without loss, as
-        of patterns and of gradients, the whole picture may be a patch."""
-        if self.region is None:
+    def reconsider(self, encoded: Encoded) -> bool:
+        """Whether patches may pay, now that the file without them is known: if its rate is above
+        that of any photograph at its level, or not far below what the picture takes without loss,
+        as of patterns and of gradients, the whole picture may be a patch from now on."""
+        if self._region is None:
             rate = encoded.bits / encoded.header.pixels
             much = rate > self._rates.suspect_rate(encoded.header.level)
-            if much or self._lossless_bytes <= FEW_BYTES * len(encoded.data):
-                self.region = Region(self._plain.source.whole)
-        return self.region is not None
+            self._suspect = much or self._lossless_bytes <= FEW_BYTES * len(encoded.data)
+        return self._region is not None
 
     @cached_property
     def _lossless_bytes(self) -> float:
@@ -114,19 +121,22 @@ class PatchChoice:
 
     def encode(self, level: Level) -> Encoded:
         """The file of a level with the patches that pay."""
-        if self.region is None:
+        if self._region is None:
             encoded = self._plain.encode(level)
-            if not self.suspects(encoded):
+            if not self.reconsider(encoded):
                 return encoded
+            chosen = self.encoder(level)
+            return encoded if chosen is self._plain else chosen.encode(level)
         return self.encoder(level).encode(level)
 
     def encoder(self, level: Level) -> PictureEncoder:
         """Encoder of the picture with the patches that pay at a level."""
-        if self.region is None:
+        region = self._region
+        if region is None:
             return self._plain
         if self.slender or self._simple or self._promised is None:
             return self.whole
-        return self._best(level, self.region, self._promised)
+        return self._best(level, region, self._promised)
 
     @cached_property
     def _simple(self) -> bool:
@@ -137,12 +147,13 @@ class PatchChoice:
     @cached_property
     def _promised(self) -> tuple[Box, ...] | None:
         """Patches that the promise takes at the lowest level; None for patches over everything."""
-        assert self.region is not None
+        region = self._region
+        assert region is not None
         lowest = Level(0)
         if not self._rates.least_psnr(lowest):
             return ()
         trial = self._plain.trial(lowest)
-        return self._kept(lowest, self.region, trial, ())
+        return self._kept(lowest, region, trial, ())
 
     def _best(self, level: Level, region: Region, promised: tuple[Box, ...]) -> PictureEncoder:
         """Encoder of least cost that keeps the promise, with some patches at least."""

@@ -10,6 +10,9 @@ from codec.encoder.model import EncoderModel
 from codec.encoder.search import Search
 from codec.tiles import Grid
 
+KEPT_PIXELS = 1 << 23
+"""Up to this the features of a picture are kept where they are used again."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,18 +63,26 @@ class Plan:
         to compare."""
         return self.rounds > 0 and (self.restores or self.compares(grid))
 
-    def kept(self, grid: Grid, measure: bool, reconstruct: bool) -> int:
-        """Bytes of latents that are kept of all tiles until the picture is done.
+    def keeps_features(self, grid: Grid, trials: bool) -> bool:
+        """Whether features of all tiles are kept until the picture is done; arguments as of
+        `kept`."""
+        again = trials or self.starts_apart(grid)
+        return again and grid.whole.area <= KEPT_PIXELS
+
+    def kept(self, grid: Grid, measure: bool, reconstruct: bool, trials: bool) -> int:
+        """Bytes of latents and features that are kept of all tiles until the picture is done.
 
         Args:
             grid: tiles of the picture.
             measure: whether the PSNR is asked for.
             reconstruct: whether the reconstruction is.
+            trials: whether several levels will be tried.
         """
-        kept = int(measure or reconstruct or (self.rounds > 0 and self.restores))
+        latents = int(measure or reconstruct or (self.rounds > 0 and self.restores))
         if self.compares(grid):
-            kept = 1 + reconstruct
-        return kept * grid.whole.area * self.model.latent_bytes
+            latents = 1 + reconstruct
+        features = self.model.feature_bytes * self.keeps_features(grid, trials)
+        return grid.whole.area * (latents * self.model.latent_bytes + features)
 
     def memory(self, grid: Grid) -> int:
         """Bytes that a tile needs beyond coding and transforms, at most."""

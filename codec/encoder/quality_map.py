@@ -39,13 +39,20 @@ def offsets_of(mask: Mask, height: int, width: int, config: ModelConfig) -> Offs
         raise InputError("this model has one quality for a whole picture; leave out the map")
     grey = _grey(mask).resize((width, height), Image.Resampling.BOX)
     rows, columns = map_shape(height, width)
-    beyond = (0, rows * CELL - height), (0, columns * CELL - width)
-    levels = np.pad(np.asarray(grey, np.float64), beyond, mode="edge")
-    means = levels.reshape(rows, CELL, columns, CELL).mean((1, 3))
+    means = np.array([_means(grey, CELL * row, columns) for row in range(rows)])
     whole = config.levels[-1] * POINTS / 100 / STEP
     offsets = np.rint((means - NEUTRAL) / (255 - NEUTRAL) * whole)
     offsets = offsets.clip(RANGE[0], RANGE[-1]).astype(np.int8)
     return offsets if offsets.any() else None
+
+
+def _means(grey: Image.Image, top: int, columns: int) -> NDArray[np.float64]:
+    """Means of the cells of a row; beyond the border the last pixel counts."""
+    strip = np.asarray(grey.crop((0, top, grey.width, min(top + CELL, grey.height))))
+    beyond = (0, CELL - strip.shape[0]), (0, columns * CELL - strip.shape[1])
+    means: NDArray[np.float64]
+    means = np.pad(strip, beyond, mode="edge").reshape(CELL, columns, CELL).mean((0, 2))
+    return means
 
 
 def _grey(mask: Mask) -> Image.Image:

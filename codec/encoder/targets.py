@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from codec.encoder.encoded import Encoded
 from codec.encoder.options import EncoderOptions
 from codec.encoder.patch_choice import PatchChoice
-from codec.encoder.picture import Encoded, PictureEncoder
+from codec.encoder.picture import PictureEncoder
 from codec.encoder.rate_search import LevelSearch
 from codec.errors import InputError
 from codec.level import UNITS, Level
@@ -98,9 +99,9 @@ def _met_with(
     if whole and _meets(whole, encoder, options):
         return whole
     plain = _closest_of(encoder, options, config)
-    if not choice.suspects(plain):
+    if not choice.reconsider(plain):
         return _checked(plain, encoder, options)
-    found = [(encoder, plain), (choice.whole, choice.whole.encode(lowest))]
+    found = [(encoder, plain), (choice.whole, whole or choice.whole.encode(lowest))]
     chosen = choice.encoder(plain.header.level)
     if chosen not in (encoder, choice.whole):
         found.append((chosen, _closest_of(chosen, options, config)))
@@ -186,28 +187,71 @@ def _psnr_target(encoder: PictureEncoder, psnr: float) -> _Target:
     )
 
 
+class _Attempts:
+    """Files of an encoder for a target, each made once; the one that comes closest is kept.
+
+    One on the right side of the target comes closer than any on the other.
+    """
+
+    def __init__(self, encoder: PictureEncoder, target: _Target) -> None:
+        self._encoder = encoder
+        self._target = target
+        self._gaps: dict[tuple[Level, bool], float] = {}
+        self._best: tuple[tuple[bool, float], Encoded] | None = None
+
+    def gap(self, level: Level, rounding_only: bool) -> float:
+        """Distance of a file to the target; negative on the wrong side.
+
+        Args:
+            level: of the file.
+            rounding_only: whether the effort is left out.
+        """
+        key = level, rounding_only
+        if key not in self._gaps:
+            encoded = self._encoder.encode(level, rounding_only)
+            gap = self._gaps[key] = self._target.gap(encoded)
+            rank = gap >= 0, -abs(gap)
+            if self._best is None or rank > self._best[0]:
+                self._best = rank, encoded
+        return self._gaps[key]
+
+    @property
+    def meets(self) -> bool:
+        """Whether one is on the right side."""
+        return self._best is not None and self._best[0][0]
+
+    @property
+    def closest(self) -> Encoded:
+        """The file that comes closest, once there is one."""
+        assert self._best is not None
+        return self._best[1]
+
+
 def _closest(encoder: PictureEncoder, target: _Target, levels: range) -> Encoded:
-    """The file that comes closest from the right side; if none does, the one that comes closest
-    from the other side, at the end of the ladder or, as of flat pictures, at one of its anchors."""
-    for effort in (True, False) if encoder.does_more else (False,):
-        best = _try(encoder, target, levels, effort)
-        if best:
-            return best
+    """The file that comes closest from the right side; if none does, from the other side, where
+    the end of the ladder is tried too and, as of flat pictures, that of its anchors which is
+    expected to come closest."""
+    attempts = _Attempts(encoder, target)
+    ways = (False, True) if encoder.does_more else (True,)
+    for rounding_only in ways:
+        _try(attempts, target, levels, rounding_only)
+        if attempts.meets:
+            return attempts.closest
     anchors = levels[:: max(1, UNITS // levels.step)]
     last = Level(min(anchors, key=lambda level: target.sign * target.expect(Level(level))))
-    ways = (False, True) if encoder.does_more else (False,)
-    return max((encoder.encode(last, effort) for effort in ways), key=target.gap)
+    for rounding_only in ways:
+        attempts.gap(last, rounding_only)
+    return attempts.closest
 
 
-def _try(encoder: PictureEncoder, target: _Target, levels: range, effort: bool) -> Encoded | None:
-    """The closest of some files on the right side, with what the effort allows or without."""
+def _try(attempts: _Attempts, target: _Target, levels: range, rounding_only: bool) -> None:
+    """Make some files, ever closer to a target, with what the effort allows or without."""
 
     def trial(number: int) -> tuple[int, float]:
         return number, target.expect(Level(levels[number]))
 
     top = len(levels) - 1
     search = LevelSearch(trial, 0, top, target.span / max(top, 1), target.tolerance)
-    best: Encoded | None = None
     moved, tried = 0.0, dict[int, bool]()
     for _ in range(ATTEMPTS):
         aim = target.value - moved
@@ -217,16 +261,13 @@ def _try(encoder: PictureEncoder, target: _Target, levels: range, effort: bool) 
         number = _between(tried, number, target.sign)
         if number in tried:
             break
-        encoded = encoder.encode(Level(levels[number]), effort)
-        gap = target.gap(encoded)
+        gap = attempts.gap(Level(levels[number]), rounding_only)
         tried[number] = gap >= 0
-        if gap >= 0 and (best is None or gap < target.gap(best)):
-            best = encoded
         if 0 <= gap <= target.tolerance:
             break
-        difference = target.measure(encoded) - target.expect(Level(levels[number]))
+        measured = target.value - target.sign * gap
+        difference = measured - target.expect(Level(levels[number]))
         moved = difference + target.sign * min(max(0.0, -gap), target.tolerance / 2)
-    return best
 
 
 def _between(tried: dict[int, bool], number: int, sign: int) -> int:

@@ -21,7 +21,8 @@ from codec.engine.base import EngineName, Precision
 from codec.engine.choice import choose_engine, differentiable_engine
 from codec.entropy.coder import symbol_coder
 from codec.errors import InputError, LimitError
-from codec.format.container import MAX_SIDE, ContainerFile
+from codec.format.container import ContainerFile
+from codec.format.header import MAX_SIDE
 from codec.level import Level
 from codec.level_map import STEP
 from codec.limits import Limits

@@ -23,7 +23,8 @@ from PIL import Image
 
 from codec.entropy.offsets import read_offsets
 from codec.errors import DamagedFileError, InputError, WeightsError
-from codec.format.container import ContainerFile, Header
+from codec.format.container import ContainerFile
+from codec.format.header import Header
 from codec.level import Level
 from codec.level_map import LevelMap, map_shape
 from codec.limits import Limits

@@ -27,8 +27,10 @@ from codec.encoder.tile import SourceTile, window_features
 from codec.engine.base import Features
 from codec.entropy.offsets import write_offsets
 from codec.errors import InputError
-from codec.format.container import Header, Tile, write
+from codec.format.directory import Tile
+from codec.format.header import Header
 from codec.format.patch_table import PATCH_UNIT, Patch, covered_tiles, problem_of
+from codec.format.writing import write
 from codec.level import Level
 from codec.level_map import LevelMap, Offsets
 from codec.picture.alpha import Plane, encode_alpha

@@ -35,8 +35,3 @@ class Level(int):
     def anchor(self) -> int:
         """Number of the anchor at or below the level."""
         return self // UNITS
-
-    @property
-    def fraction(self) -> int:
-        """Distance to that anchor, 0 .. 4095."""
-        return self % UNITS

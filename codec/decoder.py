@@ -36,7 +36,7 @@ from codec.picture.reduction import reduced
 from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size, region_box
 from codec.weights.config import ModelConfig
-from codec.windows import Progress, windows, workers
+from codec.windows import Progress, uncoded_latents, windows, workers
 
 
 class TileDecoder:
@@ -66,15 +66,15 @@ class TileDecoder:
         self._plane: tuple[int, Plane] | None = None
 
     def latents(self, number: int) -> NDArray[np.float32]:
-        """y^ [M, rows, columns] of a tile; zeros if patches cover it wholly.
+        """y^ [M, rows, columns] of a tile; `uncoded_latents` if patches cover it wholly.
 
         Raises:
             DamagedFileError: the stream is impossible, or its symbols fail their checksum.
         """
         box = self._file.grid.box(number)
-        rows, columns = latent_size(box.height, box.width)
         if number in self._file.covered:
-            return np.zeros((self._channels, rows, columns), np.float32)
+            return uncoded_latents(box, self._channels)
+        rows, columns = latent_size(box.height, box.width)
         tile = self._file.read_tile(number)
         self._coded_alpha[number] = tile.alpha
         y_hat, checksum = self._coder.read(

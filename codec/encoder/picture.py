@@ -37,9 +37,9 @@ from codec.picture.alpha import Plane, encode_alpha
 from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import Picture, Samples, error_map, psnr_of, squared_error
 from codec.picture.rendering import to_image
-from codec.tiles import LATENT_STRIDE, Box, Grid, latent_size
+from codec.tiles import LATENT_STRIDE, Box, Grid
 from codec.weights.file import COLOURS
-from codec.windows import Fetch, Mapper, Progress, windows
+from codec.windows import Fetch, Mapper, Progress, uncoded_latents, windows
 
 KEPT_PIXELS = 1 << 23
 """Up to this the features of a picture are kept where they are used again: 12 bytes per pixel with
@@ -456,10 +456,8 @@ class PictureEncoder:
         return self._cover is not None and self._cover.hides(box)
 
     def _nothing(self, number: int) -> NDArray[np.float32]:
-        """y^ of a tile that patches cover, as the decoder has it."""
-        box = self.grid.box(number)
-        size = latent_size(box.height, box.width)
-        return np.zeros((self._model.config.latent, *size), np.float32)
+        """y^ of a tile that patches cover."""
+        return uncoded_latents(self.grid.box(number), self._model.config.latent)
 
     @cached_property
     def _visible(self) -> int:

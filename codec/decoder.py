@@ -23,7 +23,8 @@ from PIL import Image
 
 from codec.entropy.offsets import read_offsets
 from codec.errors import DamagedFileError, InputError, WeightsError
-from codec.format.container import ContainerFile, Header
+from codec.format.container import ContainerFile
+from codec.format.header import Header
 from codec.level import Level
 from codec.level_map import LevelMap, map_shape
 from codec.limits import Limits, tile_work
@@ -35,7 +36,7 @@ from codec.picture.reduction import reduced
 from codec.picture.rendering import to_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size, region_box
 from codec.weights.config import ModelConfig
-from codec.windows import Progress, windows, workers
+from codec.windows import Progress, uncoded_latents, windows, workers
 
 
 class TileDecoder:
@@ -65,15 +66,15 @@ class TileDecoder:
         self._plane: tuple[int, Plane] | None = None
 
     def latents(self, number: int) -> NDArray[np.float32]:
-        """y^ [M, rows, columns] of a tile; zeros if patches cover it wholly.
+        """y^ [M, rows, columns] of a tile; `uncoded_latents` if patches cover it wholly.
 
         Raises:
             DamagedFileError: the stream is impossible, or its symbols fail their checksum.
         """
         box = self._file.grid.box(number)
-        rows, columns = latent_size(box.height, box.width)
         if number in self._file.covered:
-            return np.zeros((self._channels, rows, columns), np.float32)
+            return uncoded_latents(box, self._channels)
+        rows, columns = latent_size(box.height, box.width)
         tile = self._file.read_tile(number)
         self._coded_alpha[number] = tile.alpha
         y_hat, checksum = self._coder.read(

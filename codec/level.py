@@ -12,8 +12,8 @@ class Level(int):
     Files hold it in 16 bits. With rounding to centres the anchors are the residual levels, and a
     level is that of the last of them.
 
-    >>> Level.at(2.5), Level.at(2.5).position, Level.of_anchor(3).nearest_anchor
-    (10240, 2.5, 3)
+    >>> Level.at(2.5), Level.at(2.5).position, Level.at(2.5).anchor
+    (10240, 2.5, 2)
     """
 
     @classmethod
@@ -35,13 +35,3 @@ class Level(int):
     def anchor(self) -> int:
         """Number of the anchor at or below the level."""
         return self // UNITS
-
-    @property
-    def fraction(self) -> int:
-        """Distance to that anchor, 0 .. 4095."""
-        return self % UNITS
-
-    @property
-    def nearest_anchor(self) -> int:
-        """Number of the nearest anchor; the higher one of two."""
-        return (self + UNITS // 2) // UNITS

@@ -89,6 +89,11 @@ def of_hyper(levels: Levels) -> Levels:
     return levels[rows[:, None], columns]
 
 
+def nearest_anchors(levels: Levels) -> NDArray[np.integer]:
+    """Numbers of the anchors nearest to some levels, [] or [H, W]; the higher one of two."""
+    return (np.asarray(levels) + UNITS // 2) // UNITS
+
+
 def rows_at(table: NDArray[np.floating], levels: Levels) -> NDArray[np.floating]:
     """Rows of a table at some levels, linearly interpolated.
 

@@ -46,7 +46,8 @@ from typing import IO, Any, BinaryIO, cast
 from PIL import Image, ImageFile
 
 from codec.errors import CodecError, InputError
-from codec.format.container import MAGIC, ContainerFile
+from codec.format.container import ContainerFile
+from codec.format.header import MAGIC
 from codec.limits import Limits
 from codec.picture.metadata import info_of
 from codec.picture.reduction import REDUCTIONS

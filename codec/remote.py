@@ -332,13 +332,3 @@ def local_copy(url: Url) -> Path:
         fs, path = _file_system(f"simplecache::{url}")
         with fs.open(path, "rb") as file:
             return Path(file.name)
-
-
-def storage_of(url: Url) -> tuple[Any, str]:
-    """File system and path, for libraries that take fsspec's.
-
-    Raises:
-        InputError: there is no such kind of store, or its library is missing.
-    """
-    with _refusals(url, InputError):
-        return _opened(url)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.engine.base import Engine
-from codec.tiles import LATENT_STRIDE, UNTILED_PIXELS, WINDOW, Box, Grid
+from codec.tiles import LATENT_STRIDE, UNTILED_PIXELS, WINDOW, Box, Grid, latent_size
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,6 +67,16 @@ def _map(pool: Executor, most: int, function: Callable[[T], R], items: Iterable[
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def uncoded_latents(tile: Box, channels: int) -> NDArray[np.float32]:
+    """y^ [M, rows, columns] of a tile that is not coded, since patches cover it: zeros.
+
+    Args:
+        tile: its pixels.
+        channels: M of the model.
+    """
+    return np.zeros((channels, *latent_size(tile.height, tile.width)), np.float32)
 
 
 class _Tile:

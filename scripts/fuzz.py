@@ -33,8 +33,9 @@ with atheris.instrument_imports(include=["codec"]):
     from codec.entropy.coder import symbol_coder
     from codec.entropy.model import with_self_check
     from codec.errors import CodecError
-    from codec.format.container import ContainerFile, write
+    from codec.format.container import ContainerFile
     from codec.format.patch_table import Patch, covered_tiles, read_table
+    from codec.format.writing import write
     from codec.limits import Limits
     from codec.picture.alpha import decode_alpha
     from codec.picture.patch import decode_patch, encode_patch

@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 
 from codec.errors import CodecError
-from codec.format import container
+from codec.format.container import ContainerFile
+from codec.format.header import Header
+from codec.format.writing import write
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +164,6 @@ def check_damage_is_found(codec: Codec, data: bytes) -> None:
 
 def resealed(name: str, **changes: object) -> bytes:
     """A golden file with header fields changed and its checksum made right again."""
-    file = container.ContainerFile(BytesIO((DATA / "golden" / f"{name}.vqc").read_bytes()))
+    file = ContainerFile(BytesIO((DATA / "golden" / f"{name}.vqc").read_bytes()))
     header = vars(file.header) | changes
-    return container.write(container.Header(**header), [file.read_tile(0)])
+    return write(Header(**header), [file.read_tile(0)])

@@ -33,7 +33,8 @@ from codec.encoder.quality_map import offsets_of
 from codec.entropy.coder import symbol_coder
 from codec.entropy.model import with_self_check
 from codec.entropy.tables import FrequencyTables
-from codec.format.container import ContainerFile, Header
+from codec.format.container import ContainerFile
+from codec.format.header import Header
 from codec.picture.pixels import from_image
 from codec.tiles import LATENT_STRIDE, Box, latent_size
 from codec.weights.file import COLOURS, KERNEL_SIDE, Weights, load_weights

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from codec.cli.batch import _in_processes
 from codec.cli.plan import Job
+from codec.cli.processes import in_processes
 from tests.helpers import DATA, MODEL, Run, fails
 
 VQCODEC = [sys.executable, "-m", "codec"]
@@ -163,7 +163,7 @@ class Deadly:
 def test_a_process_that_dies_costs_its_own_file_alone(tmp_path: Path) -> None:
     listed = [f"{number}{'-deadly' * (number in (2, 3, 11))}" for number in range(12)]
     jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in listed]
-    outcomes = list(_in_processes(Deadly(tmp_path), jobs, 2))
+    outcomes = list(in_processes(Deadly(tmp_path), jobs, 2))
     assert [outcome.job for outcome in outcomes] == jobs
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     assert [outcome.job.source.name for outcome in failed] == ["2-deadly", "3-deadly", "11-deadly"]

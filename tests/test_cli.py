@@ -19,7 +19,9 @@ from PIL import Image
 from codec.cli.coding import compress, decompress
 from codec.cli.options import FLAGS, message_of
 from codec.errors import InputError
-from codec.format.container import Header, Tile, write
+from codec.format.directory import Tile
+from codec.format.header import Header
+from codec.format.writing import write
 from codec.level import Level
 from tests.helpers import DATA, MODEL, TINY, Run, fails, signalled_at_work
 
@@ -396,7 +398,7 @@ def test_messages_of_limits(folder: Path, coded: Path, run: Run) -> None:
 def test_info_tells_the_version_of_the_file(
     folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codec.format.container.VERSION", 2)
+    monkeypatch.setattr("codec.format.header.VERSION", 2)
     header = Header(40, 30, grey=False, level=Level(0), model_id=b"none", version=2)
     (folder / "new.vqc").write_bytes(write(header, [Tile(b"", 0)]))
     assert json.loads(run("info", folder / "new.vqc", "--json")[1])["version"] == 2

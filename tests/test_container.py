@@ -17,13 +17,10 @@ from codec.errors import (
     LimitError,
     UnsupportedFileError,
 )
-from codec.format.container import (
-    MAX_CHUNK_BYTES,
-    ContainerFile,
-    Header,
-    Tile,
-    write,
-)
+from codec.format.container import ContainerFile
+from codec.format.directory import MAX_CHUNK_BYTES, Tile
+from codec.format.header import Header
+from codec.format.writing import write
 from codec.level import Level
 from codec.limits import Limits
 from codec.picture.metadata import KINDS, MAX_BYTES, Metadata

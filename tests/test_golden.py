@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from codec.codec import Codec
-from codec.format.container import ContainerFile, Header
+from codec.format.container import ContainerFile
+from codec.format.header import Header
 from codec.weights.file import load_weights
 from codec.weights.released import find_by_id, released_models, short_id_of
 from tests.helpers import DATA, TINY, TINY_VQ

@@ -6,6 +6,7 @@ import torch
 
 from codec.entropy.z_contexts import CONTEXTS, contexts, diagonals, everywhere
 from codec.level import Level
+from codec.level_map import nearest_anchors
 from codec.model.autoencoder import RoundingAutoencoder
 from codec.training import hyper_tables
 from codec.training.hyper_tables import count_hyper_symbols, fit_hyper_tables
@@ -38,7 +39,9 @@ def test_neighbours_lie_on_earlier_diagonals(shape: tuple[int, int]) -> None:
 
 def test_levels_have_the_tables_of_the_nearest_anchor() -> None:
     levels = [0, 2047, 2048, 4096, 7 * 4096 - 2049, 7 * 4096]
-    assert [Level(level).nearest_anchor for level in levels] == [0, 0, 1, 1, 6, 7]
+    expected = [0, 0, 1, 1, 6, 7]
+    assert [nearest_anchors(Level(level)) for level in levels] == expected
+    assert nearest_anchors(np.array([levels], np.int32)).tolist() == [expected]
 
 
 def test_tables_follow_the_counts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -23,6 +24,45 @@ def built_pages() -> set[str]:
     suffixes = (".css", ".html", ".js", ".svg")
     found = [path for suffix in suffixes for path in folder.glob(f"*{suffix}")]
     return {str(path.relative_to(ROOT)) for path in found}
+
+
+PAGES = {
+    "": "ARCHITECTURE.md",
+    "encoder": "ARCHITECTURE.md",
+    "engine": "ARCHITECTURE.md",
+    "weights": "ARCHITECTURE.md",
+    "web/src": "web/README.md",
+}
+"""Pages that list the modules of a folder of the package."""
+LISTING = [
+    "cluster",
+    "entropy",
+    "evaluation",
+    "evaluation/report",
+    "format",
+    "picture",
+    "picture/sources",
+    "training",
+]
+"""Packages whose docstring lists their modules."""
+
+
+def modules_of(folder: str) -> set[str]:
+    names = {path.name for path in (ROOT / "codec" / folder).iterdir()}
+    modules = {name for name in names if re.fullmatch(r"[\w-]+\.(py|ts)", name)}
+    return modules - {"__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize("folder", PAGES)
+def test_pages_list_all_modules(folder: str) -> None:
+    page = (ROOT / "codec" / PAGES[folder]).read_text()
+    assert modules_of(folder) <= set(re.findall(r"[\w-]+\.(?:py|ts)\b", page))
+
+
+@pytest.mark.parametrize("folder", LISTING)
+def test_docstrings_list_all_modules(folder: str) -> None:
+    words = re.findall(r"\w+", (ROOT / "codec" / folder / "__init__.py").read_text())
+    assert modules_of(folder) <= {f"{word}.py" for word in words}
 
 
 @pytest.mark.slow

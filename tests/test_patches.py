@@ -24,8 +24,11 @@ from codec.encoder.patch_boxes import checked_boxes
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.errors import CodecError, DamagedFileError, InputError
-from codec.format.container import ContainerFile, Header, Tile, write
+from codec.format.container import ContainerFile
+from codec.format.directory import Tile
+from codec.format.header import Header
 from codec.format.patch_table import MAX_PATCH_SIDE, Patch, covered_tiles, problem_of
+from codec.format.writing import write
 from codec.level import Level
 from codec.picture.patch import Cover, decode_patch, encode_patch
 from codec.picture.pixels import from_image

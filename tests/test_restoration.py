@@ -19,7 +19,8 @@ from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.encoder.search import Search
 from codec.errors import FileFormatError, InputError, WeightsError
-from codec.format.container import ContainerFile, write
+from codec.format.container import ContainerFile
+from codec.format.writing import write
 from codec.model.restoration import Kernels, restore
 from codec.picture.pixels import from_image
 from codec.tiles import Grid

@@ -16,8 +16,9 @@ from click import Option, UsageError
 from PIL import Image
 
 from codec.cli.main import main
-from codec.cli.train import MODEL_OPTIONS, SECTIONS, _check_kept
+from codec.cli.train import SECTIONS
 from codec.cli.train import train as train_command
+from codec.cli.train_config import MODEL_OPTIONS, check_kept
 from codec.errors import OutputError, OutputExistsError, TrainingError
 from codec.training.checkpoint import load_checkpoint, save_checkpoint
 from codec.training.interruption import StopSignals
@@ -59,16 +60,16 @@ def test_a_resumed_run_may_be_told_what_it_has(tiny_vq_config: ModelConfig) -> N
         "levels": 3,
     }
     options = {name: has[name] for name in MODEL_OPTIONS}
-    _check_kept(model, options, set(options))
+    check_kept(model, options, set(options))
     for name in MODEL_OPTIONS:
         other = {"lambda": (0.001, 0.02), "blocks": "1,2"}.get(name, "another")
-        _check_kept(model, options | {name: other}, set(options) - {name})
+        check_kept(model, options | {name: other}, set(options) - {name})
         with pytest.raises(UsageError, match=f"keeps its {name}, which is"):
-            _check_kept(model, options | {name: other}, {name})
+            check_kept(model, options | {name: other}, {name})
     with pytest.raises(UsageError, match=r"which is looks$"):
-        _check_kept(model, options | {"distortion": "mse"}, {"distortion"})
+        check_kept(model, options | {"distortion": "mse"}, {"distortion"})
     with pytest.raises(UsageError, match=r"which is 0\.001:0\.01$"):
-        _check_kept(model, options | {"lambda": (1, 2)}, {"lambda"})
+        check_kept(model, options | {"lambda": (1, 2)}, {"lambda"})
 
 
 @pytest.mark.slow

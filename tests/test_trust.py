@@ -129,7 +129,7 @@ def test_jobs_end_even_if_a_signal_is_lost() -> None:
     )
     code = (
         "import sys\nfrom concurrent.futures import ProcessPoolExecutor\n"
-        "from multiprocessing import get_context\nfrom codec.cli.batch import start_worker\n"
+        "from multiprocessing import get_context\nfrom codec.cli.processes import start_worker\n"
         "pool = ProcessPoolExecutor(1, get_context('spawn'), start_worker)\n"
         "pool.submit(exec, sys.argv[1]).result()"
     )

@@ -13,7 +13,8 @@ from PIL import Image
 
 from codec.codec import Codec
 from codec.errors import DamagedFileError, InputError, WeightsError
-from codec.format import container
+from codec.format.container import ContainerFile
+from codec.format.writing import write
 from codec.level import Level
 from codec.weights.file import Weights, load_weights
 from tests.helpers import DATA, TINY_VQ, Run, check_damage_is_found, difference
@@ -63,12 +64,12 @@ def test_damage_is_never_a_picture(codec_vq: Codec) -> None:
 
 
 def test_forged_files_are_found(codec_vq: Codec, tiny_codec: Codec) -> None:
-    file = container.ContainerFile(BytesIO((GOLDEN / "city-3.vqc").read_bytes()))
+    file = ContainerFile(BytesIO((GOLDEN / "city-3.vqc").read_bytes()))
     tile = file.read_tile(0)
 
     def forged(stream: bytes = tile.stream, **changes: object) -> bytes:
         header = dataclasses.replace(file.header, **changes)  # type: ignore[arg-type]
-        return container.write(header, [dataclasses.replace(tile, stream=stream)])
+        return write(header, [dataclasses.replace(tile, stream=stream)])
 
     assert codec_vq.decompress(forged()).size == (file.header.width, file.header.height)
     for level in (Level.of_anchor(3), Level.of_anchor(2) - 1, 1):

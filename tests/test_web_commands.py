@@ -20,7 +20,9 @@ import pytest
 from codec.cli import server as serving
 from codec.cli.server import ViewerServer, serve
 from codec.cli.site import model_files, models_of, read_picture
-from codec.format.container import Header, Tile, write
+from codec.format.directory import Tile
+from codec.format.header import Header
+from codec.format.writing import write
 from codec.level import Level
 from codec.web.reader_weights import packed_models
 from codec.weights.released import short_id_of

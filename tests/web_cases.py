@@ -19,7 +19,8 @@ from PIL import Image
 from codec.codec import Codec
 from codec.decoder import decode
 from codec.errors import CodecError
-from codec.format.container import ContainerFile, parse_header
+from codec.format.container import ContainerFile
+from codec.format.header import parse_header
 from codec.limits import Limits
 from codec.weights.released import find_by_id, short_id_of
 from tests.helpers import TINY, TINY_VQ

@@ -29,8 +29,10 @@ from codec.encoder.model import EncoderModel
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.errors import CodecError
-from codec.format import container
 from codec.format.container import ContainerFile
+from codec.format.directory import Tile
+from codec.format.header import MAGIC
+from codec.format.writing import write
 from codec.picture.pixels import from_image
 from codec.tiles import Box, Grid
 from codec.web.reader_weights import write_models
@@ -157,7 +159,7 @@ def is_small(data: bytes) -> bool:
 
 def assembled(chunks: list[tuple[bytes, bytes]], patch: bytes, side: int = 32) -> bytes:
     """A square of one patch with chunks, whose checksums are right."""
-    head = struct.pack("<6sBBHHH4s", container.MAGIC, 1, 0x24, side, side, 0, bytes(4))
+    head = struct.pack("<6sBBHHH4s", MAGIC, 1, 0x24, side, side, 0, bytes(4))
     head += struct.pack("<HBH", 0, len(chunks), 1)
     for kind, content in chunks:
         head += struct.pack("<4sII", kind, len(content), zlib.crc32(content))
@@ -192,9 +194,9 @@ def add_forged(cases: Cases) -> None:
     planes = [b"", b"\0", b"\4" + zlib.compress(bytes(pixels)), tile.alpha[:-1], tile.alpha + b"x"]
     for kind, size in itertools.product(range(4), (pixels - 1, pixels, pixels + 1)):
         planes.append(bytes([kind]) + zlib.compress(chance.randbytes(size)))
-    alphas = [container.Tile(tile.stream, tile.symbol_checksum, plane) for plane in planes]
+    alphas = [Tile(tile.stream, tile.symbol_checksum, plane) for plane in planes]
     for number, forged in enumerate(alphas):
-        cases.add_any(f"alpha-{number}", container.write(header, [forged]))
+        cases.add_any(f"alpha-{number}", write(header, [forged]))
 
     sources = [
         photograph(40, 40, 32, 32),

@@ -1,49 +1,28 @@
-"""Runs jobs one after the other or in several processes, and reports on each."""
+"""Runs the jobs of a command, and reports on each."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from codec.cli.options import message_of
+from codec.cli.outcome import SOME_FAILED, Outcome, Task, attempt, failed_outcome
 from codec.cli.plan import Job, Plan
+from codec.cli.processes import in_processes
 from codec.cli.terminal import clear_line, progress, silence, tell
-from codec.engine.threads import thread_count
 from codec.errors import CodecError, InputError, one_line
 from codec.files import STANDARD, check_folder, check_target, is_file
 from codec.url import Place, Url
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-    from multiprocessing.process import BaseProcess
-
     from codec.cluster.connection import Cluster
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-SOME_FAILED = 1
-REMOVAL_SECONDS = 1.0
-"""Far more than a worker takes to remove what it has half written."""
-
-
-class Task(Protocol):
-    """The work of one job; it is pickled for other processes."""
-
-    def __call__(self, job: Job) -> dict[str, Any]:
-        """Run a job; returns facts for the report, `skipped` among them if nothing was written."""
-
-    def line(self, facts: dict[str, Any]) -> str:
-        """The facts for people."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +41,6 @@ class Settings:
     """Where to run instead of here."""
     folder: Place | None = None
     """The folder of outputs."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a job."""
-
-    job: Job
-    status: str
-    """"done", "skipped", "planned" or "failed"."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    exit_code: int = 0
 
 
 def run_batch(task: Task, plan: Plan, settings: Settings) -> int:
@@ -132,7 +100,7 @@ def _outcomes(task: Task, jobs: Sequence[Job], settings: Settings) -> Iterator[O
         else:
             due.append(job)
     count = min(settings.jobs, len(due))
-    late = _in_processes(task, due, count) if count > 1 else _here(task, due)
+    late = in_processes(task, due, count) if count > 1 else _here(task, due)
     for job in jobs:
         yield early[job] if job in early else next(late)
 
@@ -166,128 +134,9 @@ def _same_file(source: Place, target: Place) -> bool:
     return target != STANDARD and target.exists() and source.exists() and target.samefile(source)
 
 
-def attempt(task: Task, job: Job) -> Outcome:
-    """Run one job; errors become outcomes."""
-    try:
-        facts = task(job)
-        return Outcome(job, "skipped" if facts.get("skipped") else "done", facts)
-    except CodecError as error:
-        return failed_outcome(job, message_of(error), error.exit_code)
-    except MemoryError:
-        return failed_outcome(
-            job, f"{job.source}: out of memory; try a smaller picture", SOME_FAILED
-        )
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        return failed_outcome(job, f"{error.filename or job.source}: {error.strerror}", SOME_FAILED)
-
-
-def failed_outcome(job: Job, message: str, exit_code: int) -> Outcome:
-    """The outcome of a job that failed, with the reason."""
-    return Outcome(job, "failed", {"error": one_line(message)}, exit_code)
-
-
 def _here(task: Task, jobs: Iterable[Job]) -> Iterator[Outcome]:
     for job in jobs:
         yield attempt(task, job)
-
-
-def _in_processes(task: Task, jobs: Sequence[Job], count: int) -> Iterator[Outcome]:
-    from concurrent.futures import Future, ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import active_children, get_context
-
-    share = str(max(1, thread_count() // count))
-    for name in THREAD_VARIABLES:  # read by the libraries when the processes start
-        os.environ.setdefault(name, share)
-
-    def started(workers: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(workers, get_context("spawn"), start_worker)
-
-    def submitted(left: Iterable[Job]) -> Iterator[Future[Outcome]]:
-        for job in left:
-            try:
-                yield pool.submit(_attempt_elsewhere, task, job)
-            except BrokenProcessPool as error:
-                failed: Future[Outcome] = Future()
-                failed.set_exception(error)
-                yield failed
-
-    pool = started(count)
-    try:
-        futures = list(submitted(jobs))
-        for number, job in enumerate(jobs):
-            try:
-                outcome = futures[number].result()
-            except BrokenProcessPool:  # one of those in work has ended its process, and so all
-                pool.shutdown(cancel_futures=True)
-                pool = started(1)
-                try:
-                    outcome = pool.submit(_attempt_elsewhere, task, job).result()
-                except BrokenProcessPool:
-                    message = f"{job.source}: its process died; out of memory? try fewer --jobs"
-                    outcome = failed_outcome(job, message, SOME_FAILED)
-                pool.shutdown()
-                left = [n for n in range(number + 1, len(jobs)) if _has_no_result(futures[n])]
-                pool = started(count)
-                for n, future in zip(left, submitted(jobs[n] for n in left), strict=True):
-                    futures[n] = future
-            yield outcome
-    except (KeyboardInterrupt, SystemExit):
-        _end_all(active_children())
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _has_no_result(future: Future[Outcome]) -> bool:
-    return future.cancelled() or future.exception() is not None
-
-
-def _attempt_elsewhere(task: Task, job: Job) -> Outcome:
-    from codec.cli.main import terminate
-
-    # Between jobs there is nothing to remove, and an exception would meet the next signal of the
-    # pool in some function that runs at exit.
-    signal.signal(signal.SIGTERM, terminate)
-    try:
-        return attempt(task, job)
-    except SystemExit as error:  # of `terminate`; the pool would take it for a result
-        os._exit(error.code if isinstance(error.code, int) else SOME_FAILED)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _end_all(workers: Sequence[BaseProcess]) -> None:
-    """End workers, which remove what they have half written; again, as `_end_with_parent` does."""
-    from multiprocessing.connection import wait
-
-    while alive := [worker for worker in workers if worker.is_alive()]:
-        for worker in alive:
-            worker.terminate()
-        wait([worker.sentinel for worker in alive], timeout=REMOVAL_SECONDS)
-
-
-def start_worker() -> None:
-    """Make a process of the pool leave SIGINT to its parent, and end with that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent acts
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed outright tells its workers nothing.
-
-    Once is not enough: a signal that arrives just before the main thread begins to wait does not
-    wake it, and what the handler raises is dropped where Python ignores exceptions.
-    """
-    from multiprocessing import parent_process
-
-    if parent := parent_process():
-        parent.join()
-        while True:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(REMOVAL_SECONDS)
 
 
 class _Report:

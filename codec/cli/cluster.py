@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from codec.cli.batch import SOME_FAILED, Outcome, Settings, Task, attempt, failed_outcome, foresee
+from codec.cli.batch import Settings, foresee
+from codec.cli.outcome import SOME_FAILED, Outcome, Task, attempt, failed_outcome
 from codec.cli.plan import Job
 from codec.cluster.connection import Cluster
 from codec.cluster.execution import Lost, run

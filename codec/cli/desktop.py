@@ -17,7 +17,7 @@ import click
 
 from codec.errors import InputError, OutputError
 from codec.files import check_target, make_folder, write_file
-from codec.format.container import MAGIC
+from codec.format.header import MAGIC
 
 MIME_TYPE = "image/x-vqc"
 MARK = "Written by `vqcodec register`, which removes it too. SHA-256 of the rest: "

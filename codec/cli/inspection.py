@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from codec.cli.batch import SOME_FAILED
 from codec.cli.options import PATH, message_of
+from codec.cli.outcome import SOME_FAILED
 from codec.cli.tasks import naming
 from codec.cli.terminal import tell
 from codec.errors import CodecError, ModelNotFoundError

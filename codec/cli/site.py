@@ -17,7 +17,8 @@ from codec.cli.tasks import naming
 from codec.cli.terminal import Progress
 from codec.errors import InputError, OutputError, OutputExistsError
 from codec.files import check_folder, files_in, open_file, real
-from codec.format.container import ContainerFile, Header
+from codec.format.container import ContainerFile
+from codec.format.header import Header
 from codec.picture.reduction import scale_for
 from codec.url import Place
 from codec.weights.released import DEFAULT_MODEL, find_by_id, find_weights, short_id_of

@@ -15,7 +15,8 @@ from codec.cli.plan import Job
 from codec.cli.terminal import progress
 from codec.errors import CodecError, InputError, OutputError, OutputExistsError
 from codec.files import STANDARD, holds, make_folder, open_file, times_of, write_file
-from codec.format.container import ContainerFile, Header
+from codec.format.container import ContainerFile
+from codec.format.header import Header
 from codec.limits import Limits, tile_work
 from codec.picture.formats import GREY_SUFFIX, OUTPUT_SUFFIXES
 from codec.picture.reduction import reduction_of, scale_for

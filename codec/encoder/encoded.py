@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec.format.container import Header
+from codec.format.header import Header
 from codec.format.patch_table import Patch
 
 

@@ -9,8 +9,9 @@ from PIL import Image
 from codec.encoder.encoded import Encoded
 from codec.encoder.patch_boxes import checked_boxes, patches_over
 from codec.errors import InputError
-from codec.format.container import Header, write
+from codec.format.header import Header
 from codec.format.patch_table import MAX_PATCHES, Patch
+from codec.format.writing import write
 from codec.level import Level
 from codec.limits import Limits
 from codec.picture.patch import ENCODING_BYTES, encode_patch

@@ -26,8 +26,10 @@ from codec.encoder.plan import Plan
 from codec.encoder.reconstruction import Latents, Measured, Reconstruction
 from codec.encoder.steps import Steps
 from codec.encoder.tile import SourceTile
-from codec.format.container import Header, Tile, write
+from codec.format.directory import Tile
+from codec.format.header import Header
 from codec.format.patch_table import Patch
+from codec.format.writing import write
 from codec.level import Level
 from codec.level_map import Offsets
 from codec.picture.pixels import Picture

@@ -18,9 +18,9 @@ from codec.picture.alpha import Plane
 from codec.picture.patch import decode_patch
 from codec.picture.pixels import Samples, error_map, psnr_of, squared_error
 from codec.picture.rendering import to_image
-from codec.tiles import LATENT_STRIDE, Box, latent_size
+from codec.tiles import LATENT_STRIDE, Box
 from codec.weights.file import COLOURS
-from codec.windows import Fetch, Mapper, windows
+from codec.windows import Fetch, Mapper, uncoded_latents, windows
 
 Latents = Mapping[int, NDArray[np.float32]]
 """y^ by number of the tile."""
@@ -77,7 +77,9 @@ class Reconstruction:
         engine, levels, patched = self._model.engine, self._levels.at(level), self._patched
 
         def latents(number: int) -> NDArray[np.float32]:
-            return self._nothing(number) if number in patched.covered else fetch(number)
+            if number in patched.covered:
+                return uncoded_latents(patched.grid.box(number), self._model.config.latent)
+            return fetch(number)
 
         def synthesise(y_hat: NDArray[np.float32], place: Box, inner: Box) -> NDArray[np.float32]:
             return engine.synthesise(y_hat, levels.within(place), restoration, inner)
@@ -153,9 +155,3 @@ class Reconstruction:
 
     def _shown(self, samples: NDArray[np.float32], alpha: Plane | None = None) -> Image.Image:
         return to_image(samples, self._patched.source.grey, alpha)
-
-    def _nothing(self, number: int) -> NDArray[np.float32]:
-        """y^ of a tile that patches cover, as the decoder has it."""
-        box = self._patched.grid.box(number)
-        size = latent_size(box.height, box.width)
-        return np.zeros((self._model.config.latent, *size), np.float32)

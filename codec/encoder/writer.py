@@ -21,7 +21,7 @@ from codec.encoder.plan import Plan
 from codec.encoder.quality_map import offsets_of
 from codec.encoder.targets import meet
 from codec.errors import InputError, LimitError
-from codec.format.container import MAX_SIDE
+from codec.format.header import MAX_SIDE
 from codec.level_map import STEP
 from codec.limits import Limits, Work, tile_work
 from codec.loaded import LoadedModel

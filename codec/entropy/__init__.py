@@ -10,8 +10,10 @@ codebook      centres: nearest-centre assignment and look-up
 model         weights -> verified prior, tables and centres, with a digest of what they compute
 range_coder   the only importer of constriction
 rounding      what both roundings take and give
+crew          threads that share one walk of an exact prior
 latents       rounding to integers: (y, z) -> symbols -> stream, and back
 indices       rounding to centres: the same
 coder         the one interface to both, and `symbol_coder`, which picks
 checksum      CRC-32 of decoded symbols
+offsets       maps of levels: offsets of cells -> stream, and back
 """

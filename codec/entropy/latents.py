@@ -24,8 +24,7 @@ from codec.entropy.range_coder import CoderTables, RangeDecoder, RangeEncoder
 from codec.entropy.rounding import Rounded, Rule
 from codec.entropy.tables import FrequencyTables
 from codec.entropy.z_contexts import Positions, contexts, diagonals, everywhere
-from codec.level import UNITS
-from codec.level_map import Levels, of_hyper
+from codec.level_map import Levels, nearest_anchors, of_hyper
 from codec.tiles import HYPER_STRIDE
 
 Table = NDArray[np.integer]
@@ -116,7 +115,7 @@ class LatentCoder:
     ) -> NDArray[np.intp]:
         """Numbers of tables [hyper, n] at n positions, from what of z [hyper, H, W] lies before."""
         channels = np.arange(len(z))[:, None]
-        anchors = np.broadcast_to((of_hyper(level) + UNITS // 2) // UNITS, z.shape[1:])[*positions]
+        anchors = np.broadcast_to(nearest_anchors(of_hyper(level)), z.shape[1:])[*positions]
         return self.model.z_contexts[anchors, contexts(z, positions), channels].astype(np.intp)
 
     def round(

@@ -7,6 +7,7 @@ picture. Imports no numpy, like all that reads the directory of a file.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ MAX_PATCHES = 65_535
 
 ENTRY = struct.Struct("<HHHHII")
 """Left, top, width and height in units of the lattice, length and CRC-32 of the stream."""
+
+
+PatchEntry = tuple[Box, int, int]
+"""Box in pixels, length and CRC-32 of the stream of a patch."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,15 @@ def problem_of(boxes: Iterable[Box], whole: Box) -> str | None:
     return None
 
 
-def read_table(table: bytes, whole: Box) -> list[tuple[Box, int, int]]:
-    """Box in pixels, length and checksum of each patch.
+def pack_entry(patch: Patch) -> bytes:
+    """Entry of a patch in the table."""
+    place = patch.box.shrunk(PATCH_UNIT)
+    corner_and_size = place.left, place.top, place.width, place.height
+    return ENTRY.pack(*corner_and_size, len(patch.data), zlib.crc32(patch.data))
+
+
+def read_table(table: bytes, whole: Box) -> list[PatchEntry]:
+    """Entries of a table of patches.
 
     Args:
         table: entries, one after the other.

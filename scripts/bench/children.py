@@ -39,7 +39,7 @@ def measured(command: list[str], threads: int) -> Usage:
     import tempfile
     from pathlib import Path
 
-    from codec.cli.batch import THREAD_VARIABLES
+    from codec.cli.processes import THREAD_VARIABLES
 
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
     environment["OPENBLAS_NUM_THREADS"] = "1"  # as the commands have it

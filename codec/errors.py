@@ -40,6 +40,13 @@ class LimitError(InputError):
     """The picture has more pixels, or needs more memory, than the caller grants."""
 
 
+def too_long(name: object, limit: int) -> LimitError:
+    """The error for a file that is longer than a limit in bytes."""
+    return LimitError(
+        f"{name}: longer than {limit} bytes; allow more with max_memory", field="max_memory"
+    )
+
+
 class OutputError(CodecError):
     """The output cannot be written."""
 

@@ -11,12 +11,13 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, TypeVar
 
 from codec import remote
-from codec.errors import InputError, OutputError, OutputExistsError
+from codec.errors import InputError, OutputError, OutputExistsError, too_long
 from codec.url import Place, Url
 
 STANDARD = Path("-")
 """Stands for standard input or output."""
 MAX_BYTES = 1 << 32
+"""Length beyond which files are refused, where nobody says less."""
 NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 """What systems say on disks that have none, as FAT and some of networks."""
 MAX_LINKS = 40
@@ -35,13 +36,13 @@ def open_file(path: Place, max_bytes: int = MAX_BYTES, parts: bool = False) -> B
         parts: whether only parts of it may be read; only these are fetched from a store.
 
     Raises:
-        InputError: the file is missing, a folder, unreadable or longer than `max_bytes`, or
-            standard input is closed.
+        InputError: the file is missing, a folder or unreadable, or standard input is closed.
+        LimitError: it is longer than `max_bytes`.
     """
     if isinstance(path, Url):
-        if parts:
-            return remote.open_parts(path, max_bytes)
-        return BytesIO(remote.read(path, max_bytes))
+        return (
+            remote.open_parts(path, max_bytes) if parts else BytesIO(remote.read(path, max_bytes))
+        )
     try:
         if path == STANDARD:
             if sys.stdin is None:
@@ -52,7 +53,7 @@ def open_file(path: Place, max_bytes: int = MAX_BYTES, parts: bool = False) -> B
             if os.fstat(file.fileno()).st_size <= max_bytes:
                 return file
             file.close()
-            raise InputError(f"{path}: longer than {max_bytes} bytes")
+            raise too_long(path, max_bytes)
         with file:
             return _slurp(file, path, max_bytes)
     except FileNotFoundError as error:
@@ -63,10 +64,10 @@ def open_file(path: Place, max_bytes: int = MAX_BYTES, parts: bool = False) -> B
         raise InputError(f"{path}: {not_read(error)}") from error
 
 
-def _slurp(file: BinaryIO, path: Path, max_bytes: int) -> BytesIO:
-    data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise InputError(f"{path}: longer than {max_bytes} bytes")
+def _slurp(file: BinaryIO, path: Path, most: int) -> BytesIO:
+    data = file.read(most + 1)
+    if len(data) > most:
+        raise too_long(path, most)
     return BytesIO(data)
 
 
@@ -79,9 +80,14 @@ def is_folder(path: Place) -> bool:
     """Whether a path or URL names a folder.
 
     Raises:
-        InputError: the store refuses to tell.
+        InputError: the disk or the store refuses to tell.
     """
-    return remote.kind_of(path) == "folder" if isinstance(path, Url) else path.is_dir()
+    if isinstance(path, Url):
+        return remote.kind_of(path) == "folder"
+    try:
+        return path.is_dir()
+    except OSError as error:  # of a folder that may not be looked into, or too long a name
+        raise InputError(f"{path}: {not_read(error)}") from error
 
 
 def is_file(path: Place) -> bool:
@@ -187,6 +193,8 @@ def check_target(path: Place, force: bool) -> None:
         raise OutputError(f"{path}: is no regular file; name one, or - for standard output")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: the folder {path.parent} cannot be written to")
     if not force and (path.exists() or path.is_symlink()):
         raise OutputExistsError(f"{path}: exists already; overwrite it with force", field="force")
 

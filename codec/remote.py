@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import urlsplit
 
-from codec.errors import CodecError, InputError, OutputError, OutputExistsError
+from codec.errors import CodecError, InputError, OutputError, OutputExistsError, too_long
 from codec.url import Url
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ _OBJECT_STORES = {"s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci",
 Elsewhere a file is written under another name, and renamed."""
 _BUCKETS = {"s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci"}
 """Stores whose files lie in buckets, which are there before."""
-_READ_ONLY = {"http", "https", "zip", "tar"}
+_WEB = {"http", "https"}
+_READ_ONLY = _WEB | {"zip", "tar"}
 _LIBRARIES = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
 _NO_CREDENTIALS = (
     "NoCredentialsError",
@@ -173,19 +174,33 @@ def read(url: Url, max_bytes: int) -> bytes:
     """All bytes of a file.
 
     Raises:
-        InputError: the store refuses, or the file is longer than `max_bytes`.
+        InputError: the store refuses.
+        LimitError: the file is longer than `max_bytes`.
     """
     with _refusals(url, InputError):
         fs, path = _opened(url)
-        try:
-            data: bytes = fs.cat_file(path, start=0, end=max_bytes + 1)
-        except Exception:
-            if not _is_empty(fs, path):
-                raise
-            data = b""
+        if url.scheme in _WEB:
+            data = _streamed(fs, path, max_bytes + 1)
+        else:
+            try:
+                data = fs.cat_file(path, start=0, end=max_bytes + 1)
+            except Exception:
+                if not _is_empty(fs, path):
+                    raise
+                data = b""
     if len(data) > max_bytes:
-        raise InputError(f"{url}: longer than {max_bytes} bytes")
+        raise too_long(url, max_bytes)
     return data
+
+
+def _streamed(fs: AbstractFileSystem, path: str, most: int) -> bytes:
+    """Bytes of a web page, at most so many: a server without ranges sends all that it has, which
+    may never end."""
+    data = bytearray()
+    with fs.open(path, "rb", block_size=0, size=1) as stream:  # a stream; no look at the size first
+        while len(data) < most and (piece := stream.read(min(most - len(data), READ_AHEAD))):
+            data += piece
+    return bytes(data)
 
 
 def _is_empty(fs: AbstractFileSystem, path: str) -> bool:
@@ -199,8 +214,8 @@ def open_parts(url: Url, max_bytes: int) -> BinaryIO:
     """A file of which only the parts that are read are fetched; a short one is fetched at once.
 
     Raises:
-        InputError: the store refuses, now or when a part is read, or the file is longer than
-            `max_bytes`.
+        InputError: the store refuses, now or when a part is read.
+        LimitError: the file is longer than `max_bytes`.
     """
     with _refusals(url, InputError):
         fs, path = _opened(url)
@@ -208,7 +223,7 @@ def open_parts(url: Url, max_bytes: int) -> BinaryIO:
     if size is None or size <= READ_AHEAD:
         return io.BytesIO(read(url, max_bytes))
     if size > max_bytes:
-        raise InputError(f"{url}: longer than {max_bytes} bytes")
+        raise too_long(url, max_bytes)
     return io.BufferedReader(_Parts(url, fs, path, size), READ_AHEAD)
 
 

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import quote, unquote
 
+from codec.errors import InputError
+
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")  # of one letter is a drive of Windows
+_DISKS = ("file://", "local://")  # the second is fsspec's, which decodes nothing
 _WEB = ("http://", "https://")
 _NO_NAME = re.compile(r"[/\\\x00-\x1f\ufffd]")  # the last is for bytes that are no UTF-8
 
@@ -89,9 +92,22 @@ Place = Path | Url
 
 
 def place_of(text: str) -> Place:
-    """The place that a text names; one of `file://` is a path like any other."""
-    if not _SCHEME.match(text):
+    """The place that a text names; one of `file://` or `local://` is a path like any other.
+
+    Raises:
+        InputError: it names nothing, or a file of another machine.
+    """
+    if not text:
+        raise InputError("an empty name; name a file or folder")
+    found = _SCHEME.match(text)
+    if not found:
         return Path(text)
-    if text.lower().startswith("file://") and "::" not in text:
-        return Path(unquote(text[len("file://") :].removeprefix("localhost")))
-    return Url(text)
+    scheme, path = found[0].lower(), text[found.end() :]
+    if "::" in text or scheme not in _DISKS:
+        return Url(text)
+    if scheme == "local://":
+        return Path(path)
+    path = path.removeprefix("localhost")
+    if not path.startswith("/"):
+        raise InputError(f"{text}: names a file of another machine; name one of this")
+    return Path(unquote(path))

@@ -6,7 +6,7 @@ import http.server
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -44,8 +44,9 @@ def s3_of(address: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @contextmanager
-def web_server(status: int, body: bytes = b"") -> Iterator[str]:
-    """A server that has one answer for everything; status 0 means none at all."""
+def web_server(status: int, body: bytes = b"", endless: bool = False) -> Iterator[str]:
+    """A server that has one answer for everything; status 0 means none at all, and an endless one
+    repeats the body."""
     held = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -54,10 +55,14 @@ def web_server(status: int, body: bytes = b"") -> Iterator[str]:
                 held.wait()
                 return
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            if not endless:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
+            with suppress(OSError):  # once nobody reads any more
+                while endless:
+                    self.wfile.write(body)
 
         do_GET = do_HEAD = do_PUT = answer  # noqa: N815 - names that http.server prescribes
 

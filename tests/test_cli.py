@@ -390,8 +390,11 @@ def test_messages_of_limits(folder: Path, coded: Path, run: Run) -> None:
     fails(run("decompress", coded, "-", *pixels, *MODEL), 1, "allow more with --max-pixels\n")
     memory = ("--max-memory", "1M")
     fails(run("compress", source, target, *memory, *MODEL), 1, "allow more with --max-memory\n")
-    searching = ("--effort", 3, *memory, *MODEL)
-    fails(run("compress", source, target, *searching), 1, "lower the effort", "--max-memory")
+    searching = ("--effort", 3, "--max-memory")
+    remedy = "MiB; lower the effort, or allow more with --max-memory\n"
+    fails(run("compress", source, target, *searching, "400M", *MODEL), 1, remedy)
+    beyond = run("compress", source, target, *searching, "1M", *MODEL)  # that would not help
+    fails(beyond, 1, "MiB; allow more with --max-memory\n")
     fails(run("compress", source, coded, *MODEL), 3, "exists already; overwrite it with -f\n")
 
 

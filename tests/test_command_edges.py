@@ -321,3 +321,133 @@ def test_help_tells_the_limit_that_holds(run: Run) -> None:
     told = re.search(r"--max-memory.{,90}\[default: \((\d+)Gi", " ".join(out.split()))
     assert told
     assert int(told[1]) << 30 == DEFAULT_MAX_MEMORY
+
+
+def test_compressed_files_are_no_outputs_of_decompress(
+    coded: Path, run: Run, tmp_path: Path
+) -> None:
+    """As of `*.vqc` that is two of them."""
+    other = tmp_path / "b.vqc"
+    other.write_bytes(b"mine")
+    status, _, err = run("decompress", "--format", "png", "-f", coded, other, *MODEL)
+    assert (status, "b.vqc looks like a compressed file" in err) == (2, True)
+    assert other.read_bytes() == b"mine"
+
+
+def test_no_output_is_the_input_of_another_job(coded: Path, run: Run, tmp_path: Path) -> None:
+    first, second = tmp_path / "x", tmp_path / "x.png"
+    for path in (first, second):
+        path.write_bytes(coded.read_bytes())
+    options = ("-f", "--format", "png", "-d", tmp_path)
+    status, _, err = run("decompress", *options, first, second, coded, *MODEL)
+    assert (status, f"would overwrite the input {second}" in err) == (2, True)
+    assert second.read_bytes() == coded.read_bytes()
+    same = run("decompress", f"local://{coded}", coded, "-f", *MODEL)
+    assert same[0] in (1, 2)
+    assert coded.read_bytes() == first.read_bytes()
+
+
+def test_the_same_input_twice_is_done_once(picture: Path, run: Run, tmp_path: Path) -> None:
+    again = f"{picture.parent}/../{picture.parent.name}/a.png"
+    status, out, _ = run("compress", picture, again, "-d", tmp_path / "o", "--json", *MODEL)
+    assert (status, out.count("\n")) == (0, 1)
+    status, out, _ = run("compress", "-r", tmp_path, tmp_path, "-d", tmp_path / "p", *MODEL)
+    assert status == 0
+
+
+def test_paths_that_cannot_be_looked_at_do_not_stop_the_rest(
+    picture: Path, run: Run, tmp_path: Path
+) -> None:
+    long = tmp_path / ("a" * 300 + ".png")
+    status, out, err = run("compress", long, picture, "-d", tmp_path / "o", "--json", *MODEL)
+    assert status == 1
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["failed", "done"]
+    assert "cannot be read (File name too long)" in err
+
+
+def test_an_output_that_goes_with_no_folder(picture: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "b.vqc"
+    for options in (("-d", tmp_path / "o"), ("-r",)):
+        status, _, err = run("compress", picture, out, *options, *MODEL)
+        assert (status, "b.vqc looks like OUT" in err) == (2, True)
+    assert not out.exists()
+
+
+def test_a_map_may_be_preferred(
+    picture: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("compress", picture, "-f", *MODEL)
+    assert preferring(monkeypatch, run, *command, COMPRESS_MAP=str(picture))[0] == 0
+    assert json.loads(run("info", "--json", tmp_path / "a.vqc")[1])["map_bytes"] > 0
+    missing = preferring(monkeypatch, run, *command, COMPRESS_MAP=str(tmp_path / "none"))
+    fails(missing, 1, "none: no such file")
+
+
+@pytest.mark.parametrize("kinds", ["", ","])
+def test_keeping_no_metadata(kinds: str, run: Run, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.jpg", exif=exif)
+    coded = tmp_path / "a.vqc"
+    for options, count in (((), 1), (("--keep", kinds), 0)):
+        assert run("compress", tmp_path / "a.jpg", "-f", *options, *MODEL)[0] == 0
+        assert len(json.loads(run("info", "--json", coded)[1])["metadata_bytes"]) == count
+
+
+def test_a_format_that_contradicts_the_name(
+    coded: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b.jpg"
+    status, _, err = run("decompress", coded, out, "--format", "png", *MODEL)
+    assert (status, "--format png contradicts the suffix" in err) == (2, True)
+    assert not out.exists()
+    command = ("decompress", coded, out, *MODEL)
+    assert preferring(monkeypatch, run, *command, DECOMPRESS_FORMAT="webp")[0] == 0
+    with Image.open(out) as image:
+        assert image.format == "JPEG"
+
+
+def test_names_that_are_none(picture: Path, run: Run, tmp_path: Path) -> None:
+    for arguments in (("",), (picture, "-d", ""), ("-r", ""), (picture, "--map", "")):
+        status, _, err = run("compress", *arguments, *MODEL)
+        assert (status, "an empty name" in err) == (2, True)
+    status, _, err = run("compress", picture, f"{tmp_path}/new/", *MODEL)
+    assert (status, "new/: no such folder" in err) == (2, True)
+    status, _, err = run("compress", "file://elsewhere/a.png", *MODEL)
+    assert (status, "file of another machine" in err) == (2, True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_names_without_a_code_are_escaped(coded: Path) -> None:
+    odd = coded.with_name(os.fsdecode(b"b\xff\n.vqc"))
+    odd.write_bytes(coded.read_bytes())
+    command = [sys.executable, "-m", "codec", "info", str(odd), str(coded)]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert done.stdout.count(b": vqcodec version") == 2
+    assert rb"b\udcff" in done.stdout.splitlines()[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is told on Linux")
+def test_endless_input_is_refused(tmp_path: Path) -> None:
+    """Of a device here; a pipe is read in the same way."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom codec.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+    )
+    for command, *target in (("compress", "a.vqc"), ("decompress", "a.png"), ("info",)):
+        outputs = [str(tmp_path / name) for name in target]
+        options = [command, "/dev/zero", *outputs, "--max-memory", "40Mi"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *options], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "longer than 41943040 bytes; allow more with --max-memory" in done.stderr
+        assert int(done.stdout) < 300 << 10  # KiB
+
+
+def test_closed_output_is_told(coded: Path) -> None:
+    command = f'exec "{sys.executable}" -m codec info "{coded}" >&-'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "vqcodec: standard output is closed\n")

@@ -241,6 +241,12 @@ def test_buckets_that_do_not_exist(s3: str, run: Run) -> None:
     fails(result, 1, f"{there}: the bucket does not exist")
 
 
+def test_a_web_server_that_never_ends(tmp_path: Path, run: Run) -> None:
+    with web_server(200, bytes(1 << 20), endless=True) as web:
+        result = run("compress", f"{web}/a.png", tmp_path / "a.vqc", "--max-memory", "9Mi", *MODEL)
+    fails(result, 1, "a.png: longer than 9437184 bytes; allow more with --max-memory")
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

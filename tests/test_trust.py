@@ -122,8 +122,8 @@ def test_jobs_end_with_a_killed_parent(large: Path) -> None:
 def test_jobs_end_even_if_a_signal_is_lost() -> None:
     """As one is that arrives just before a wait begins; here the job drops the first itself."""
     job = (
-        "import os, signal, time\nfrom codec.cli.main import terminate\n"
-        "signal.signal(signal.SIGTERM, terminate)\n"
+        "import os, signal, time\nfrom codec.cli import interruption\n"
+        "signal.signal(signal.SIGTERM, interruption.receive)\n"
         "try:\n    os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)\n"
         "except SystemExit:\n    time.sleep(60)"
     )

@@ -16,8 +16,8 @@ from codec.cli.options import message_of
 from codec.cli.outcome import SOME_FAILED, Outcome, Task, attempt, failed_outcome
 from codec.cli.plan import Job, Plan
 from codec.cli.processes import in_processes
-from codec.cli.terminal import clear_line, progress, silence, tell
-from codec.errors import CodecError, InputError, one_line
+from codec.cli.terminal import clear_line, progress, say, silence, tell
+from codec.errors import CodecError, InputError, OutputError, one_line
 from codec.files import STANDARD, check_folder, check_target, is_file
 from codec.url import Place, Url
 
@@ -145,7 +145,7 @@ class _Report:
     def __init__(self, task: Task, settings: Settings) -> None:
         self._task = task
         self._settings = settings
-        self.problem: OSError | None = None
+        self.problem: OSError | OutputError | None = None
         """Why standard output could not be written to, which no job has to wait for."""
 
     def add(self, outcome: Outcome) -> None:
@@ -186,7 +186,8 @@ class _Report:
             return
         clear_line()
         try:
-            click.echo(json.dumps(facts))
-        except OSError as error:
-            silence(sys.stdout)
+            say(json.dumps(facts))
+        except (OSError, OutputError) as error:
+            if sys.stdout:
+                silence(sys.stdout)
             self.problem = error

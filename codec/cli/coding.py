@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from codec.cli.batch import Settings, run_batch
 from codec.cli.options import (
@@ -37,7 +38,7 @@ TARGETS = {
 }
 RATES = {"quality": "-q", "lambda": "--lambda"} | TARGETS
 LOSSLESS = {"lossless": "--lossless"}
-MASK = {"mask": "--map"}
+MASK = {"map": "--map"}
 PASSED = ("quality", "tile_size", "to_8bit", "effort", "lossless")
 METADATA = {"strip": "--strip", "keep": "--keep"}
 SCALES = {"1": 1.0, "1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8}
@@ -65,7 +66,6 @@ EXISTING = {"force": "-f", "skip_existing": "--skip-existing"}
 )
 @click.option(
     "--map",
-    "mask",
     type=PATH,
     metavar="MASK",
     help="Grey picture of where quality matters: white adds 50 to -q, black takes away 50.",
@@ -100,28 +100,26 @@ def compress(inputs: tuple[Place, ...], **options: Any) -> int:
         INPUT_SUFFIXES,
         options["output_dir"],
         options["recursive"],
+        {SUFFIX},
         "" if kept else "--keep-suffix",
     )
     _check_times(planned.jobs, options)
     for job in planned.jobs:
         if options["skip_larger"] and job.target == STANDARD:
             raise click.UsageError("--skip-larger leaves out files; OUT is standard output")
-        if not job.problem and job.target.suffix.lower() in INPUT_SUFFIXES:
-            raise click.UsageError(
-                f"{job.target} looks like a picture; OUT must not, and several IN need -d DIR"
-            )
-    if options["mask"] and len(planned.jobs) > 1:
+        _check_output(job, INPUT_SUFFIXES, "a picture")
+    if options["map"] and len(planned.jobs) > 1:
         raise click.UsageError("--map is of one picture; compress the others without it")
-    if options["mask"] == STANDARD and STANDARD in inputs[:1]:
+    if options["map"] == STANDARD and STANDARD in inputs[:1]:
         raise click.UsageError("IN and --map cannot both be standard input")
     task = CompressTask(
         machine=_machine(options),
         writing=_writing(options),
         options={name: options[name] for name in (*TARGETS, *PASSED)}
         | {"lmbda": options["lambda"]}
-        | {"keep": () if options["strip"] else options["keep"] or KINDS}
+        | {"keep": _kept(options)}
         | {"patches": options["patches"] or "auto"},
-        mask=options["mask"],
+        mask=options["map"],
         frame=options["frame"],
         measure=options["measure"],
         skip_larger=options["skip_larger"],
@@ -165,18 +163,23 @@ def decompress(inputs: tuple[Place, ...], **options: Any) -> int:
     """
     for flags in (SIZES, EXISTING):
         options = only_one(options, flags)
-    name = options["format"]
+    name = _format(inputs, options)
     suffix = OUTPUT_NAMES[name or "png"]
     planned = plan(
-        inputs, to_picture(suffix), {SUFFIX}, options["output_dir"], options["recursive"]
+        inputs,
+        to_picture(suffix),
+        {SUFFIX},
+        options["output_dir"],
+        options["recursive"],
+        OUTPUT_SUFFIXES,
     )
     _check_times(planned.jobs, options)
-    if name is None:
-        for job in planned.jobs:
-            named = job.target != STANDARD and not job.problem
-            if named and job.target.suffix.lower() not in OUTPUT_SUFFIXES:
-                known = ", ".join(OUTPUT_SUFFIXES)
-                raise click.UsageError(f"OUT must end in one of {known}; or give --format")
+    for job in planned.jobs:
+        _check_output(job, {SUFFIX}, "a compressed file")
+        named = job.target != STANDARD and not job.problem
+        if name is None and named and job.target.suffix.lower() not in OUTPUT_SUFFIXES:
+            known = ", ".join(OUTPUT_SUFFIXES)
+            raise click.UsageError(f"OUT must end in one of {known}; or give --format")
     only_standard = all(job.target == STANDARD for job in planned.jobs)
     task = DecompressTask(
         machine=_machine(options),
@@ -189,6 +192,28 @@ def decompress(inputs: tuple[Place, ...], **options: Any) -> int:
         bar=len(planned.jobs) == 1 and not options["quiet"],
     )
     return run_batch(task, planned, _settings(options))
+
+
+def _check_output(job: Job, inputs: Collection[str], kind: str) -> None:
+    """Refuse an output that is named like an input: `*.png` may be two of those."""
+    if not job.problem and job.target.suffix.lower() in inputs:
+        raise click.UsageError(
+            f"{job.target} looks like {kind}; OUT must not, and several IN need -d DIR"
+        )
+
+
+def _format(inputs: Sequence[Place], options: dict[str, Any]) -> str | None:
+    """Name of the format that pictures are written in; None to go by the suffix of OUT."""
+    name: str | None = options["format"]
+    if name is None or len(inputs) != 2 or options["recursive"] or options["output_dir"]:
+        return name
+    named = OUTPUT_SUFFIXES.get(inputs[1].suffix.lower())
+    if named is None or named == OUTPUT_SUFFIXES[OUTPUT_NAMES[name]]:
+        return name
+    source = click.get_current_context().get_parameter_source("format")
+    if source is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"--format {name} contradicts the suffix of {inputs[1]}")
+    return None
 
 
 def to_compressed(name: str) -> str:
@@ -210,6 +235,13 @@ def to_picture(suffix: str) -> Rename:
         return (path.stem if path.suffix.lower() == SUFFIX else name) + suffix
 
     return rename
+
+
+def _kept(options: dict[str, Any]) -> tuple[str, ...]:
+    """Kinds of metadata to keep."""
+    if options["strip"]:
+        return ()
+    return KINDS if options["keep"] is None else options["keep"]
 
 
 def _machine(options: dict[str, Any]) -> Machine:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from codec.cli.terminal import say
 from codec.errors import InputError, OutputError
 from codec.files import check_target, make_folder, write_file
 from codec.format.header import MAGIC
@@ -146,7 +147,7 @@ def register(undo: bool) -> None:
     overwritten.
     """
     for line in remove_entries() if undo else write_entries():
-        click.echo(line)
+        say(line)
 
 
 def write_entries() -> list[str]:

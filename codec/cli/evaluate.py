@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from codec.cli import interruption
 from codec.cli.options import (
     EXISTING_PATH,
     QUALITY,
@@ -22,8 +23,8 @@ from codec.cli.options import (
     with_cluster_options,
     with_machine_options,
 )
-from codec.cli.terminal import progress, tell
-from codec.errors import InputError
+from codec.cli.terminal import progress, say, tell
+from codec.errors import InputError, one_line
 from codec.files import check_folder, check_target, real
 from codec.limits import Limits
 from codec.url import Place
@@ -167,13 +168,14 @@ def evaluate(**options: Any) -> int:
     plan = _plan(options, find_pictures(options["photos"]))
     measurer = _measurer(options)
     command = printable(shlex.join(["vqcodec", *sys.argv[1:]]))
+    interruption.check()
     with progress("measuring", not options["quiet"]) as show:
         elsewhere = _on_cluster(options, plan, cluster) if cluster else None
         evaluation = run(plan, measurer, command, show, elsewhere)
     if measurer.problem:
         tell(f"vqcodec: measurements are not kept: {measurer.problem}")
     if not evaluation.measurements:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.failed.items())
+        reasons = "; ".join(_reasons(evaluation, plan))
         raise InputError(f"nothing could be measured ({reasons})")
     evaluation = dataclasses.replace(evaluation, published=curves_beside(evaluation, published))
     if report:
@@ -194,7 +196,7 @@ def evaluate(**options: Any) -> int:
     for name, reason in absent.items():
         tell(f"vqcodec: {name} is not measured: {reason}")
     _print(evaluation, options["json"])  # last: it may be that nobody takes it
-    return _warn(evaluation)
+    return _warn(evaluation, plan)
 
 
 def _will_be_made(folder: Path, report: Path | None) -> bool:
@@ -322,17 +324,17 @@ def _print(evaluation: Evaluation, as_json: bool) -> None:
             "bd_rates_by_picture": by_picture,
             "remarks": remarks(evaluation),
         }
-        click.echo(json.dumps(_finite(evaluation.to_dict() | extra), allow_nan=False))
+        say(json.dumps(_finite(evaluation.to_dict() | extra), allow_nan=False))
         return
-    click.echo(f"{evaluation.command}\n\n{len(evaluation.pictures)} pictures; {evaluation.machine}")
+    say(f"{evaluation.command}\n\n{len(evaluation.pictures)} pictures; {evaluation.machine}")
     for remark in remarks(evaluation):
-        click.echo(remark)
+        say(remark)
     tables = [points_table(evaluation), bd_table(evaluation)]
     for more in (spread_table, worst_table, guards_table):
         found = more(evaluation)
         tables += [found.markdown] if found.rows else []
     for text in (*tables, theory_table(evaluation)):
-        click.echo(f"\n{text}")
+        say(f"\n{text}")
 
 
 def _finite(value: Any) -> Any:
@@ -344,12 +346,18 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _warn(evaluation: Evaluation) -> int:
+def _reasons(evaluation: Evaluation, plan: Plan) -> Iterator[str]:
+    """Why pictures failed, each with where it is."""
+    for name, reason in evaluation.failed.items():
+        yield f"{plan.pictures.get(name, name)}: {reason}"
+
+
+def _warn(evaluation: Evaluation, plan: Plan) -> int:
     """Tell what is missing; returns the exit status."""
     for name, reason in evaluation.missing.items():
         tell(f"vqcodec: {name} is left out: {reason}")
-    for name, reason in evaluation.failed.items():
-        tell(f"vqcodec: {name}: {reason}")
+    for reason in _reasons(evaluation, plan):
+        tell(f"vqcodec: {one_line(reason)}")
     dishonest = [m for m in evaluation.measurements if not m.honest_size]
     for m in dishonest:
         where = f"{m.picture}, {m.codec} at {m.setting:g}"

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from codec.cli.options import PATH, message_of
+from codec.cli.options import PATH, max_memory_option, message_of
 from codec.cli.outcome import SOME_FAILED
 from codec.cli.tasks import naming
-from codec.cli.terminal import tell
-from codec.errors import CodecError, ModelNotFoundError
+from codec.cli.terminal import say, tell
+from codec.errors import CodecError, ModelNotFoundError, one_line
 from codec.files import open_file
 from codec.format.container import ContainerFile
 from codec.url import Place
@@ -32,8 +32,9 @@ DISTORTIONS = {"mse": "MSE", "ms-ssim": "MS-SSIM", "looks": "looks"}
 @click.command()
 @click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
 @click.option("--check", is_flag=True, help="Verify every checksum.")
+@max_memory_option
 @click.option("--json", is_flag=True, help="A JSON line per file.")
-def info(files: tuple[Place, ...], check: bool, **options: bool) -> int:
+def info(files: tuple[Place, ...], check: bool, max_memory: int, **options: bool) -> int:
     """Tell what compressed FILEs hold, without decoding them.
 
     What is told is verified. --check reads all the rest too and verifies every byte; the
@@ -42,7 +43,7 @@ def info(files: tuple[Place, ...], check: bool, **options: bool) -> int:
     status = 0
     for path in files:
         try:
-            with naming(path), open_file(path, parts=True) as data:
+            with naming(path), open_file(path, max_memory, parts=True) as data:
                 file = ContainerFile(data)
                 if check:
                     file.verify()
@@ -53,9 +54,9 @@ def info(files: tuple[Place, ...], check: bool, **options: bool) -> int:
             tell(f"vqcodec: {message}")
             facts = {"file": str(path), "error": message, "exit_code": error.exit_code}
             if options["json"]:
-                click.echo(json.dumps(facts))
+                say(json.dumps(facts))
             continue
-        click.echo(json.dumps(facts) if options["json"] else _text(facts))
+        say(json.dumps(facts) if options["json"] else _text(facts))
     return status
 
 
@@ -78,9 +79,9 @@ def models(**options: bool) -> None:
             "file": str(path),
         }
         if options["json"]:
-            click.echo(json.dumps(facts))
+            say(json.dumps(facts))
         else:
-            click.echo(
+            say(
                 f"{path.stem} ({facts['model_id']}): lambda {config.lambda_min:g} to "
                 f"{config.lambda_max:g}, {config.rounding} rounding, for "
                 f"{DISTORTIONS[config.distortion]}, {facts['bytes']} bytes"
@@ -88,7 +89,7 @@ def models(**options: bool) -> None:
     absent = sorted(RESEARCH_MODELS.keys() - {path.stem for path in paths})
     if absent and not options["json"]:
         file = RESEARCH_FILES.format("NAME")
-        click.echo(f"for research, not installed: {', '.join(absent)} (--model FILE, {file})")
+        say(f"for research, not installed: {', '.join(absent)} (--model FILE, {file})")
 
 
 def _facts(file: ContainerFile) -> dict[str, Any]:
@@ -150,7 +151,7 @@ def _facts(file: ContainerFile) -> dict[str, Any]:
 
 def _text(facts: dict[str, Any]) -> str:
     size = f"{facts['width']}x{facts['height']} {facts['mode']}"
-    lines = [f"{facts['file']}: vqcodec version {facts['version']}, {size}"]
+    lines = [f"{one_line(facts['file'])}: vqcodec version {facts['version']}, {size}"]
     parts = {name: facts[f"{name}_bytes"] for name in ("coded", "patch", "alpha", "filter", "map")}
     parts |= facts["metadata_bytes"] | {"container": facts["container_bytes"]}
     shown = ", ".join(f"{name} {size}" for name, size in parts.items() if size)

@@ -9,11 +9,11 @@ import signal
 import sys
 from itertools import takewhile
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
+from codec.cli import interruption
 from codec.cli.options import SUFFIX, message_of
 from codec.cli.terminal import open_closed_streams, silence, tell, telling
 from codec.errors import CodecError, one_line
@@ -121,17 +121,9 @@ def cli() -> None:
     """
 
 
-def terminate(number: int, frame: FrameType | None) -> None:
-    """Signal handler: leave by an exception, so that what is half written is removed."""
-    raise SystemExit(128 + number)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented status."""
-    for name in ("SIGTERM", "SIGHUP"):  # so that unfinished output is removed
-        number = getattr(signal, name, None)  # there is no SIGHUP on Windows
-        if number and signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
-            signal.signal(number, terminate)
+    interruption.listen()
     # The exact prior's matrices are so small that a second BLAS thread hardly helps; but it goes on
     # waiting busily, on the very cores that the transforms want: with one a picture decodes in 0.8
     # of the time (768x512, two cores).
@@ -145,28 +137,40 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         result: Any = cli.main(arguments, prog_name="vqcodec", standalone_mode=False)
         status = result if isinstance(result, int) else 0
-    except CodecError as error:
-        status = _fail(message_of(error), error.exit_code)
-    except click.exceptions.Exit as error:
-        status = error.exit_code
-    except click.UsageError as error:
-        with telling():
-            error.show()
-        status = error.exit_code
-    except click.ClickException as error:
-        status = _fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except Exception as error:
+        status = _status_of(error)
+    except KeyboardInterrupt:
         status = _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        silence(sys.stdout)
-        status = 1
-    except MemoryError:
-        status = _fail("out of memory; try a smaller picture", 1)
-    except OSError as error:
-        status = _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
     if own_process:
         gc.freeze()
     sys.exit(status)
+
+
+def _status_of(error: Exception) -> int:
+    """Tell what has gone wrong; returns the exit status."""
+    number = interruption.received()
+    if number == signal.SIGINT or isinstance(error, click.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    if number is not None:
+        return 128 + number
+    if isinstance(error, CodecError):
+        return _fail(message_of(error), error.exit_code)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.UsageError):
+        with telling():
+            error.show()
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        return _fail(error.format_message(), error.exit_code)
+    if isinstance(error, BrokenPipeError):
+        silence(sys.stdout)
+        return 1
+    if isinstance(error, MemoryError):
+        return _fail("out of memory; try a smaller picture", 1)
+    if isinstance(error, OSError):
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror}", 1)
+    raise error
 
 
 def _fail(message: str, status: int) -> int:

@@ -37,9 +37,19 @@ class PlaceType(click.ParamType[Place]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Place:
-        place = value if isinstance(value, Path | Url) else place_of(os.fsdecode(value))
-        if self._exists and isinstance(place, Path):
-            click.Path(exists=True).convert(place, param, ctx)
+        if isinstance(value, Path | Url):
+            return value
+        text = os.fsdecode(value)
+        try:
+            place = place_of(text)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+        if not isinstance(place, Path):
+            return place
+        if self._exists and not os.path.lexists(place):
+            raise InputError(f"{text}: no such file or folder")
+        if isinstance(param, click.Argument) and text.endswith(SEPARATORS) and not place.is_dir():
+            self.fail(f"{text}: no such folder", param, ctx)
         return place
 
     def shell_complete(
@@ -51,6 +61,8 @@ class PlaceType(click.ParamType[Place]):
 PATH = PlaceType()
 EXISTING_PATH = PlaceType(exists=True)
 SUFFIX = ".vqc"
+SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+"""What the name of a folder may end in."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 FLAGS = {
@@ -175,6 +187,13 @@ _DEVICE = [
         help="Of the transforms; never affects whether a file decodes.",
     ),
 ]
+max_memory_option = click.option(
+    "--max-memory",
+    type=Bytes(),
+    default=DEFAULT_MAX_MEMORY,
+    show_default=f"{DEFAULT_MAX_MEMORY >> 30}Gi",
+    help="Refuse what would need more, for each of the jobs.",
+)
 _LIMITS = [
     click.option(
         "--max-pixels",
@@ -183,13 +202,7 @@ _LIMITS = [
         show_default=True,
         help="Refuse larger pictures.",
     ),
-    click.option(
-        "--max-memory",
-        type=Bytes(),
-        default=DEFAULT_MAX_MEMORY,
-        show_default=f"{DEFAULT_MAX_MEMORY >> 30}Gi",
-        help="Refuse what would need more, for each of the jobs.",
-    ),
+    max_memory_option,
 ]
 _CLUSTER = [
     click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from codec.cli import interruption
 from codec.cli.options import message_of
 from codec.cli.plan import Job
 from codec.errors import CodecError, one_line
@@ -36,6 +37,7 @@ class Outcome:
 
 def attempt(task: Task, job: Job) -> Outcome:
     """Run one job; errors become outcomes."""
+    interruption.check()
     try:
         facts = task(job)
         return Outcome(job, "skipped" if facts.get("skipped") else "done", facts)

@@ -46,6 +46,7 @@ def plan(
     searched: Collection[str],
     output_dir: Place | None = None,
     recursive: bool = False,
+    written: Collection[str] = (),
     apart: str = "",
 ) -> Plan:
     """Jobs of a command line.
@@ -57,10 +58,12 @@ def plan(
         searched: suffixes of what counts as an input when a folder is searched.
         output_dir: where outputs go; beside their inputs if it is None.
         recursive: whether inputs may be folders.
+        written: suffixes of outputs.
         apart: option that gives inputs of different names outputs of different names, if any does.
 
     Raises:
-        click.UsageError: outputs would collide or leave `output_dir`, or are not told.
+        click.UsageError: outputs would collide, overwrite inputs or leave `output_dir`, or are not
+            told.
         InputError: the only input is a folder, and there is no folder to write to.
     """
     if output_dir is None and not recursive:
@@ -73,14 +76,21 @@ def plan(
         return Plan([Job(source, inputs[1] if len(inputs) == 2 else beside)])
     if STANDARD in inputs:
         raise click.UsageError("standard input goes with neither -d nor -r")
+    if len(inputs) == 2 and inputs[1].suffix.lower() in set(written) - set(searched):
+        raise click.UsageError(
+            f"{inputs[1]} looks like OUT, which goes with neither -d nor -r; leave it out"
+        )
     others: dict[Place, list[Place]] = {path: [] for path in inputs}
-    jobs = [
+    found_jobs = [
         job
         for path in inputs
         for job in _jobs(path, rename, searched, output_dir, recursive, others[path])
     ]
+    # The same input named twice, or found in a folder that is named twice, is done once.
+    jobs = list({(real(job.source), real(job.target)): job for job in found_jobs}.values())
     possible = [job for job in jobs if not job.problem]
     _check_collisions(possible, apart)
+    _check_inputs(possible)
     if output_dir is not None:
         _check_inside(possible, output_dir)
     counted = {real(job.target) for job in jobs}
@@ -148,6 +158,15 @@ def _check_collisions(jobs: Sequence[Job], apart: str) -> None:
     if apart and helps:
         told.append(f"give {apart}")
     raise click.UsageError("; ".join(told))
+
+
+def _check_inputs(jobs: Sequence[Job]) -> None:
+    """No output may be the input of another job, which may come later."""
+    sources = {real(job.source): job.source for job in jobs}
+    for job in jobs:
+        other = sources.get(real(job.target))
+        if other is not None and other != job.source:
+            raise click.UsageError(f"the output of {job.source} would overwrite the input {other}")
 
 
 def _spelling(target: Place) -> str:

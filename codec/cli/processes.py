@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from codec.cli import interruption
 from codec.cli.outcome import SOME_FAILED, Outcome, Task, attempt, failed_outcome
 from codec.cli.plan import Job
 from codec.engine.threads import thread_count
@@ -80,14 +81,12 @@ def _has_no_result(future: Future[Outcome]) -> bool:
 
 
 def _attempt_elsewhere(task: Task, job: Job) -> Outcome:
-    from codec.cli.main import terminate
-
     # Between jobs there is nothing to remove, and an exception would meet the next signal of the
     # pool in some function that runs at exit.
-    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, interruption.receive)
     try:
         return attempt(task, job)
-    except SystemExit as error:  # of `terminate`; the pool would take it for a result
+    except SystemExit as error:  # of a signal; the pool would take it for a result
         os._exit(error.code if isinstance(error.code, int) else SOME_FAILED)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

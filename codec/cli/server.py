@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from codec.cli import interruption
 from codec.cli.site import Content
 from codec.errors import OutputError
 
@@ -165,4 +166,5 @@ class _Handler(BaseHTTPRequestHandler):
 def serve(server: ViewerServer) -> None:
     """Serve until the page, or an exception of a signal, says that it is enough."""
     with server:
+        interruption.check()
         server.serve_forever(poll_interval=0.1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from codec.cli import interruption
 from codec.cli.plan import Job
 from codec.cli.terminal import progress
 from codec.errors import CodecError, InputError, OutputError, OutputExistsError
@@ -81,6 +82,7 @@ class Writing:
 
     def write(self, job: Job, content: bytes | Callable[[BinaryIO], None]) -> None:
         """Write the output of a job whole or not at all."""
+        interruption.check()
         if self.make_folders:
             make_folder(job.target.parent)
         source = job.source if self.preserve and job.source != STANDARD else None
@@ -118,7 +120,7 @@ class CompressTask:
         Image.MAX_IMAGE_PIXELS = None  # --max-pixels is the limit here
         began = time.perf_counter()
         machine = self.machine
-        with naming(job.source), open_file(job.source) as file:
+        with naming(job.source), open_file(job.source, machine.limits.max_memory) as file:
             source_bytes = file.seek(0, os.SEEK_END)
             file.seek(0)
             to_8bit = self.options["to_8bit"]
@@ -154,7 +156,7 @@ class CompressTask:
 
         if self.mask is None:
             return None
-        with naming(self.mask), open_file(self.mask) as file:
+        with naming(self.mask), open_file(self.mask, self.machine.limits.max_memory) as file:
             try:
                 return open_picture(file, self.machine.limits).image
             except InputError as error:
@@ -186,7 +188,8 @@ class DecompressTask:
     def __call__(self, job: Job) -> dict[str, Any]:
         began = time.perf_counter()
         machine = self.machine
-        with naming(job.source), open_file(job.source, parts=self.region is not None) as data:
+        most, parts = machine.limits.max_memory, self.region is not None
+        with naming(job.source), open_file(job.source, most, parts) as data:
             file = ContainerFile(data, machine.limits)
             file_format = self._format(job, file.header)
             area = region_box(file.grid.whole, self.region)

@@ -14,6 +14,8 @@ from typing import IO, Any
 
 import click
 
+from codec.errors import OutputError
+
 Progress = Callable[[int, int], None]
 """Told how much of how much is done."""
 PATIENCE = 1.0
@@ -61,6 +63,18 @@ def tell(line: str) -> None:
     clear_line()
     with telling():
         click.echo(line, err=True)
+
+
+def say(text: str) -> None:
+    """Print on standard output; characters that it has no code for are escaped.
+
+    Raises:
+        OutputError: it is closed.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def clear_line() -> None:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import click
 from click.core import ParameterSource
 
+from codec.cli import interruption
 from codec.cli.options import EXISTING_PATH, POSITIVE, FiniteRange, only_one
 from codec.cli.train_config import (
     SHAPE_OPTIONS,
@@ -268,6 +269,7 @@ def train(ctx: click.Context, /, **options: Any) -> None:
         clear_run(run)  # last, when nothing can be refused any more
     if trainer.pool.skipped:
         click.echo(f"{trainer.pool.skipped} unreadable photographs are left out", err=True)
+    interruption.check()
     try:
         with progress.displayed(trainer.rank == 0):
             run_training(trainer, progress.report)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from codec.cli.options import PATH, SUFFIX, PlaceType, model_option
-from codec.cli.terminal import progress, tell
+from codec.cli.terminal import progress, say, tell
 from codec.errors import InputError
 from codec.files import STANDARD, open_file, real
 from codec.url import Place, Url
@@ -93,7 +93,7 @@ def view(
     contents[LIST] = picture_list(entries, stop=True)
     server = ViewerServer(contents, port or 0)
     address = server.address(f"{VIEWER}?list={LIST}")
-    click.echo(address)
+    say(address)
     if not no_open and not webbrowser.open(address):
         tell("vqcodec: no browser could be opened; open the address above")
     serve(server)

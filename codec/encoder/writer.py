@@ -130,7 +130,9 @@ class Writer:
     def _at_once(self, plan: Plan, grid: Grid, options: EncoderOptions, report: Report) -> int:
         work = _work(plan, grid, options, report)
         lighter = {
-            "lower the effort, or ": _work(replace(plan, rounds=0), grid, options, report),
+            "lower the effort, or ": _work(
+                replace(plan, model=self._rounding, rounds=0), grid, options, report
+            ),
             "do not measure, or ": _work(plan, grid, options, Report()),
         }
         remedies = [what for what, less in lighter.items() if self._limits.allow(less)]

@@ -19,6 +19,8 @@ PNG_LEVEL = 1
 become 3 % larger than with 6, upscaled ones 10 %."""
 JPEG_SEGMENT = 65_500
 """Room for EXIF or XMP in a JPEG file, which has it in one segment."""
+LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
+"""Pixels a side that libjpeg and WebP write."""
 _ALPHA_FORMATS = {"PNG", "WEBP", "TIFF"}
 _XMP_TAG = 700
 _ICC_SPACE = slice(16, 20)
@@ -50,6 +52,11 @@ def write_picture(
     """
     if image.mode in ("LA", "RGBA") and file_format not in _ALPHA_FORMATS:
         raise OutputError(f"{file_format} holds no transparency; write png, webp or tiff")
+    longest, most = max(image.size), LONGEST.get(file_format, image.width + image.height)
+    if longest > most:
+        raise OutputError(
+            f"{file_format} holds at most {most} pixels a side, not {longest}; write png or tiff"
+        )
     metadata = metadata or Metadata()
     kept = metadata.only(set(KINDS) - set(left_out(metadata, file_format)))
     try:

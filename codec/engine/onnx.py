@@ -86,7 +86,7 @@ class OnnxEngine:
         self._tensors = transform_tensors(weights)
         self._restoration = weights.restoration
         self._to_centres = config.rounding == "vq"
-        self._top = Level.of_anchor(config.anchors - 1)
+        self._top = config.highest_level
         self._stems = ReducedStems(weights)
         self._sessions = _Sessions(
             {

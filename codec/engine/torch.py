@@ -76,7 +76,7 @@ class TorchEngine:
         self._g_a = g_a
         parts: dict[str, nn.Module] = {"g_a": g_a, "g_s": g_s}
         self._to_centres = weights.config.rounding == "vq"
-        self._top = Level.of_anchor(weights.config.anchors - 1)
+        self._top = weights.config.highest_level
         if not self._to_centres:
             parts |= {"gain": Gain(weights.config), "h_a": HyperAnalysis(weights.config)}
         self._modules = nn.ModuleDict(parts).requires_grad_(False).eval()

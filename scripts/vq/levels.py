@@ -60,7 +60,7 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
     config = weights.config
     engine = TorchEngine(weights)
     coders = [IndexCoder(CentreModel(one)) for one in (weights, with_nearest_centres(weights))]
-    top = Level.of_anchor(config.anchors - 1)
+    top = config.highest_level
     learned_bpp = np.zeros(config.anchors)
     uniform_bpp = np.zeros(config.anchors)
     quality = np.zeros((2, config.anchors))

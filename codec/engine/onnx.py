@@ -15,25 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.engine import onnx_graphs, onnx_sessions
-from codec.engine.base import Distortion, Latents, Scene
+from codec.engine.base import Latents
+from codec.engine.model_engine import ModelEngine, whole_of
 from codec.engine.onnx_graphs import Graph
 from codec.engine.onnx_sessions import Sessions
-from codec.engine.receptive_field import (
-    analysis_halo,
-    reduced_halo,
-    synthesis_halo,
-    synthesis_margins,
-)
-from codec.engine.reduced import (
-    REDUCTIONS,
-    STEM,
-    ReducedStem,
-    ReducedStems,
-    linear_kernel,
-    means,
-)
-from codec.engine.tensors import transform_tensors
-from codec.errors import InputError
+from codec.engine.receptive_field import reduced_halo, synthesis_margins
+from codec.engine.reduced import REDUCTIONS, STEM, ReducedStem, linear_kernel
 from codec.level import Level
 from codec.level_map import Levels, rows_at
 from codec.limits import ONNX_FOOTPRINT, STRIP_PIXELS
@@ -49,7 +36,7 @@ LARGEST_SQUARED = np.float32(1e18)
 """A square above has no float32; no picture's latents come near."""
 
 
-class OnnxEngine:
+class OnnxEngine(ModelEngine):
     """An `Engine` on ONNX Runtime.
 
     Args:
@@ -60,23 +47,14 @@ class OnnxEngine:
         WeightsError: tensors do not fit the configuration.
     """
 
-    differentiable = False
     footprint = ONNX_FOOTPRINT
 
     def __init__(self, weights: Weights, strip_pixels: int = STRIP_PIXELS) -> None:
-        self.strip_pixels = strip_pixels
-        self.model_id = weights.short_id
-        self.analysis_halo = analysis_halo(weights.config)
-        restores = weights.kernels > 0
-        self.synthesis_halo = synthesis_halo(weights.config, restores)
-        self._margins = synthesis_margins(weights.config, restores)
+        super().__init__(weights, strip_pixels)
+        config = self._config
         self.description = f"onnxruntime {onnx_sessions.VERSION}, float32 on cpu"
-        self._config = config = weights.config
-        self._tensors = transform_tensors(weights)
+        self._margins = synthesis_margins(config, weights.kernels > 0)
         self._restoration = weights.restoration
-        self._to_centres = config.rounding == "vq"
-        self._top = config.highest_level
-        self._stems = ReducedStems(weights)
         self._sessions = Sessions(
             {
                 "features": lambda: onnx_graphs.features(config, self._tensors),
@@ -108,7 +86,7 @@ class OnnxEngine:
         return self._sessions.run("features", x=x)
 
     def latents(self, features: Array, level: Levels) -> Latents:
-        level = self._top if self._to_centres else level
+        level = self._analysis_level(level)
         y = features
         if self._config.transform == "lowres":
             scale = _refined(self._factors("g_a.scale.log_scale", level))
@@ -150,7 +128,7 @@ class OnnxEngine:
         restoration: Sequence[int] = (),
         inner: Box | None = None,
     ) -> Array:
-        whole = Box(0, 0, y_hat.shape[2], y_hat.shape[1])
+        whole = whole_of(y_hat)
         inner = inner or whole
         inputs: dict[str, NDArray[Any]] = {"y": y_hat[None]}
         known = whole
@@ -168,33 +146,18 @@ class OnnxEngine:
         rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE).slices
         return samples[:, rows, columns]
 
-    def synthesise_reduced(
-        self,
-        y_hat: Array,
-        level: Levels,
-        reduction: int,
-        restoration: Sequence[int] = (),
-        inner: Box | None = None,
-    ) -> Array:
-        stem = self._stems.get(reduction)
-        if stem is None:
-            return means(self.synthesise(y_hat, level, restoration, inner), reduction)
-        whole = Box(0, 0, y_hat.shape[2], y_hat.shape[1])
-        inner = inner or whole
+    def _synthesise_with(self, stem: ReducedStem, y_hat: Array, level: Levels, inner: Box) -> Array:
         if not self._to_centres:
             y_hat = y_hat * self._factors("gain.log_inverse", level)[0]
         scale = _refined(self._factors("g_s.scale.log_scale", level))
         linear = not stem.blocks16 and not stem.blocks8
-        if reduction == STEM and linear and isinstance(level, Level):
+        if stem.reduction == STEM and linear and isinstance(level, Level):
             return self._reduced_by_one_matrix(stem, y_hat[:, *inner.slices], scale.reshape(-1))
-        known = inner.grown(reduced_halo(0, stem.blocks8), within=whole)
+        known = inner.grown(reduced_halo(0, stem.blocks8), within=whole_of(y_hat))
         inputs = {"y": y_hat[None], "scale": scale} | _corners("at8", known.enlarged(2))
-        samples = _finite(self._sessions.run(f"reduced {reduction}", **inputs)[0])
-        rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE // reduction).slices
+        samples = _finite(self._sessions.run(f"reduced {stem.reduction}", **inputs)[0])
+        rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE // stem.reduction).slices
         return samples[:, rows, columns]
-
-    def reduced_halo(self, reduction: int) -> int:
-        return self._stems.halo(reduction, self.synthesis_halo)
 
     def _reduced_by_one_matrix(self, stem: ReducedStem, y: Array, scale: Array) -> Array:
         """Samples [3, 2H, 2W] reduced by 8, of y [M, H, W] after the inverse gain."""
@@ -218,9 +181,6 @@ class OnnxEngine:
         restored = self._sessions.run("restore", x=around[None], kernel=kernel, offset=offset)[0]
         restored += samples
         return _finite(restored)
-
-    def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
-        raise InputError("this engine has no derivatives")
 
     def _factors(self, name: str, level: Levels) -> Array:
         """Exponentials of a table of logarithms [anchors, C] at a level, [1, C, 1, 1], or at those

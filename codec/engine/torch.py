@@ -84,12 +84,6 @@ class TorchEngine(ModelEngine):
     def pool(self, count: int) -> ThreadPoolExecutor:
         return torch_threads.pool(count)
 
-    def analyse(
-        self, samples: NDArray[np.uint8], level: Levels
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(y, z) before rounding of samples [H, W, 3], sides multiples of 16."""
-        return self.latents(self.features(samples), level)
-
     def features(self, samples: NDArray[np.uint8]) -> Tensor:
         with torch.inference_mode(), self._autocast():
             x = torch.from_numpy(samples).to(self._device).permute(2, 0, 1)[None].float() / 255

@@ -183,7 +183,7 @@ def level_map_of(header: Header, config: ModelConfig) -> LevelMap:
     offsets = None
     if header.level_map:
         offsets = read_offsets(header.level_map, map_shape(header.height, header.width))
-    return LevelMap(header.level, offsets, Level(config.levels[-1]))
+    return LevelMap(header.level, offsets, config.highest_level)
 
 
 def decode_lossless(

@@ -35,3 +35,7 @@ class Level(int):
     def anchor(self) -> int:
         """Number of the anchor at or below the level."""
         return self // UNITS
+
+
+LOWEST = Level.of_anchor(0)
+"""The lowest level of every model."""

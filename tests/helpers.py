@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from codec.codec import Codec
     from codec.encoder.encoded import Encoded
+    from codec.engine.base import Engine, Latents
+    from codec.level_map import Levels
     from codec.tiles import Box
 
 DATA = Path(__file__).parent / "data"
@@ -107,6 +109,11 @@ def crops_of_flowers(count: int, side: int) -> torch.Tensor:
     rows, columns = x.shape[1] - side, x.shape[2] - side
     corners = [(37 * i % rows, 53 * i % columns) for i in range(count)]
     return torch.stack([x[:, r : r + side, c : c + side] for r, c in corners])
+
+
+def analyse(engine: Engine, samples: np.ndarray, level: Levels) -> Latents:
+    """(y, z) before rounding of samples [H, W, 3], sides multiples of 16."""
+    return engine.latents(engine.features(samples), level)
 
 
 def difference(a: Image.Image, b: Image.Image) -> int:

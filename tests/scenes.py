@@ -9,13 +9,14 @@ from codec.engine.torch import TorchEngine
 from codec.level import Level
 from codec.picture.pixels import pad_to_stride
 from codec.tiles import Box
+from tests.helpers import analyse
 
 LEVEL = Level.of_anchor(5)
 
 
 def latents_of(engine: TorchEngine, samples: np.ndarray) -> np.ndarray:
     """Rounded latents of samples [H, W, 3] at `LEVEL`."""
-    y, _ = engine.analyse(pad_to_stride(samples), LEVEL)
+    y, _ = analyse(engine, pad_to_stride(samples), LEVEL)
     return y.round()
 
 

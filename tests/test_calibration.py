@@ -26,7 +26,7 @@ from codec.training.calibration import (
 )
 from codec.training.export import export_model, gaussian_tables
 from codec.weights.config import Distortion
-from tests.helpers import crops_of_flowers
+from tests.helpers import analyse, crops_of_flowers
 
 SYMBOLS = torch.arange(-LIMIT, LIMIT + 1, dtype=torch.float64)
 
@@ -99,7 +99,7 @@ def test_symbols_are_those_of_files(
     for picture in pictures:
         for anchor in range(anchors):
             level = Level.of_anchor(anchor)
-            y, z = engine.analyse(picture.permute(1, 2, 0).numpy().copy(), level)
+            y, z = analyse(engine, picture.permute(1, 2, 0).numpy().copy(), level)
             rounded = coder.round(y, z, level, rdoq.rule(level) if rdoq else None)
             for group in rounded.passes:
                 np.add.at(exact.numpy(), (group.table, group.values + LIMIT), 1)
@@ -117,7 +117,7 @@ def test_fitted_tables_make_files_shorter(
     sizes = []
     for tables in (None, mixtures):
         weights = export_model(model, "tiny", {}, tables)
-        y, z = TorchEngine(weights).analyse(picture, Level.of_anchor(5))
+        y, z = analyse(TorchEngine(weights), picture, Level.of_anchor(5))
         coder = LatentCoder(IntegerModel(weights))
         rounded = coder.round(y, z, Level.of_anchor(5))
         stream = coder.write(rounded)

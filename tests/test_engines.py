@@ -104,7 +104,7 @@ def test_both_engines_give_the_same_numbers(
 def test_a_halo_is_as_wide_as_the_synthesis_sees(
     weights: Weights, rng: np.random.Generator
 ) -> None:
-    level = Level.of_anchor(weights.config.anchors - 1)
+    level = weights.config.highest_level
     restoration = (90, -127, 3) if weights.config.restorable else ()
     for engine in (OnnxEngine(weights), TorchEngine(weights)):
         halo = engine.synthesis_halo
@@ -121,7 +121,7 @@ def test_reduced_samples_are_the_same(
     weights: Weights, reduction: int, rng: np.random.Generator
 ) -> None:
     """By both engines, in one piece and from a window and its halo; with `gdn` means of all."""
-    level = Level.of_anchor(weights.config.anchors - 1)
+    level = weights.config.highest_level
     restoration = (90, -127, 3) if weights.config.restorable else ()
     engines: tuple[Engine, ...] = (OnnxEngine(weights), TorchEngine(weights))
     halo = engines[0].reduced_halo(reduction)
@@ -142,7 +142,7 @@ def test_reduced_samples_are_the_same(
 
 
 def test_what_overflows_is_grey(weights: Weights) -> None:
-    level = Level.of_anchor(weights.config.anchors - 1)
+    level = weights.config.highest_level
     y_hat = np.full((weights.config.latent, 3, 4), 3e38, np.float32)
     for engine in (OnnxEngine(weights), TorchEngine(weights)):
         assert np.isfinite(engine.synthesise(y_hat, level)).all()

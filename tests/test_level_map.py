@@ -101,7 +101,7 @@ def test_masks(tiny_config: ModelConfig) -> None:
     mask = np.full((40, 70), 128, np.uint8)
     mask[:, 64:] = 255
     mask[:20, :32] = 1
-    whole = tiny_config.levels[-1] // 2 / 512
+    whole = tiny_config.highest_level // 2 / 512
     offsets = offsets_of(mask, 40, 70, tiny_config)
     assert offsets is not None
     assert offsets.shape == map_shape(40, 70) == (2, 3)
@@ -243,7 +243,7 @@ def test_targets_hold_for_the_whole_picture(tiny_codec: Codec) -> None:
 
 
 def test_engines_agree(tiny_weights: Weights, rng: np.random.Generator) -> None:
-    levels = rng.integers(0, tiny_weights.config.levels[-1] + 1, (5, 7)).astype(np.int32)
+    levels = rng.integers(0, tiny_weights.config.highest_level + 1, (5, 7)).astype(np.int32)
     samples = rng.integers(0, 256, (80, 112, 3), np.uint8)
     one, other = OnnxEngine(tiny_weights), TorchEngine(tiny_weights)
     (y, z) = one.latents(one.features(samples), levels)

@@ -20,7 +20,7 @@ from codec.encoder.plan import Plan
 from codec.encoder.tile import window_features
 from codec.engine.base import Engine, Features
 from codec.errors import InputError
-from codec.level import Level
+from codec.level import LOWEST, Level
 from codec.picture.pixels import Picture, from_image, psnr
 from codec.tiles import Box, Grid
 from codec.weights.file import load_weights
@@ -301,7 +301,7 @@ def test_cost_decides_where_nothing_is_promised(
 def test_promise_takes_patches_that_cost_does_not(tiny_codec: Codec) -> None:
     """Of what is proposed as few as will do, else everything; at higher levels no less."""
     encoder = encoder_of(tiny_codec, viewer())
-    lowest, highest = Level(0), Level.of_anchor(tiny_codec.weights.config.anchors - 1)
+    lowest, highest = LOWEST, tiny_codec.weights.config.highest_level
     last = int(highest)
     without = encoder.trial(lowest).psnr
     alone = PatchChoice(encoder, PhotographRates(last)).encoder(lowest)

@@ -29,7 +29,7 @@ class PictureLevels:
 
     def at(self, level: Level) -> LevelMap:
         """Levels of the picture in a file of a level."""
-        return LevelMap(level, self._offsets, Level(self._model.config.levels[-1]))
+        return LevelMap(level, self._offsets, self._model.config.highest_level)
 
     def relative_weights(self, level: Level, box: Box) -> NDArray[np.float64] | None:
         """Weights of the squared error in a file of a level, relative to that without a map.

@@ -34,7 +34,7 @@ from codec.encoder.patch_detector import Region, propose
 from codec.encoder.photograph_rates import PhotographRates
 from codec.encoder.picture import PictureEncoder
 from codec.format.patch_table import MAX_PATCH_SIDE, MAX_PATCHES, PATCH_UNIT
-from codec.level import Level
+from codec.level import LOWEST, Level
 from codec.picture.patch import quick_size
 from codec.picture.pixels import psnr_of
 from codec.tiles import LATENT_STRIDE, Box
@@ -149,11 +149,10 @@ class PatchChoice:
         """Patches that the promise takes at the lowest level; None for patches over everything."""
         region = self._region
         assert region is not None
-        lowest = Level(0)
-        if not self._rates.least_psnr(lowest):
+        if not self._rates.least_psnr(LOWEST):
             return ()
-        trial = self._plain.trial(lowest)
-        return self._kept(lowest, region, trial, ())
+        trial = self._plain.trial(LOWEST)
+        return self._kept(LOWEST, region, trial, ())
 
     def _best(self, level: Level, region: Region, promised: tuple[Box, ...]) -> PictureEncoder:
         """Encoder of least cost that keeps the promise, with some patches at least."""

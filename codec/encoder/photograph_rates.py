@@ -59,7 +59,7 @@ class PhotographRates:
 
 def photograph_rates(model_id: bytes, config: ModelConfig) -> PhotographRates:
     """What is known of a model, by the first four bytes of its id."""
-    last = config.levels[-1]
+    last = config.highest_level
     row = _table().get(model_id.hex())
     if row is None:
         return PhotographRates(last)

@@ -40,7 +40,7 @@ def offsets_of(mask: Mask, height: int, width: int, config: ModelConfig) -> Offs
     grey = _grey(mask).resize((width, height), Image.Resampling.BOX)
     rows, columns = map_shape(height, width)
     means = np.array([_means(grey, CELL * row, columns) for row in range(rows)])
-    whole = config.levels[-1] * POINTS / 100 / STEP
+    whole = config.highest_level * POINTS / 100 / STEP
     offsets = np.rint((means - NEUTRAL) / (255 - NEUTRAL) * whole)
     offsets = offsets.clip(RANGE[0], RANGE[-1]).astype(np.int8)
     return offsets if offsets.any() else None

@@ -19,7 +19,7 @@ from codec.encoder.patch_choice import PatchChoice
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.rate_search import LevelSearch
 from codec.errors import InputError
-from codec.level import UNITS, Level
+from codec.level import LOWEST, UNITS, Level
 from codec.weights.config import ModelConfig
 
 SIZE_TOLERANCE = 0.005
@@ -94,14 +94,13 @@ def _met_with(
     Raises:
         InputError: none meets it.
     """
-    lowest = Level(config.levels[0])
-    whole = choice.whole.encode(lowest) if choice.slender else None
+    whole = choice.whole.encode(LOWEST) if choice.slender else None
     if whole and _meets(whole, encoder, options):
         return whole
     plain = _closest_of(encoder, options, config)
     if not choice.reconsider(plain):
         return _checked(plain, encoder, options)
-    found = [(encoder, plain), (choice.whole, whole or choice.whole.encode(lowest))]
+    found = [(encoder, plain), (choice.whole, whole or choice.whole.encode(LOWEST))]
     chosen = choice.encoder(plain.header.level)
     if chosen not in (encoder, choice.whole):
         found.append((chosen, _closest_of(chosen, options, config)))

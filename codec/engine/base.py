@@ -142,6 +142,9 @@ class Engine(Protocol):
     def change(self, missing: NDArray[np.float32], level: Levels) -> NDArray[np.float32]:
         """Linear response of y to a small change of the samples, [M, H/16, W/16].
 
+        It is that of g_a's skip path and the gain: defined only for models that are
+        `ModelConfig.compensable`, which callers check first.
+
         Args:
             missing: change of the samples, [3, H, W] in units of white, sides multiples of 16.
             level: of the latents, or those of their positions.

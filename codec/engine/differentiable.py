@@ -16,6 +16,7 @@ class DifferentiableEngine(TorchEngine):
     differentiable = True
 
     def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
-        if self.objective == "mse":
+        kind = self._config.distortion
+        if kind == "mse":
             return SquaredError(self, scene, restoration)
-        return PerceptualError(self, scene, self.objective, restoration)
+        return PerceptualError(self, scene, kind, restoration)

@@ -6,11 +6,7 @@ is read. A session is made when its graph is first used, so that a decoder has n
 
 from __future__ import annotations
 
-import ctypes
-import os
-import threading
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,26 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.engine import onnx_graphs
-from codec.engine.base import Distortion, Latents, Scene
+from codec.engine import onnx_graphs, onnx_sessions
+from codec.engine.base import Latents
+from codec.engine.model_engine import ModelEngine, whole_of
 from codec.engine.onnx_graphs import Graph
-from codec.engine.receptive_field import (
-    analysis_halo,
-    reduced_halo,
-    synthesis_halo,
-    synthesis_margins,
-)
-from codec.engine.reduced import (
-    REDUCTIONS,
-    STEM,
-    ReducedStem,
-    ReducedStems,
-    linear_kernel,
-    means,
-)
-from codec.engine.tensors import transform_tensors
-from codec.engine.threads import thread_count
-from codec.errors import InputError
+from codec.engine.onnx_sessions import Sessions
+from codec.engine.receptive_field import reduced_halo, synthesis_margins
+from codec.engine.reduced import REDUCTIONS, STEM, ReducedStem, linear_kernel
 from codec.level import Level
 from codec.level_map import Levels, rows_at
 from codec.limits import ONNX_FOOTPRINT, STRIP_PIXELS
@@ -45,22 +28,15 @@ from codec.tiles import HYPER_STRIDE, LATENT_STRIDE, Box
 from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import COLOURS, KERNEL_RADIUS, Weights
 
-# Else importing it starts a thread that sends its maker what it is used for, from version 1.29 on,
-# and for which a forked process waits forever when it ends.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
 Array = NDArray[np.float32]
 
 ALL = 2**31 - 1
 """End of a slice that has all channels."""
 LARGEST_SQUARED = np.float32(1e18)
 """A square above has no float32; no picture's latents come near."""
-FATAL_ONLY = 4
-"""Severity of what ONNX Runtime may print; errors are told by exceptions."""
 
 
-class OnnxEngine:
+class OnnxEngine(ModelEngine):
     """An `Engine` on ONNX Runtime.
 
     Args:
@@ -71,24 +47,15 @@ class OnnxEngine:
         WeightsError: tensors do not fit the configuration.
     """
 
-    differentiable = False
     footprint = ONNX_FOOTPRINT
 
     def __init__(self, weights: Weights, strip_pixels: int = STRIP_PIXELS) -> None:
-        self.strip_pixels = strip_pixels
-        self.model_id = weights.short_id
-        self.analysis_halo = analysis_halo(weights.config)
-        restores = weights.kernels > 0
-        self.synthesis_halo = synthesis_halo(weights.config, restores)
-        self._margins = synthesis_margins(weights.config, restores)
-        self.description = f"onnxruntime {onnxruntime.__version__}, float32 on cpu"
-        self._config = config = weights.config
-        self._tensors = transform_tensors(weights)
+        super().__init__(weights, strip_pixels)
+        config = self._config
+        self.description = f"onnxruntime {onnx_sessions.VERSION}, float32 on cpu"
+        self._margins = synthesis_margins(config, weights.kernels > 0)
         self._restoration = weights.restoration
-        self._to_centres = config.rounding == "vq"
-        self._top = Level.of_anchor(config.anchors - 1)
-        self._stems = ReducedStems(weights)
-        self._sessions = _Sessions(
+        self._sessions = Sessions(
             {
                 "features": lambda: onnx_graphs.features(config, self._tensors),
                 "latents": lambda: onnx_graphs.latents(config, self._tensors),
@@ -107,10 +74,10 @@ class OnnxEngine:
 
     @property
     def threads(self) -> int:
-        return _threads()
+        return onnx_sessions.threads()
 
     def pool(self, count: int) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(count, "tile", _share, (max(1, _threads() // count),))
+        return onnx_sessions.pool(count)
 
     def features(self, samples: NDArray[np.uint8]) -> Array:
         x = samples.transpose(2, 0, 1).astype(np.float32, order="C")[None]
@@ -119,7 +86,7 @@ class OnnxEngine:
         return self._sessions.run("features", x=x)
 
     def latents(self, features: Array, level: Levels) -> Latents:
-        level = self._top if self._to_centres else level
+        level = self._analysis_level(level)
         y = features
         if self._config.transform == "lowres":
             scale = _refined(self._factors("g_a.scale.log_scale", level))
@@ -161,7 +128,7 @@ class OnnxEngine:
         restoration: Sequence[int] = (),
         inner: Box | None = None,
     ) -> Array:
-        whole = Box(0, 0, y_hat.shape[2], y_hat.shape[1])
+        whole = whole_of(y_hat)
         inner = inner or whole
         inputs: dict[str, NDArray[Any]] = {"y": y_hat[None]}
         known = whole
@@ -179,33 +146,18 @@ class OnnxEngine:
         rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE).slices
         return samples[:, rows, columns]
 
-    def synthesise_reduced(
-        self,
-        y_hat: Array,
-        level: Levels,
-        reduction: int,
-        restoration: Sequence[int] = (),
-        inner: Box | None = None,
-    ) -> Array:
-        stem = self._stems.get(reduction)
-        if stem is None:
-            return means(self.synthesise(y_hat, level, restoration, inner), reduction)
-        whole = Box(0, 0, y_hat.shape[2], y_hat.shape[1])
-        inner = inner or whole
+    def _synthesise_with(self, stem: ReducedStem, y_hat: Array, level: Levels, inner: Box) -> Array:
         if not self._to_centres:
             y_hat = y_hat * self._factors("gain.log_inverse", level)[0]
         scale = _refined(self._factors("g_s.scale.log_scale", level))
         linear = not stem.blocks16 and not stem.blocks8
-        if reduction == STEM and linear and isinstance(level, Level):
+        if stem.reduction == STEM and linear and isinstance(level, Level):
             return self._reduced_by_one_matrix(stem, y_hat[:, *inner.slices], scale.reshape(-1))
-        known = inner.grown(reduced_halo(0, stem.blocks8), within=whole)
+        known = inner.grown(reduced_halo(0, stem.blocks8), within=whole_of(y_hat))
         inputs = {"y": y_hat[None], "scale": scale} | _corners("at8", known.enlarged(2))
-        samples = _finite(self._sessions.run(f"reduced {reduction}", **inputs)[0])
-        rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE // reduction).slices
+        samples = _finite(self._sessions.run(f"reduced {stem.reduction}", **inputs)[0])
+        rows, columns = inner.relative_to(known).enlarged(LATENT_STRIDE // stem.reduction).slices
         return samples[:, rows, columns]
-
-    def reduced_halo(self, reduction: int) -> int:
-        return self._stems.halo(reduction, self.synthesis_halo)
 
     def _reduced_by_one_matrix(self, stem: ReducedStem, y: Array, scale: Array) -> Array:
         """Samples [3, 2H, 2W] reduced by 8, of y [M, H, W] after the inverse gain."""
@@ -230,9 +182,6 @@ class OnnxEngine:
         restored += samples
         return _finite(restored)
 
-    def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
-        raise InputError("this engine has no derivatives")
-
     def _factors(self, name: str, level: Levels) -> Array:
         """Exponentials of a table of logarithms [anchors, C] at a level, [1, C, 1, 1], or at those
         of latent positions, [1, C, H, W]."""
@@ -248,77 +197,6 @@ def _refined(factors: Array) -> Array:
     if factors.shape[2:] == (1, 1):
         return factors
     return factors.repeat(2, axis=2).repeat(2, axis=3)
-
-
-class _Sessions:
-    """Sessions of graphs, by the number of threads that they run on.
-
-    ONNX Runtime's threads belong to a session, and are few: a call from one of several threads at
-    once goes to a session with fewer.
-
-    Args:
-        graphs: builders of graphs and their models by name.
-    """
-
-    def __init__(self, graphs: dict[str, Callable[[], tuple[Graph, bytes]]]) -> None:
-        self._graphs = graphs
-        self._made: dict[tuple[str, int], onnxruntime.InferenceSession] = {}
-        self._making = threading.Lock()
-        _ALL.add(self)
-
-    def run(self, name: str, **inputs: NDArray[Any]) -> Array:
-        """Output of a graph, [1, C, H, W]."""
-        key = name, _threads()
-        session = self._made.get(key)
-        if session is None:
-            with self._making:
-                if key not in self._made:
-                    self._made[key] = _session(*self._graphs[name](), threads=key[1])
-                session = self._made[key]
-        contiguous = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        try:
-            output: Array = session.run(None, contiguous)[0]
-        except Exception as error:
-            if "alloc" in str(error):  # ONNX Runtime has one type of error for all that fails
-                raise MemoryError(str(error)) from error
-            raise
-        return output
-
-    def leave(self) -> None:
-        """Forget all sessions without ending them: a forked process has none of their threads, and
-        would wait for these forever."""
-        for session in self._made.values():
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-        self._made = {}
-        self._making = threading.Lock()  # another thread of the parent may have held it
-
-
-_ALL: weakref.WeakSet[_Sessions] = weakref.WeakSet()
-_LOCAL = threading.local()
-"""Has `threads` in the threads of a pool."""
-
-
-def _threads() -> int:
-    """Threads that a call of this thread may use."""
-    share: int = getattr(_LOCAL, "threads", 0)
-    return share or thread_count()
-
-
-def _share(threads: int) -> None:
-    _LOCAL.threads = threads
-
-
-def _session(graph: Graph, model: bytes, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = FATAL_ONLY
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # of a fixed size; sizes change here
-    # Threads that wait busily take the processors from the range decoder.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.tensors.values()]
-    options.add_external_initializers(list(graph.tensors), values)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _around(samples: Array) -> Array:
@@ -350,12 +228,3 @@ def _finite(samples: Array) -> Array:
     with np.errstate(all="ignore"):
         finite = np.isfinite(samples.sum())
     return samples if finite else np.nan_to_num(samples, nan=MIDDLE_GREY, posinf=1.0, neginf=0.0)
-
-
-def _leave_all() -> None:
-    for sessions in list(_ALL):
-        sessions.leave()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_leave_all)

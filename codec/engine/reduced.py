@@ -62,6 +62,11 @@ class ReducedStem:
         return round((len(self.bias) / COLOURS) ** 0.5)
 
     @property
+    def reduction(self) -> int:
+        """Side of the squares that its samples are means of."""
+        return STEM // self.side
+
+    @property
     def halo(self) -> int:
         """Latents around a window that its reduced samples depend on."""
         return reduced_halo(self.blocks16, self.blocks8)

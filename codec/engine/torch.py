@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -17,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.engine.base import Distortion, Precision, Scene
-from codec.engine.receptive_field import analysis_halo, synthesis_halo
-from codec.engine.reduced import ReducedStems, means
-from codec.engine.tensors import transform_tensors
+from codec.engine import torch_threads
+from codec.engine.base import Precision
+from codec.engine.model_engine import ModelEngine
+from codec.engine.reduced import ReducedStem
 from codec.errors import InputError
 from codec.level import UNITS, Level
 from codec.level_map import Levels
@@ -34,7 +30,7 @@ from codec.weights.config import MIDDLE_GREY
 from codec.weights.file import Weights
 
 
-class TorchEngine:
+class TorchEngine(ModelEngine):
     """An `Engine` on torch without derivatives; of a model that rounds to centres it has no h_a.
 
     Args:
@@ -49,7 +45,6 @@ class TorchEngine:
         WeightsError: tensors do not fit the configuration.
     """
 
-    differentiable = False
     footprint = TORCH_FOOTPRINT
 
     def __init__(
@@ -61,27 +56,19 @@ class TorchEngine:
     ) -> None:
         if precision not in get_args(Precision):
             raise InputError(f"unknown precision {precision!r}; known: float32, bfloat16")
-        self.strip_pixels = strip_pixels
-        self.model_id = weights.short_id
-        self.precision = precision
-        self.objective = weights.config.distortion
-        """Name of the distortion that the model was trained for."""
-        self.analysis_halo = analysis_halo(weights.config)
-        self.synthesis_halo = synthesis_halo(weights.config, weights.kernels > 0)
-        self._stems = ReducedStems(weights)
         self._device = _usable(device)
+        super().__init__(weights, strip_pixels)
+        self.precision = precision
         self.description = f"torch {torch.__version__}, {precision} on {_name_of(self._device)}"
-        tensors = transform_tensors(weights)
         g_a, g_s = build_transforms(weights.config)
         self._g_a = g_a
         parts: dict[str, nn.Module] = {"g_a": g_a, "g_s": g_s}
-        self._to_centres = weights.config.rounding == "vq"
-        self._top = Level.of_anchor(weights.config.anchors - 1)
         if not self._to_centres:
             parts |= {"gain": Gain(weights.config), "h_a": HyperAnalysis(weights.config)}
         self._modules = nn.ModuleDict(parts).requires_grad_(False).eval()
         state = {
-            name: torch.from_numpy(np.asarray(array, np.float32)) for name, array in tensors.items()
+            name: torch.from_numpy(np.asarray(array, np.float32))
+            for name, array in self._tensors.items()
         }
         self._modules.load_state_dict(state, assign=True)
         self._modules.to(self._device)
@@ -92,41 +79,10 @@ class TorchEngine:
 
     @property
     def threads(self) -> int:
-        with _STARTING:
-            return torch.get_num_threads()
+        return torch_threads.threads()
 
     def pool(self, count: int) -> ThreadPoolExecutor:
-        # torch has one number of threads for each thread that has used it and one that new threads
-        # inherit, and setting the first sets the second: it is put back once all have started.
-        with _STARTING:
-            _forget_gone()
-            threads = torch.get_num_threads()
-            started = threading.Barrier(count + 1)
-
-            def begin() -> None:
-                _POOLED.add(threading.get_native_id())
-                torch.get_num_threads()  # or the first use would set what new threads inherit
-                torch.set_num_threads(max(1, threads // count))
-                started.wait()
-
-            pool = ThreadPoolExecutor(count, "tile", begin)
-            try:
-                for _ in range(count):  # each starts a thread, since none is idle yet
-                    pool.submit(int)
-                started.wait()
-            except BaseException:  # no thread more, or a signal: those that wait for it must end
-                started.abort()
-                pool.shutdown(wait=False)
-                raise
-            finally:
-                torch.set_num_threads(threads)
-        return pool
-
-    def analyse(
-        self, samples: NDArray[np.uint8], level: Levels
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(y, z) before rounding of samples [H, W, 3], sides multiples of 16."""
-        return self.latents(self.features(samples), level)
+        return torch_threads.pool(count)
 
     def features(self, samples: NDArray[np.uint8]) -> Tensor:
         with torch.inference_mode(), self._autocast():
@@ -137,7 +93,7 @@ class TorchEngine:
         self, features: Tensor, level: Levels
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode(), self._autocast():
-            position = self._position(self._top if self._to_centres else level)
+            position = self._position(self._analysis_level(level))
             y = self._run(self._g_a.latents, features, position).float()
             if self._to_centres:
                 return y[0].cpu().numpy(), np.empty((0, 0, 0), np.float32)
@@ -170,17 +126,9 @@ class TorchEngine:
             samples: NDArray[np.float32] = x_hat.cpu().numpy()
             return samples
 
-    def synthesise_reduced(
-        self,
-        y_hat: NDArray[np.float32],
-        level: Levels,
-        reduction: int,
-        restoration: Sequence[int] = (),
-        inner: Box | None = None,
+    def _synthesise_with(
+        self, stem: ReducedStem, y_hat: NDArray[np.float32], level: Levels, inner: Box
     ) -> NDArray[np.float32]:
-        stem = self._stems.get(reduction)
-        if stem is None:
-            return means(self.synthesise(y_hat, level, restoration, inner), reduction)
         g_s = self._modules["g_s"]
         assert isinstance(g_s, LowResSynthesis)
         with torch.inference_mode(), self._autocast():
@@ -191,14 +139,9 @@ class TorchEngine:
             reduced = partial(g_s.reduced, blocks16=stem.blocks16, blocks8=stem.blocks8)
             samples = self._run(reduced, y, position, *layer)[0].float()
             samples = samples.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
-            if inner:
-                rows, columns = inner.enlarged(LATENT_STRIDE // reduction).slices
-                samples = samples[:, rows, columns]
-            array: NDArray[np.float32] = samples.cpu().numpy()
+            rows, columns = inner.enlarged(LATENT_STRIDE // stem.reduction).slices
+            array: NDArray[np.float32] = samples[:, rows, columns].cpu().numpy()
             return array
-
-    def reduced_halo(self, reduction: int) -> int:
-        return self._stems.halo(reduction, self.synthesis_halo)
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """Tensor on the engine's device; a copy if the array is read-only."""
@@ -214,9 +157,6 @@ class TorchEngine:
         # Latents outside the training range can overflow; grey instead of undefined casts.
         x_hat = x_hat.nan_to_num(MIDDLE_GREY, 1.0, 0.0)
         return self._restored(x_hat, restoration)
-
-    def distortion(self, scene: Scene, restoration: Sequence[int] = ()) -> Distortion:
-        raise InputError("this engine has no derivatives")
 
     def restore(
         self, samples: NDArray[np.float32], restoration: Sequence[int]
@@ -246,46 +186,6 @@ class TorchEngine:
         return torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
         )
-
-
-_STARTING = threading.Lock()
-"""Held while the threads of a pool start: torch's number of threads differs meanwhile."""
-
-
-_POOLED: set[int] = set()
-"""Native ids of the threads of pools, some of which may have ended."""
-LEAVING_SECONDS = 1.0
-"""Far more than a thread takes to leave."""
-
-
-def _before_fork() -> None:
-    """Wait until threads of pools that have ended have left the process: Python counts them as
-    ended a moment before, while they still hold MKL's allocator, in which the forked process would
-    then wait forever."""
-    latest = time.monotonic() + LEAVING_SECONDS
-    while _forget_gone() and time.monotonic() < latest:
-        time.sleep(0.0002)
-
-
-def _forget_gone() -> bool:
-    """Take threads that have left out of `_POOLED`; tells whether one has ended and not left."""
-    running = {thread.native_id for thread in threading.enumerate()}
-    ended = _POOLED - running
-    leaving = {number for number in ended if Path(f"/proc/self/task/{number}").exists()}
-    _POOLED.difference_update(ended - leaving)
-    return bool(leaving)
-
-
-def _after_fork() -> None:
-    """Run on one thread: a forked process has none of its parent's OpenMP threads, but OpenMP goes
-    on counting on them, and the first parallel loop would wait for them forever."""
-    global _STARTING
-    _STARTING = threading.Lock()  # another thread of the parent may have held it
-    torch.set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
 def _name_of(device: torch.device) -> str:

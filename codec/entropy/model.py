@@ -73,7 +73,7 @@ class IntegerModel:
         hyper, part = self.config.hyper, self.config.latent // grid.passes
         z = (np.arange(hyper * 4) * 7 % 5 - 2).astype(np.int32).reshape(hyper, *grid.hyper_shape)
         residual = (np.arange(part * positions) * 11 % 7 - 3).astype(np.int32)
-        level = Level(Level.of_anchor(self.config.anchors - 1) // 3)
+        level = Level(self.config.highest_level // 3)
         features = self.prior.features(z, level, grid)
         digest = hashlib.sha256()
         known: list[Exact] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from codec.errors import WeightsError
-from codec.level import UNITS, Level
+from codec.level import LOWEST, UNITS, Level
 
 Distortion = Literal["mse", "ms-ssim", "looks"]
 MS_SSIM_SIDE = 161
@@ -166,9 +166,14 @@ class ModelConfig:
         return UNITS if self.rounding == "vq" else 1
 
     @property
+    def highest_level(self) -> Level:
+        """The level of the last anchor; the lowest one is `codec.level.LOWEST`."""
+        return Level.of_anchor(self.anchors - 1)
+
+    @property
     def levels(self) -> range:
         """The levels that a file may have, as integers."""
-        return range(0, Level.of_anchor(self.anchors - 1) + 1, self.level_step)
+        return range(LOWEST, self.highest_level + 1, self.level_step)
 
     def level_of(self, lmbda: float) -> float:
         """Position of a lambda on the ladder of anchors, in [0, anchors - 1], log-linear."""

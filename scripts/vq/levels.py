@@ -60,7 +60,6 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
     config = weights.config
     engine = TorchEngine(weights)
     coders = [IndexCoder(CentreModel(one)) for one in (weights, with_nearest_centres(weights))]
-    top = Level.of_anchor(config.anchors - 1)
     learned_bpp = np.zeros(config.anchors)
     uniform_bpp = np.zeros(config.anchors)
     quality = np.zeros((2, config.anchors))
@@ -68,7 +67,7 @@ def report_levels(weights: Weights, pictures: Iterable[Image.Image]) -> list[Lev
     count = 0
     for picture in pictures:
         samples = from_image(picture).samples
-        y, z = engine.analyse(pad_to_stride(samples), top)
+        y, z = engine.latents(engine.features(pad_to_stride(samples)), config.highest_level)
         pixels = samples.shape[0] * samples.shape[1]
         count += 1
         for i, coder in enumerate(coders):

@@ -20,7 +20,7 @@ torch from its CUDA build, of which the import alone takes 650:
     0.39 MP   effort 1               torch         1       915    815
     0.39 MP   decode                 torch         1       886    761
     1.96 MP   effort 1               torch         1      1452   1141
-    1.96 MP   effort 2, one tile     both          1      3985   3750
+    1.96 MP   effort 2, one tile     both          1      4007   3750
 """
 
 from __future__ import annotations

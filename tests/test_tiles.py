@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import InputError, LimitError
-from codec.limits import ONNX_FOOTPRINT, TORCH_FOOTPRINT, Footprint, Limits, tile_work
+from codec.limits import Limits, tile_work
 from codec.tiles import Box, Grid, latent_size, region_box
 
 SIDE = st.integers(1, 2000)
@@ -82,13 +82,3 @@ def test_memory_limits() -> None:
         assert not limits.allow(work)
         with pytest.raises(LimitError, match="MiB; allow more with max_memory"):
             limits.at_once(work)
-
-
-@pytest.mark.parametrize(
-    ("footprint", "mebibytes"), [(ONNX_FOOTPRINT, 179), (TORCH_FOOTPRINT, 767)]
-)
-def test_estimates_are_above_what_was_measured(footprint: Footprint, mebibytes: int) -> None:
-    """Of decoding 768x512 pixels, with torch from its CUDA build."""
-    grid = Grid(512, 768)
-    with pytest.raises(LimitError):
-        Limits(max_memory=mebibytes << 20).at_once(tile_work(grid, grid.whole, 96, footprint))

@@ -128,12 +128,12 @@ class Writer:
             return grid, self._at_once(plan, grid, options, report)
 
     def _at_once(self, plan: Plan, grid: Grid, options: EncoderOptions, report: Report) -> int:
-        work = _work(plan, grid, options, report)
+        work = work_of(plan, grid, options, report)
         lighter = {
-            "lower the effort, or ": _work(
+            "lower the effort, or ": work_of(
                 replace(plan, model=self._rounding, rounds=0), grid, options, report
             ),
-            "do not measure, or ": _work(plan, grid, options, Report()),
+            "do not measure, or ": work_of(plan, grid, options, Report()),
         }
         remedies = [what for what, less in lighter.items() if self._limits.allow(less)]
         most = min(self._threads or plan.model.engine.threads, len(grid))
@@ -180,8 +180,15 @@ def _measures(options: EncoderOptions, report: Report) -> bool:
     return report.measure or options.target_psnr is not None
 
 
-def _work(plan: Plan, grid: Grid, options: EncoderOptions, report: Report) -> Work:
-    """Memory of a picture's tiles."""
+def work_of(plan: Plan, grid: Grid, options: EncoderOptions, report: Report) -> Work:
+    """Memory of the work on a picture.
+
+    Args:
+        plan: what the effort does.
+        grid: tiles of the picture.
+        options: a target asks for trials, and maybe for the PSNR.
+        report: what else is asked for.
+    """
     engine, measures = plan.model.engine, _measures(options, report)
     patches = ENCODING_BYTES * min(grid.whole.area, WRITTEN_PIXELS)
     return tile_work(

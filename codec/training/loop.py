@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from codec.errors import TrainingError
+from codec.files import real
 from codec.model.build import build_autoencoder
 from codec.model.initialisation import (
     fit_codebooks,
@@ -106,7 +107,11 @@ class Trainer:
         training.check_fits(model)
         self.pool, held_out = self._pictures(photos, validation)
         self.pool.advance_to(self.position.step)
-        self.held_out = centre_crops(held_out, CROP, VALIDATION_CROPS)
+        self.held_out, self._unreadable = centre_crops(held_out, CROP, VALIDATION_CROPS)
+        if validation and self.held_out is None:
+            raise TrainingError(
+                f"none of {self._unreadable} pictures to validate on can be decoded; give others"
+            )
 
         self.model = build_autoencoder(model)
         if resume:
@@ -144,10 +149,12 @@ class Trainer:
             pool = ShardPool(shards, self.device, memory, *process, holdout, state, step)
             return pool, find_photos(validation) if validation else pool.held_out()
         if validation:
-            training_photos, held_out = find_photos(photos), find_photos(validation)
+            held_out = find_photos(validation)
+            kept = {real(photo) for photo in held_out}
+            training_photos = [p for p in find_photos(photos) if real(p) not in kept]
         else:
             training_photos, held_out = hold_out(find_photos(photos), settings.holdout)
-        return TilePool(training_photos or held_out, self.device, memory, *process), held_out
+        return TilePool(training_photos, self.device, memory, *process), held_out
 
     def _start(self, initial: dict[str, Tensor] | None) -> None:
         count = INITIAL_CROPS[self.model.config.rounding]
@@ -177,6 +184,12 @@ class Trainer:
         seed = (self.training.seed * 1_000_003 + step + 1) * 4099 + self.rank
         torch.manual_seed(seed)
         return torch.Generator().manual_seed(seed)
+
+    @property
+    def unreadable(self) -> int:
+        """Number of pictures that were found unreadable so far, and left out."""
+        # Pictures to validate on are the same for all processes: the first one counts them.
+        return self.pool.skipped + (0 if self.rank else self._unreadable)
 
     @property
     def progress(self) -> float:

@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -181,9 +182,15 @@ class Trainer:
         return torch.compile(forward, dynamic=False) if self.device.type == "cuda" else forward
 
     def _generator(self, step: int) -> torch.Generator:
-        seed = (self.training.seed * 1_000_003 + step + 1) * 4099 + self.rank
-        torch.manual_seed(seed)
-        return torch.Generator().manual_seed(seed)
+        """Seed the global generators, of noise, and make one of the choice of data.
+
+        Both are functions of (seed, rank, step), and independent: with one seed the noise of a step
+        would be the numbers that its crops, levels and variations were drawn with.
+        """
+        mixed = np.random.SeedSequence((self.training.seed, self.rank, step + 2))  # from -2 on
+        noise, data = (int(seed) >> 1 for seed in mixed.generate_state(2, np.uint64))
+        torch.manual_seed(noise)
+        return torch.Generator().manual_seed(data)
 
     @property
     def unreadable(self) -> int:

@@ -75,7 +75,7 @@ class Trainer:
     """State of a run between two steps.
 
     Args:
-        run: existing folder of the run.
+        run: folder of the run, which is not needed before the first checkpoint.
         photos: files and folders to train on, or shards, see `codec.training.shards`.
         model: configuration of the model; ignored when resuming.
         training: settings of the run.
@@ -358,14 +358,17 @@ def train(
     Args:
         trainer: state of the run.
         report: called with the progress and each entry of the log.
-        log_every: steps per entry of the log.
+        log_every: steps per entry of the log; the last entry has what steps remain.
         save_every_seconds: time between checkpoints, each with a validation.
         stop_at: step at which to stop early.
     """
+    # A run whose new length is behind it is exported, and its checkpoint keeps the length it had.
+    began, saved = trainer.position.step, (trainer.run / LAST).is_file()
     with StopSignals() as signals:
         with RunLog(trainer.run) if trainer.rank == 0 else nullcontext() as log:
             _run(trainer, log, report, log_every, save_every_seconds, stop_at, signals)
-        trainer.save()
+        if trainer.position.step != began or not saved:
+            trainer.save()
         trainer.wait()  # no process leaves while another still needs it
 
 
@@ -396,10 +399,7 @@ def _run(
             trainer.save(TRUNK)
             trainer.wait()
         if attempts == log_every:
-            entry: dict[str, Any] = {key: value / count for key, value in sums.items()}
-            entry |= {"skipped": trainer.skipped} | vars(trainer.position)
-            if trainer.upkeep:
-                entry |= trainer.upkeep.statistics
+            entry = _entry(trainer, sums, count)
             sums, count, attempts = {}, 0, 0
             if trainer.position.elapsed - saved > save_every_seconds:
                 saved = trainer.position.elapsed
@@ -410,11 +410,20 @@ def _run(
                 log.write(entry)
             if report:
                 report(trainer.progress, entry)
-    if log and not stop:
-        entry = vars(trainer.position) | {"validation": trainer.log_validation(log)}
+    if log and (attempts or not stop):
+        entry = _entry(trainer, sums, count) if attempts else dict(vars(trainer.position))
+        if not stop:
+            entry["validation"] = trainer.log_validation(log)
         log.write(entry)
         if report:
             report(trainer.progress, entry)
+
+
+def _entry(trainer: Trainer, sums: dict[str, float], count: int) -> dict[str, Any]:
+    """Entry of the log over the steps since the last one, of which `count` were finite."""
+    entry: dict[str, Any] = {key: value / count for key, value in sums.items()}
+    entry |= {"skipped": trainer.skipped} | vars(trainer.position)
+    return entry | (trainer.upkeep.statistics if trainer.upkeep else {})
 
 
 def draw_levels(config: ModelConfig, batch: int, generator: torch.Generator) -> Tensor:

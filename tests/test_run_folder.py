@@ -13,13 +13,14 @@ import torch
 
 from codec.codec import Codec
 from codec.errors import OutputExistsError, TrainingError
-from codec.training import loop
+from codec.training import export, loop
 from codec.training.checkpoint import load_checkpoint
+from codec.training.export import export_weights
 from codec.training.loop import Trainer, train
 from codec.training.run_folder import LAST, MODEL, TRUNK
 from codec.training.schedule import TrainingConfig
 from codec.weights.config import ModelConfig
-from tests.helpers import DATA, TINY_VQ, Run, fails
+from tests.helpers import DATA, TINY_VQ, Run, fails, flowers
 
 CITY = DATA / "city.png"
 SETTINGS = TrainingConfig(
@@ -39,6 +40,14 @@ START: tuple[Path | str, ...] = (
 )
 START += ("--export-crops", "8", "--width", "8", "--latent", "8", "--hyper", "4", "--prior", "8")
 START += ("--blocks", "1,1")
+
+
+@pytest.fixture(autouse=True)
+def _plain_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit no tables to photographs, which would take most of the time."""
+    monkeypatch.setattr(
+        export, "export_weights", lambda checkpoint, target, _: export_weights(checkpoint, target)
+    )
 
 
 def started(run: Path, config: ModelConfig, stop_at: int) -> Trainer:
@@ -62,6 +71,7 @@ def test_a_run_that_left_its_trunk_alone_goes_on_from_there(
     assert Codec(tmp_path / MODEL).weights.training["steps"] == 8
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_leaves_is_no_run(tmp_path: Path, run: Run) -> None:
     """Half a file and an empty log are replaced; a log with lines, only if asked."""
     partial = tmp_path / ".vqcodec.0123456789abcdef"
@@ -142,12 +152,12 @@ def test_unreadable_pictures_are_counted(tmp_path: Path, run: Run) -> None:
         (folder / "good.png").write_bytes(CITY.read_bytes())
         (folder / "a.png").write_text("broken")
     (photos / "path.png").write_bytes((DATA / "path.png").read_bytes())
-    (photos / "cut.png").write_bytes((DATA / "path.png").read_bytes()[:20_000])
+    flowers().save(photos / "cut.jpg")
+    (photos / "cut.jpg").write_bytes((photos / "cut.jpg").read_bytes()[:3000])
     arguments = ["train", photos, *START[2:], "--steps", "1", "--validation", checked]
     status, _, text = run(*arguments, "--out", tmp_path / "run")
     assert status == 0
     assert "3 unreadable photographs are left out\n" in text
-    (photos / "alone").mkdir()
     alone = ["train", DATA / "path.png", *START[2:], "--steps", "1", "--holdout", "1e-9"]
     status, _, text = run(*alone, "--out", tmp_path / "run", "-f")
     assert status == 0
@@ -165,6 +175,7 @@ def test_the_log_has_every_step(tmp_path: Path, tiny_config: ModelConfig) -> Non
     assert [json.loads(line) for line in lines] == entries
 
 
+@pytest.mark.slow
 def test_a_stopped_run_can_be_exported_and_go_on(
     tmp_path: Path, tiny_config: ModelConfig, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

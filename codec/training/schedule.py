@@ -85,7 +85,7 @@ class TrainingConfig:
         UpdateRule(self.vq_update, self.beta, self.eta)
 
     def _check_values(self) -> None:
-        """Check types, which those of a checkpoint's JSON may not be, and ranges."""
+        """Check types and ranges: the JSON of a checkpoint may hold anything."""
         for name, hint in get_type_hints(type(self)).items():
             value, known = getattr(self, name), get_args(hint) or (hint,)
             number = float if float in known and type(value) is int else type(value)

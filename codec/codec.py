@@ -6,7 +6,7 @@ The writer is imported when something is written.
 from __future__ import annotations
 
 from functools import cached_property
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
@@ -221,15 +221,19 @@ def opened(data: Compressed, limits: Limits) -> ContainerFile:
 
     Raises:
         FileFormatError: not a vqcodec file, damaged, or of a newer version.
-        InputError: it is none of these types.
+        InputError: it is none of these types, or a file that is not open for reading bytes at any
+            place.
     """
     if isinstance(data, ContainerFile):
         return data
     if isinstance(data, bytes | bytearray | memoryview):
         data = BytesIO(data)
-    if not hasattr(data, "seek"):
+    if not (hasattr(data, "read") and hasattr(data, "seek")):  # images of Pillow seek, too
         raise InputError(
             f"a compressed file cannot be of type {type(data).__name__}; give its bytes, or the "
             "file open for reading"
         )
+    able = (getattr(data, name, lambda: True)() for name in ("readable", "seekable"))
+    if isinstance(data, TextIOBase) or not all(able):
+        raise InputError("the compressed file must be open for reading bytes, and seekable")
     return ContainerFile(data, limits)

@@ -90,7 +90,7 @@ def run_in_two_processes(arguments: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
 
 
 def flowers(width: int = 160, height: int = 120) -> Image.Image:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from codec.evaluation.results import Curve, Evaluation, Measurement, ModelBits
 from codec.evaluation.tables import (
+    NOISY,
     bd_table,
     points_table,
     table,
@@ -47,4 +50,12 @@ def test_what_the_model_says() -> None:
     lines = theory_table(evaluation()).splitlines()
     row = "| ours | 0 | 1030 | 1000 | 100 | 500 | 400 | 0.0 | 0.0 | 26.0 | 4.0 | 1.2500 | 1.0000 |"
     assert lines[2] == row
-    assert len(lines) == 4
+    assert lines[4:] == ["", NOISY]
+
+
+def test_a_model_without_noise_needs_no_word_on_it() -> None:
+    found = [
+        replace(m, model=replace(m.model, noisy=None)) if m.model else m
+        for m in evaluation().measurements
+    ]
+    assert len(theory_table(replace(evaluation(), measurements=found)).splitlines()) == 4

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from codec.errors import TrainingError
@@ -41,12 +42,41 @@ def test_holdout_is_stable() -> None:
     assert hold_out(held[:5] + training[:5], 0.05)[1] == held[:5]
 
 
-def test_tiles_cover_large_pictures_and_extend_small_ones(tmp_path: Path) -> None:
+def with_places(width: int, height: int, path: Path) -> Path:
+    """A picture each of whose pixels tells its column and row."""
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([columns % 256, rows % 256, columns // 256 + 16 * (rows // 256)], 2)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+def places(tile: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Columns and rows that the pixels of a tile [3, H, W] tell, [2, H, W]."""
+    low, high = tile[:2].astype(int), np.stack([tile[2] % 16, tile[2] // 16]).astype(int)
+    return low + 256 * high
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "count"),
+    [(512, 512, 1), (768, 512, 2), (1000, 1000, 4), (513, 1025, 6), (1536, 1536, 9)],
+)
+def test_tiles_cover_large_pictures(tmp_path: Path, width: int, height: int, count: int) -> None:
+    path = with_places(width, height, tmp_path / "large.png")
+    tiles = tiles_of(path)
+    assert [tile.shape for tile in tiles] == [(3, TILE, TILE)] * count
+    seen = np.zeros((height, width), bool)
+    for tile in tiles:
+        columns, rows = places(tile)
+        assert (np.diff(columns, axis=1) == 1).all()
+        assert (np.diff(rows, axis=0) == 1).all()
+        seen[rows, columns] = True
+    assert seen.all()
+    assert count_tiles(path) == count
+
+
+def test_tiles_extend_small_pictures(tmp_path: Path) -> None:
+    assert len(tiles_of(DATA / "city.png")) == count_tiles(DATA / "city.png") == 1
     path = tmp_path / "large.png"
-    Image.new("RGB", (2 * TILE + 100, TILE)).save(path)
-    assert [tile.shape for tile in tiles_of(path)] == [(3, TILE, TILE)] * 2
-    assert len(tiles_of(DATA / "city.png")) == 1
-    assert count_tiles(path) == 2
     path.write_text("broken")
     assert count_tiles(path) == 0
     with pytest.raises(TrainingError, match=r"large\.png"):
@@ -102,13 +132,29 @@ def test_damaged_photographs_give_way_to_the_next(damaged: Path) -> None:
     pool = TilePool(found, CPU, 1 << 30)
     assert len(pool) == 10
     assert {tile.numpy().tobytes() for tile in pool.tiles} == good
+    assert pool.skipped == 2
     with pytest.raises(TrainingError, match="none of 1"):
         TilePool(found[:1], CPU, 1 << 30)
-    crops = centre_crops(found, 64, 3)
+    crops, unreadable = centre_crops(found, 64, 3)
     assert crops is not None
-    assert crops.shape == (3, 3, 64, 64)
-    assert np.array_equal(crops[0], tiles_of(found[1])[0][:, 224:288, 224:288])
-    assert centre_crops(found[:1], 64, 3) is None
+    assert (crops.shape, unreadable) == ((3, 3, 64, 64), 1)
+    assert centre_crops(found[:1], 64, 3) == (None, 1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(768, 512), (1301, 700), (100, 80)])
+def test_validation_sees_the_middles_of_pictures(tmp_path: Path, width: int, height: int) -> None:
+    path = with_places(width, height, tmp_path / "large.png")
+    crops, _ = centre_crops([path], 64, 3)
+    assert crops is not None
+    columns, rows = places(crops[0].numpy())
+    left, top = (width - 64) // 2, (height - 64) // 2
+    assert columns.tolist() == [[*range(left, left + 64)]] * 64
+    assert rows.tolist() == [[row] * 64 for row in range(top, top + 64)]
+
+
+def test_some_photographs_must_be_left_to_train_on() -> None:
+    with pytest.raises(TrainingError, match="all photographs are held out"):
+        TilePool([], CPU, 1 << 30)
 
 
 @pytest.mark.slow
@@ -118,6 +164,7 @@ def test_damaged_photographs_in_a_rotating_pool(damaged: Path) -> None:
     pool, late = (TilePool(find_photos([damaged]), CPU, 0) for _ in range(2))
     for step in range(0, 256 * 50, 256):
         pool.advance_to(step)
+    assert pool.skipped == 2
     late.advance_to(256 * 49)
     assert torch.equal(pool.tiles, late.tiles)
 

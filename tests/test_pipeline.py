@@ -9,6 +9,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +107,27 @@ def test_forged_headers_are_found(tiny_codec: Codec) -> None:
         tiny_codec.decompress(resealed("city-q20", width=65535, height=65535))
     with pytest.raises(WeightsError, match="01020304"):
         tiny_codec.decompress(resealed("city-q20", model_id=b"\1\2\3\4"))
+
+
+def test_what_is_no_compressed_file(tiny_codec: Codec, tmp_path: Path) -> None:
+    """Among it an image of Pillow, which seeks frames, and files that give no bytes."""
+    path = GOLDEN / "city-q20.vqc"
+    pillow = Image.open(DATA / "city.png")
+    for wrong in (pillow, pillow.convert("L"), str(path), path, 3, None):
+        with pytest.raises(InputError, match=f"cannot be of type {type(wrong).__name__}"):
+            tiny_codec.decompress(wrong)  # type: ignore[arg-type]
+    reading, writing = os.pipe()
+    with (
+        path.open() as text,
+        (tmp_path / "new").open("wb") as written,
+        os.fdopen(writing, "wb"),
+        os.fdopen(reading, "rb") as pipe,
+    ):
+        for file in (text, written, pipe):
+            with pytest.raises(InputError, match="open for reading bytes, and seekable"):
+                codec.decompress(file)  # type: ignore[arg-type]
+    with path.open("rb") as right:
+        assert tiny_codec.decompress(right).size == (192, 128)
 
 
 def test_a_missing_model_is_named(tiny_weights: Weights) -> None:

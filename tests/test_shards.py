@@ -62,15 +62,30 @@ def shown(pool: ShardPool) -> list[int]:
 
 
 def test_shards_are_found(tmp_path: Path, photos: Path) -> None:
-    paths: list[Place] = [write_shard(tmp_path / name, {}) for name in ("b.tar", "a.tgz")]
-    assert find_shards([tmp_path]) == sorted(paths)
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    paths: list[Place] = [write_shard(folder / name, {}) for name in ("b.tar", "a.tgz")]
+    assert find_shards([folder]) == sorted(paths)
     assert find_shards([*paths, paths[0]]) == sorted(paths)
     assert find_shards([photos]) == []
     assert find_shards([Url("https://h/{0..1}/s-{08..11}.tar")]) == [
         Url(f"https://h/{folder}/s-{n}.tar") for folder in (0, 1) for n in ("08", "09", "10", "11")
     ]
-    with pytest.raises(TrainingError, match="photos: no tar file"):
+    with pytest.raises(TrainingError, match=r"photos/0\.png: no tar file"):
         find_shards([paths[0], photos])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(TrainingError, match="empty: no tar file"):
+        find_shards([paths[0], empty])
+
+
+def test_shards_with_pictures_beside_them_are_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", greys(0))
+    (tmp_path / "a.json").write_text("{}")
+    assert find_shards([tmp_path]) == [tmp_path / "a.tar"]
+    (tmp_path / "b.jpg").write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"b\.jpg: no tar file"):
+        find_shards([tmp_path])
 
 
 def test_members_are_pictures(tmp_path: Path) -> None:
@@ -153,6 +168,8 @@ def test_what_cannot_be_read_is_left_out(shards: list[Place], tmp_path: Path) ->
     assert pool.skipped == 3
     with pytest.raises(TrainingError, match="no picture can be read in any of 1 shards"):
         ShardPool([tmp_path / "none.tar"], CPU, 0)
+    with pytest.raises(TrainingError, match="or all are held out; lower --holdout"):
+        ShardPool(shards[:1], CPU, 0, holdout=1.0)
 
 
 def test_some_pictures_are_held_out(shards: list[Place]) -> None:

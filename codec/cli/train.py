@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.core import ParameterSource
 
 from codec.cli import interruption
 from codec.cli.options import EXISTING_PATH, POSITIVE, FiniteRange, only_one
+from codec.cli.terminal import tell
 from codec.cli.train_config import (
     SHAPE_OPTIONS,
     TRAINING_OPTIONS,
@@ -20,8 +21,11 @@ from codec.cli.train_config import (
     training_of,
 )
 from codec.cli.train_progress import TrainingProgress
-from codec.errors import OutputError, OutputExistsError, TrainingError
+from codec.files import check_folder, make_folder
 from codec.weights.config import Distortion
+
+if TYPE_CHECKING:
+    from codec.training.loop import Trainer
 
 
 def parse_lambdas(
@@ -229,7 +233,14 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     from codec.training.export import export_weights
     from codec.training.loop import Trainer
     from codec.training.loop import train as run_training
-    from codec.training.run_folder import LAST, MODEL, clear_run, left_in, resume_run
+    from codec.training.run_folder import (
+        LAST,
+        MODEL,
+        check_vacant,
+        clear_run,
+        clear_temporaries,
+        resume_run,
+    )
 
     run: Path = options["out"]
     given = {
@@ -240,43 +251,53 @@ def train(ctx: click.Context, /, **options: Any) -> None:
     if options["resume"]:
         if "init" in given:
             raise click.UsageError("a resumed run goes on from its own weights; leave out --init")
-        if not (run / LAST).is_file():
-            raise TrainingError(f"{run}: no run to resume; leave out --resume to start one")
         resume, training = resume_run(
             run, {name: options[name] for name in TRAINING_OPTIONS & given}
         )
         model = resume.model
         check_kept(model, options, given)
     else:
-        if left_in(run) and not options["force"]:
-            raise OutputExistsError(
-                f"{run} holds a run already; continue it with --resume, or replace it with -f"
-            )
+        if not options["force"]:
+            check_vacant(run)
         training = training_of(options)
         model, initial = model_of(options, given)
-        foreign = given & {*VQ_OPTIONS, *VQ_TRAINING_OPTIONS}
-        if foreign and model.rounding != "vq":
-            raise click.UsageError(f"{', '.join(sorted(foreign))}: for --rounding vq only")
+    foreign = given & {*VQ_OPTIONS, *VQ_TRAINING_OPTIONS}
+    if foreign and model.rounding != "vq":
+        raise click.UsageError(f"{', '.join(sorted(foreign))}: for --rounding vq only")
     training.check_fits(model)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{run}: cannot be created ({error.strerror})") from error
+    check_folder(run)
     trainer = Trainer(
         run, options["photos"], model, training, resume, initial, options["validation"]
     )
-    if not resume and trainer.rank == 0:
-        clear_run(run)  # last, when nothing can be refused any more
-    if trainer.pool.skipped:
-        click.echo(f"{trainer.pool.skipped} unreadable photographs are left out", err=True)
+    make_folder(run)  # last, when nothing can be refused any more
+    if trainer.rank == 0:
+        (clear_temporaries if resume else clear_run)(run)
+        if training.holdout and trainer.held_out is None:
+            tell("no picture is held out, so nothing is validated; give --validation for that")
+    unreadable = _tell_unreadable(trainer)
     interruption.check()
     try:
         with progress.displayed(trainer.rank == 0):
             run_training(trainer, progress.report)
+    except (KeyboardInterrupt, SystemExit):  # stopped in order, see `StopSignals`
+        if trainer.rank == 0:
+            step = trainer.position.step
+            tell(
+                f"{run / LAST}: --resume goes on, --resume --steps {step} exports the model so far"
+            )
+        raise
     finally:
         trainer.close()
+    _tell_unreadable(trainer, unreadable)  # a pool that rotates finds some later
     if trainer.rank == 0:
         target = run / MODEL
         photographs = trainer.sample_for_export()
         export_weights(load_checkpoint(run / LAST), target, photographs)
         click.echo(f"{target}: weights of {trainer.position.step} steps", err=True)
+
+
+def _tell_unreadable(trainer: Trainer, told: int = 0) -> int:
+    """Tell how many pictures are left out, if more than so many; returns their number."""
+    if trainer.unreadable > told:
+        tell(f"{trainer.unreadable} unreadable photographs are left out")
+    return trainer.unreadable

@@ -151,7 +151,9 @@ class TheoryRow:
     rounded_bpp: float
     """-log2 P of all rounded latents, in bits per pixel."""
     noisy_bpp: float | None
-    """-log2 of the density of noisy latents, an upper bound on the mutual information, likewise."""
+    """-log2 of the density of noisy latents, an upper bound on the mutual information, likewise:
+    noise where files round and in what the prior sees, and the trained densities, not the tables
+    of files, see `codec.training.noisy_rate`."""
     restoration: float
     """Weights of the restoration filter."""
     patches: float

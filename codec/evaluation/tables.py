@@ -13,6 +13,12 @@ from codec.evaluation.results import Evaluation, RatePoint
 from codec.evaluation.spread import guarded, spreads, worst_pictures
 from codec.evaluation.summary import TheoryRow, differences, our_codecs, theory
 
+NOISY = (
+    "noisy bpp: with noise where files round, also in what the prior sees, and with the trained "
+    "densities instead of the tables of files; an upper bound on the mutual information"
+)
+"""What the rate of noisy latents is, below the table that has it beside that of files."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -166,15 +172,20 @@ def guards_table(evaluation: Evaluation) -> Table:
 
 
 def theory_table(evaluation: Evaluation) -> str:
-    """Table of mean bytes per picture by part against -log2 P, for our codecs."""
+    """Table of mean bytes per picture by part against -log2 P, for our codecs.
+
+    A line below tells what the noisy rate is, where there is one.
+    """
     rows = [(ours, row) for ours in our_codecs(evaluation) for row in theory(evaluation, ours)]
     most = max((len(row.passes) for _, row in rows), default=0)
     passes = "".join(f"pass {number}|" for number in range(1, most + 1))
-    return table(
+    text = table(
         f"codec|setting|file, bytes|-log2 P|z|{passes}filter|patches|container|coder|"
         "noisy bpp|rounded bpp",
         _theory_rows(rows, most),
     )
+    noisy = any(row.noisy_bpp is not None for _, row in rows)
+    return f"{text}\n\n{NOISY}" if noisy else text
 
 
 def _theory_rows(rows: list[tuple[str, TheoryRow]], passes: int) -> Iterator[tuple[str, ...]]:

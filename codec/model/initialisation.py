@@ -183,20 +183,28 @@ def restart_dead_units(model: Autoencoder, pictures: Tensor) -> int:
     return sum(_restart(part, x) for part, x in inputs.items())
 
 
-def with_blocks(config: ModelConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Adapt parameters to transforms of another depth; missing blocks are the identity.
+def with_blocks(
+    old: ModelConfig, config: ModelConfig, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Adapt parameters to transforms of another depth; added blocks are the identity.
 
     Args:
+        old: configuration of the model.
         config: configuration of the new model.
-        state: parameters of the old model; those without a counterpart are dropped.
+        state: parameters of the old model, complete; those without a counterpart are dropped.
     """
-    wanted = {
+    had, wanted = _transform_state(old), _transform_state(config)
+    others = {n: t for n, t in state.items() if not n.startswith(("g_a.", "g_s."))}
+    return others | {n: state[n] if n in had else fresh for n, fresh in wanted.items()}
+
+
+def _transform_state(config: ModelConfig) -> dict[str, Tensor]:
+    """Parameters of untrained transforms, by their names in an autoencoder."""
+    return {
         f"{name}.{inner}": tensor
         for name, part in zip(("g_a", "g_s"), build_transforms(config), strict=True)
         for inner, tensor in part.state_dict().items()
     }
-    others = {n: t for n, t in state.items() if not n.startswith(("g_a.", "g_s."))}
-    return others | {name: state.get(name, fresh) for name, fresh in wanted.items()}
 
 
 def with_lambdas(

@@ -14,6 +14,7 @@ from torch import Tensor
 from codec.entropy.graph import WEIGHT_BITS, prior_parameters
 from codec.entropy.model import entropy_model
 from codec.errors import WeightsError
+from codec.model.build import check_state
 from codec.model.initialisation import with_blocks, with_lambdas, with_units
 from codec.model.rate import interpolate
 from codec.training.checkpoint import is_checkpoint, load_checkpoint
@@ -67,6 +68,10 @@ def initial_state(
         weights = load_weights(path)
         entropy_model(weights)
         config, state = weights.config, state_of(weights)
+        try:
+            check_state(config, state)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from error
     config = dataclasses.replace(config, gate_bound=config.gate_bound or ModelConfig.gate_bound)
     if "lambda_max" in changes and (config.anchors == 1 or config.rounding == "vq"):
         raise WeightsError(f"{model} keeps its lambdas: it has one, or rounds to centres")
@@ -84,7 +89,7 @@ def initial_state(
         )
     if (changed.lambda_min, changed.lambda_max) != (config.lambda_min, config.lambda_max):
         state = with_lambdas(config, changed, state)
-    return changed, with_blocks(changed, with_units(changed.units16, state))
+    return changed, with_blocks(config, changed, with_units(changed.units16, state))
 
 
 def state_of(weights: Weights) -> Parameters:

@@ -18,11 +18,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from codec.errors import TrainingError
+from codec.files import real
 from codec.model.build import build_autoencoder
 from codec.model.initialisation import (
     fit_codebooks,
@@ -73,7 +75,7 @@ class Trainer:
     """State of a run between two steps.
 
     Args:
-        run: existing folder of the run.
+        run: folder of the run, which is not needed before the first checkpoint.
         photos: files and folders to train on, or shards, see `codec.training.shards`.
         model: configuration of the model; ignored when resuming.
         training: settings of the run.
@@ -106,7 +108,11 @@ class Trainer:
         training.check_fits(model)
         self.pool, held_out = self._pictures(photos, validation)
         self.pool.advance_to(self.position.step)
-        self.held_out = centre_crops(held_out, CROP, VALIDATION_CROPS)
+        self.held_out, self._unreadable = centre_crops(held_out, CROP, VALIDATION_CROPS)
+        if validation and self.held_out is None:
+            raise TrainingError(
+                f"none of {self._unreadable} pictures to validate on can be decoded; give others"
+            )
 
         self.model = build_autoencoder(model)
         if resume:
@@ -144,10 +150,12 @@ class Trainer:
             pool = ShardPool(shards, self.device, memory, *process, holdout, state, step)
             return pool, find_photos(validation) if validation else pool.held_out()
         if validation:
-            training_photos, held_out = find_photos(photos), find_photos(validation)
+            held_out = find_photos(validation)
+            kept = {real(photo) for photo in held_out}
+            training_photos = [p for p in find_photos(photos) if real(p) not in kept]
         else:
             training_photos, held_out = hold_out(find_photos(photos), settings.holdout)
-        return TilePool(training_photos or held_out, self.device, memory, *process), held_out
+        return TilePool(training_photos, self.device, memory, *process), held_out
 
     def _start(self, initial: dict[str, Tensor] | None) -> None:
         count = INITIAL_CROPS[self.model.config.rounding]
@@ -174,9 +182,21 @@ class Trainer:
         return torch.compile(forward, dynamic=False) if self.device.type == "cuda" else forward
 
     def _generator(self, step: int) -> torch.Generator:
-        seed = (self.training.seed * 1_000_003 + step + 1) * 4099 + self.rank
-        torch.manual_seed(seed)
-        return torch.Generator().manual_seed(seed)
+        """Seed the global generators, of noise, and make one of the choice of data.
+
+        Both are functions of (seed, rank, step), and independent: with one seed the noise of a step
+        would be the numbers that its crops, levels and variations were drawn with.
+        """
+        mixed = np.random.SeedSequence((self.training.seed, self.rank, step + 2))  # from -2 on
+        noise, data = (int(seed) >> 1 for seed in mixed.generate_state(2, np.uint64))
+        torch.manual_seed(noise)
+        return torch.Generator().manual_seed(data)
+
+    @property
+    def unreadable(self) -> int:
+        """Number of pictures that were found unreadable so far, and left out."""
+        # Pictures to validate on are the same for all processes: the first one counts them.
+        return self.pool.skipped + (0 if self.rank else self._unreadable)
 
     @property
     def progress(self) -> float:
@@ -338,14 +358,17 @@ def train(
     Args:
         trainer: state of the run.
         report: called with the progress and each entry of the log.
-        log_every: steps per entry of the log.
+        log_every: steps per entry of the log; the last entry has what steps remain.
         save_every_seconds: time between checkpoints, each with a validation.
         stop_at: step at which to stop early.
     """
+    # A run whose new length is behind it is exported, and its checkpoint keeps the length it had.
+    began, saved = trainer.position.step, (trainer.run / LAST).is_file()
     with StopSignals() as signals:
         with RunLog(trainer.run) if trainer.rank == 0 else nullcontext() as log:
             _run(trainer, log, report, log_every, save_every_seconds, stop_at, signals)
-        trainer.save()
+        if trainer.position.step != began or not saved:
+            trainer.save()
         trainer.wait()  # no process leaves while another still needs it
 
 
@@ -376,10 +399,7 @@ def _run(
             trainer.save(TRUNK)
             trainer.wait()
         if attempts == log_every:
-            entry: dict[str, Any] = {key: value / count for key, value in sums.items()}
-            entry |= {"skipped": trainer.skipped} | vars(trainer.position)
-            if trainer.upkeep:
-                entry |= trainer.upkeep.statistics
+            entry = _entry(trainer, sums, count)
             sums, count, attempts = {}, 0, 0
             if trainer.position.elapsed - saved > save_every_seconds:
                 saved = trainer.position.elapsed
@@ -390,11 +410,20 @@ def _run(
                 log.write(entry)
             if report:
                 report(trainer.progress, entry)
-    if log and not stop:
-        entry = vars(trainer.position) | {"validation": trainer.log_validation(log)}
+    if log and (attempts or not stop):
+        entry = _entry(trainer, sums, count) if attempts else dict(vars(trainer.position))
+        if not stop:
+            entry["validation"] = trainer.log_validation(log)
         log.write(entry)
         if report:
             report(trainer.progress, entry)
+
+
+def _entry(trainer: Trainer, sums: dict[str, float], count: int) -> dict[str, Any]:
+    """Entry of the log over the steps since the last one, of which `count` were finite."""
+    entry: dict[str, Any] = {key: value / count for key, value in sums.items()}
+    entry |= {"skipped": trainer.skipped} | vars(trainer.position)
+    return entry | (trainer.upkeep.statistics if trainer.upkeep else {})
 
 
 def draw_levels(config: ModelConfig, batch: int, generator: torch.Generator) -> Tensor:

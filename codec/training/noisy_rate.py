@@ -17,7 +17,9 @@ class NoisyRate:
     """-log2 of the density of y + u and z + u, u ~ U(-1/2, 1/2), under exported weights.
 
     The prior is conditioned on noisy latents too (in training it is on rounded ones by default), so
-    that the mean over the noise bounds I(x, (y + u, z + u)) from above.
+    that the mean over the noise bounds I(x, (y + u, z + u)) from above. The densities are those
+    that were trained; files have tables fitted to rounded latents instead. So the excess over the
+    rate of a file is that of the noise, of its way into the prior, and of the densities.
 
     Args:
         weights: a model that rounds to integers.

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -97,7 +97,32 @@ def hold_out(photos: Sequence[Place], fraction: float) -> tuple[list[Place], lis
 
 
 def tiles_of(photo: Photo) -> list[NDArray[np.uint8]]:
-    """Cut a picture into as many whole tiles [3, 512, 512] as fit, evenly spaced.
+    """Cover a picture with as few tiles [3, 512, 512] as possible, evenly spaced.
+
+    They overlap where the sides are no multiples of 512.
+
+    Raises:
+        TrainingError: the file cannot be decoded.
+    """
+    pixels = _mirrored(_decoded(photo), TILE)
+    tops, lefts = (
+        np.linspace(0, side - TILE, tiles_along(side)).round().astype(int).tolist()
+        for side in pixels.shape[:2]
+    )
+    return [
+        np.ascontiguousarray(pixels[top : top + TILE, left : left + TILE].transpose(2, 0, 1))
+        for top in tops
+        for left in lefts
+    ]
+
+
+def tiles_along(side: int) -> int:
+    """Number of tiles that cover so many pixels of a row or column."""
+    return -(-side // TILE)
+
+
+def _decoded(photo: Photo) -> NDArray[np.uint8]:
+    """Samples [H, W, 3] of a picture file.
 
     Raises:
         TrainingError: the file cannot be decoded.
@@ -105,19 +130,15 @@ def tiles_of(photo: Photo) -> list[NDArray[np.uint8]]:
     try:
         with _opened(photo) as file:
             image = open_picture(file, NO_LIMITS, frame=0, to_8bit=True).image
-            pixels = from_image(image, to_8bit=True).samples
+            return from_image(image, to_8bit=True).samples
     except (InputError, OSError) as error:
         raise TrainingError(f"{photo}: cannot be decoded as a picture; remove it") from error
-    short = [(0, max(0, TILE - side)) for side in pixels.shape[:2]]
-    pixels = np.pad(pixels, [*short, (0, 0)], mode="symmetric")
-    offsets = [
-        np.linspace(0, side - TILE, side // TILE).astype(int).tolist() for side in pixels.shape[:2]
-    ]
-    return [
-        np.ascontiguousarray(pixels[top : top + TILE, left : left + TILE].transpose(2, 0, 1))
-        for top in offsets[0]
-        for left in offsets[1]
-    ]
+
+
+def _mirrored(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Samples [H, W, 3] mirrored at the right and below up to at least `side` pixels a side."""
+    short = [(0, max(0, side - length)) for length in pixels.shape[:2]]
+    return np.pad(pixels, [*short, (0, 0)], mode="symmetric")
 
 
 def _opened(photo: Photo) -> BinaryIO:
@@ -128,7 +149,7 @@ def count_tiles(photo: Place) -> int:
     """Number of tiles that `tiles_of` cuts, from the header alone; 0 if the file is unreadable."""
     try:
         with _opened(photo) as file, Image.open(file) as image:
-            return max(1, image.height // TILE) * max(1, image.width // TILE)
+            return tiles_along(image.height) * tiles_along(image.width)
     except Exception:  # decoders raise whatever a broken file leads them to
         return 0
 
@@ -144,12 +165,19 @@ class Pool:
     def __init__(self, tiles: int, device: torch.device) -> None:
         self.tiles = torch.zeros((tiles, 3, TILE, TILE), dtype=torch.uint8, device=device)
         """Current content, uint8 [n, 3, 512, 512]."""
-        self.skipped = 0
-        """Files that are left out because they cannot be read."""
+        self._unreadable: set[str] = set()
         self._workers = ThreadPoolExecutor(os.cpu_count())
 
     def __len__(self) -> int:
         return len(self.tiles)
+
+    @property
+    def skipped(self) -> int:
+        """Number of files that were found unreadable so far, and left out."""
+        return len(self._unreadable)
+
+    def _skip(self, name: str) -> None:
+        self._unreadable.add(name)  # a set: a file comes again whenever the pool has been through
 
     def advance_to(self, step: int) -> None:
         """Rotate the pool to its content at `step`; steps may not decrease."""
@@ -194,15 +222,15 @@ class TilePool(Pool):
     """Random crops from a bounded pool of tiles.
 
     Args:
-        photos: picture files; unreadable ones are left out and counted in `skipped`. One that
-            turns out to be damaged on decoding is replaced by the next good one.
+        photos: picture files; unreadable ones are left out and counted in `skipped`, and so is one
+            that turns out to be damaged on decoding, which the next good one replaces.
         device: device of the tiles.
         cache_bytes: memory for tiles.
         seed: seed of the order of the photographs.
         rank, world: this process takes every `world`-th photograph.
 
     Raises:
-        TrainingError: no photograph is readable.
+        TrainingError: there is no photograph, or none is readable.
     """
 
     def __init__(
@@ -214,6 +242,10 @@ class TilePool(Pool):
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        if not photos:
+            raise TrainingError(
+                "all photographs are held out for validation; give more of them, or lower --holdout"
+            )
         order = np.random.default_rng(seed).permutation(len(photos))
         mine = [photos[i] for i in order[rank::world]] or list(photos)
         workers = ThreadPoolExecutor(os.cpu_count())
@@ -232,7 +264,9 @@ class TilePool(Pool):
         self._chunk = capacity // ROTATIONS
         self._rotation = 0
         super().__init__(min(capacity, len(self._entries)), device)
-        self.skipped = counts.count(0)
+        for photo, tiles in zip(mine, counts, strict=True):
+            if not tiles:
+                self._skip(str(photo))
         self._load(0, len(self.tiles), 0)
 
     def _load(self, first_entry: int, count: int, first_slot: int) -> None:
@@ -247,7 +281,9 @@ class TilePool(Pool):
             part = runs[start : start + at_once]
             decoded = self._workers.map(tiles_or_none, [photo for photo, _ in part])
             for (photo, slots), tiles in zip(part, decoded, strict=True):
-                tiles = tiles or self._tiles_after(photo)
+                if not tiles:
+                    self._skip(str(photo))
+                    tiles = self._tiles_after(photo)
                 for number, slot in slots:
                     self.tiles[slot] = torch.from_numpy(tiles[number % len(tiles)])
 
@@ -285,14 +321,23 @@ def tiles_or_none(photo: Photo) -> list[NDArray[np.uint8]]:
         return []
 
 
-def centre_crops(photos: Iterable[Photo], size: int, count: int) -> Tensor | None:
-    """Cut the middle out of the first tile of each of the first decodable photographs.
+def centre_crops(photos: Iterable[Photo], size: int, count: int) -> tuple[Tensor | None, int]:
+    """Cut the middle out of each of the first decodable photographs; small ones are mirrored.
 
     Returns:
-        uint8 [at most `count`, 3, size, size]; None if there is none.
+        uint8 [at most `count`, 3, size, size], None if there is none; and the number of photographs
+        before the last of these that cannot be decoded.
     """
-    start = (TILE - size) // 2
-    cut = slice(start, start + size)
-    first = (tiles[0] for tiles in map(tiles_or_none, photos) if tiles)
-    crops = [tile[:, cut, cut] for tile in islice(first, count)]
-    return torch.from_numpy(np.stack(crops)) if crops else None
+    crops: list[NDArray[np.uint8]] = []
+    unreadable = 0
+    for photo in photos:
+        try:
+            pixels = _mirrored(_decoded(photo), size)
+        except TrainingError:
+            unreadable += 1
+            continue
+        top, left = ((side - size) // 2 for side in pixels.shape[:2])
+        crops.append(pixels[top : top + size, left : left + size].transpose(2, 0, 1))
+        if len(crops) == count:
+            break
+    return (torch.from_numpy(np.stack(crops)) if crops else None), unreadable

@@ -9,12 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
+from codec.training.run_folder import LOG
+
 
 class RunLog(AbstractContextManager["RunLog"]):
     """`log.jsonl` in the folder of a run, and TensorBoard events where it is installed."""
 
     def __init__(self, run: Path) -> None:
-        self._lines = (run / "log.jsonl").open("a", encoding="utf-8")
+        self._lines = (run / LOG).open("a", encoding="utf-8")
         self._events: Any = None
         with suppress(ImportError):
             from torch.utils.tensorboard import SummaryWriter

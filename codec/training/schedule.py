@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from codec.errors import TrainingError
 from codec.model.rounding import Surrogate
@@ -19,6 +19,16 @@ MS_SSIM_CROP = 192
 
 BEFORE: Mapping[str, Any] = {"variety": 0.0, "maps": 0.0}
 """Values, other than the defaults, of fields that older checkpoints and weights lack."""
+COUNTS = ("steps", "warmup_steps", "batch_pixels", "cache_mib", "export_crops")
+SHARES = ("rounded_from", "ema", "variety", "maps", "holdout")
+RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(COUNTS, (1, 1e9)),
+    **dict.fromkeys(("minutes", "learning_rate", "clip_norm"), (1e-12, 1e9)),
+    **dict.fromkeys(SHARES, (0, 1)),
+    "decay_from": (0, 0.999),
+    "seed": (0, 2**31 - 1),
+}
+"""Lowest and highest values of fields, of which a checkpoint may hold any."""
 REMOVED = {"optimiser"}
 """Fields of older checkpoints and weights that have no meaning any more."""
 
@@ -67,11 +77,23 @@ class TrainingConfig:
     """Share of the photographs that is kept for validation."""
 
     def __post_init__(self) -> None:
+        self._check_values()
         if (self.steps is None) == (self.minutes is None):
             raise TrainingError("give either the steps or the minutes of the run")
         if self.crop % 64 or not 64 <= self.crop <= MAX_FIRST_CROP:
             raise TrainingError("the crop must be 64, 128, 192 or 256 pixels")
         UpdateRule(self.vq_update, self.beta, self.eta)
+
+    def _check_values(self) -> None:
+        """Check types and ranges: the JSON of a checkpoint may hold anything."""
+        for name, hint in get_type_hints(type(self)).items():
+            value, known = getattr(self, name), get_args(hint) or (hint,)
+            number = float if float in known and type(value) is int else type(value)
+            if value not in known and number not in known:
+                raise TrainingError(f"the run's {name} cannot be {value!r}")
+            low, high = RANGES.get(name, (-math.inf, math.inf))
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise TrainingError(f"the run's {name} must lie in {low:g}..{high:g}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
@@ -79,7 +101,8 @@ class TrainingConfig:
 
         Raises:
             TypeError: a field is unknown.
-            TrainingError: values do not fit together.
+            TrainingError: a value is of another type or out of range, or values do not fit
+                together.
         """
         known = {name: value for name, value in values.items() if name not in REMOVED}
         return cls(**{**BEFORE, **known})

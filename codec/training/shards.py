@@ -56,15 +56,19 @@ def find_shards(sources: Sequence[Place]) -> list[Place]:
 
     Raises:
         InputError: a folder cannot be read, or a store refuses.
-        TrainingError: some sources are shards and others are not.
+        TrainingError: some sources are shards and others are not, or a folder has both.
     """
     found: set[Place] = set()
     others: list[Place] = []
     for source in (one for given in sources for one in _expanded(given)):
         if _is_shard(source):
             found.add(source)
-        elif is_folder(source) and (inside := list(files_in(source, SHARD_SUFFIXES))):
-            found.update(filter(_is_shard, inside))
+        elif is_folder(source):
+            inside = list(files_in(source, SHARD_SUFFIXES | SUFFIXES))
+            shards = [file for file in inside if _is_shard(file)]
+            found.update(shards)
+            pictures = [file for file in inside if file.suffix.lower() in SUFFIXES]
+            others += pictures or ([] if shards else [source])
         else:
             others.append(source)
     if found and others:
@@ -147,7 +151,6 @@ class ShardPool(Pool):
         self._own = len(range(self._rank, len(shards), self._world))
         self._chunk = capacity // ROTATIONS
         self._rotates = True
-        self._unreadable: set[str] = set()
         self._rotation = state["rotation"] if state else step // ROTATE_EVERY
         first = (state["shard"], state["tile"]) if state else (0, 0)
         self._stream = self._tiles(*first)
@@ -173,7 +176,8 @@ class ShardPool(Pool):
                     yield (number, index), content
             barren = 0 if index >= 0 else barren + 1
             if barren >= self._own:
-                raise TrainingError(f"no picture can be read in any of {self._own} shards")
+                held = ", or all are held out; lower --holdout" if self._holdout else ""
+                raise TrainingError(f"no picture can be read in any of {self._own} shards{held}")
 
     def _tiles_of(self, shard: Place) -> Iterator[Tile]:
         members = (m for m in members_of(shard) if not is_held_out(m.name, self._holdout))
@@ -186,10 +190,6 @@ class ShardPool(Pool):
                     yield from tiles
         except InputError:
             self._skip(str(shard))
-
-    def _skip(self, name: str) -> None:
-        self._unreadable.add(name)  # it comes again in each epoch
-        self.skipped = len(self._unreadable)
 
     def _fill(self, chunk: int, whole: bool = False) -> bool:
         """Load the next tiles of the stream into a part of the pool.

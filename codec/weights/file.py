@@ -43,6 +43,8 @@ from codec.weights.config import ModelConfig
 from codec.weights.released import ID_BYTES, read_config
 
 FORMAT = "vqcodec-weights-1"
+CHECKPOINT = "vqcodec-checkpoint"
+"""Beginning of the format that checkpoints of training name, which are no weights files."""
 MAX_FILE_BYTES = 1 << 30
 COLOURS = 3
 KERNEL_RADIUS = 2
@@ -168,6 +170,11 @@ def load_weights(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path}: not a weights file, or damaged ({error})") from error
+    if metadata.get("format", "").startswith(CHECKPOINT):
+        raise WeightsError(
+            f"{path}: a checkpoint, no model; give model.safetensors of its run, or make that: "
+            "vqcodec train PHOTOS --out RUN --resume --steps N, with no more steps than it has"
+        )
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"{path}: not a weights file of format {FORMAT}")
     try:

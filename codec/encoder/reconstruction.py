@@ -18,9 +18,10 @@ from codec.picture.alpha import Plane
 from codec.picture.patch import decode_patch
 from codec.picture.pixels import Samples, error_map, psnr_of, squared_error
 from codec.picture.rendering import to_image
+from codec.pool import Mapper
 from codec.tiles import LATENT_STRIDE, Box
 from codec.weights.file import COLOURS
-from codec.windows import Fetch, Mapper, uncoded_latents, windows
+from codec.windows import Fetch, uncoded_latents, windows
 
 Latents = Mapping[int, NDArray[np.float32]]
 """y^ by number of the tile."""

@@ -27,8 +27,8 @@ from codec.limits import Limits, Work, tile_work
 from codec.loaded import LoadedModel
 from codec.picture.patch import ENCODING_BYTES
 from codec.picture.pixels import Picture, from_image
+from codec.pool import Progress, threaded_map
 from codec.tiles import WINDOW, Grid
-from codec.windows import Progress, workers
 
 Source = Image.Image | NDArray[Any]
 """A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
@@ -94,7 +94,7 @@ class Writer:
         offsets = None
         if options.level_map is not None:
             offsets = offsets_of(options.level_map, picture.height, picture.width, config)
-        with workers(plan.model.engine, count) as mapper:
+        with threaded_map(plan.model.engine, count) as mapper:
             encoder = PictureEncoder(
                 plan,
                 picture,

@@ -53,11 +53,10 @@ class Caution:
     """Least predicted gain of a step, relative to the largest at its position."""
     damping: float
     """Factor on the curvature, which steps with a large predicted gain tend to underestimate."""
-    threshold: float = 1.7
+    threshold: float
     """Least predicted gain of a step in bits."""
-    context: float = 5.5
-    """Curvature in bits added in the first half of the passes, from which the others are
-    predicted."""
+    context: float
+    """Curvature in bits added in the first half of the passes."""
 
     @classmethod
     def before(cls, left: int) -> Caution:
@@ -67,8 +66,13 @@ class Caution:
         Args:
             left: rounds after this one.
         """
-        share = 1 / (1 + left / 3)
-        return cls(0.2 + 0.45 * share, 0.45 + 0.5 * share)
+        share = 1 / (1 + left / TUNING.half_as_cautious)
+        return cls(
+            TUNING.selection + TUNING.last_selection * share,
+            TUNING.damping + TUNING.last_damping * share,
+            TUNING.threshold,
+            TUNING.context,
+        )
 
 
 class Search:

@@ -43,7 +43,7 @@ class Plan:
 
     def search(self, restoration: tuple[int, ...]) -> Search:
         """The search, for reconstructions with a restoration filter of these weights."""
-        return Search(self.model, self.rounds, restoration)
+        return Search(self.model, self.rounds, self.base, restoration)
 
     @property
     def does_more(self) -> bool:

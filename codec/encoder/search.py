@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.compensation import TILE_BYTES, Compensate, Correction
+from codec.encoder.compensation import TILE_BYTES, Correction
 from codec.encoder.derivatives import Curvature, SteadyGradient
-from codec.encoder.method import ChosenSymbols, Round
+from codec.encoder.method import ChosenSymbols, Method
 from codec.encoder.model import EncoderModel
 from codec.encoder.search_tuning import TUNING
 from codec.encoder.tile import SourceTile
@@ -79,25 +79,28 @@ class Search:
     """Search for the symbols of least bits + lambda * distortion, tile by tile.
 
     Latents around a tile are taken before rounding, and only its own samples count. Where the model
-    allows it the search starts from corrected latents (`codec.encoder.compensation`). With other
-    distortions than squared error there is no search in tiles of fewer than 161 pixels a side.
+    allows it the search starts from corrected latents (`codec.encoder.compensation`).
 
     Args:
         model: to code with.
         rounds: of the search, at most.
+        plain: method of tiles of fewer than 161 pixels a side, in which there is no search for
+            less of other distortions than squared error.
         restoration: weights of the restoration filter that the tile will be reconstructed with.
     """
 
-    def __init__(self, model: EncoderModel, rounds: int, restoration: Sequence[int] = ()) -> None:
+    def __init__(
+        self, model: EncoderModel, rounds: int, plain: Method, restoration: Sequence[int] = ()
+    ) -> None:
         self._model = model
         self.rounds = rounds
+        self._plain = plain
         self._restoration = restoration
 
     def code(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
         model, by_error = self._model, self._model.config.distortion == "mse"
         if not by_error and min(tile.box.width, tile.box.height) < MS_SSIM_SIDE:
-            plain = Compensate(model) if model.looks_back else Round(model)
-            return replace(plain.code(tile, levels), fit=None)
+            return replace(self._plain.code(tile, levels), fit=None)
         scene, level, restoration = tile.scene(levels), tile.levels(levels), self._restoration
         weight = (model.error_weight if by_error else model.lambda_of)(levels.base)
         distortion = model.engine.distortion(scene, restoration)

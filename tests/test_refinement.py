@@ -15,7 +15,7 @@ import codec.pillow_plugin  # noqa: F401
 from codec.codec import Codec
 from codec.encoder.derivatives import Curvature, SteadyGradient
 from codec.encoder.model import EncoderModel
-from codec.encoder.options import ROUNDS
+from codec.encoder.options import ROUNDS, EncoderOptions
 from codec.encoder.plan import Plan
 from codec.encoder.rdoq import rdoq_of
 from codec.encoder.search import Caution, Descent, kept, steps
@@ -42,6 +42,17 @@ def test_search_of_tiles_is_compared_where_squared_error_is_the_objective(
     plan = Plan(EncoderModel(model), rounds=1, looks_back=False)
     assert plan.compares(Grid(512, 512, 256)) == compares
     assert not plan.compares(Grid(512, 512))
+
+
+@pytest.mark.parametrize(
+    ("path", "effort", "rounds", "looks_back"),
+    [(TINY, 0, 0, False), (TINY, 1, 0, True), (TINY, 5, 8, True), (TINY_VQ, 5, 0, False)],
+)
+def test_plans_have_what_helps_a_model(
+    path: Path, effort: int, rounds: int, looks_back: bool
+) -> None:
+    plan = Plan.of(EncoderModel(load(path)), EncoderOptions(effort=effort))
+    assert (plan.rounds, plan.looks_back) == (rounds, looks_back)
 
 
 @pytest.mark.slow

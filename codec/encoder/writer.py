@@ -70,11 +70,9 @@ class Writer:
         return EncoderModel(self._model.with_derivatives())
 
     def _plan(self, options: EncoderOptions) -> Plan:
-        """What the effort does, of a model for which it helps."""
-        model = self._rounding
-        rounds = options.rounds if model.searches else 0
-        looks_back = options.looks_back and model.looks_back
-        return Plan(self._searching if rounds else model, rounds, looks_back)
+        """What the effort does, with derivatives where that needs them."""
+        plan = Plan.of(self._rounding, options)
+        return replace(plan, model=self._searching) if plan.rounds else plan
 
     def encode(self, image: Source, options: EncoderOptions, report: Report) -> Encoded:
         """Compress a picture.

@@ -147,13 +147,15 @@ class Correction:
                 error += squared_error(original.samples[rows], decoded, alpha)[0]
         return error
 
+    @np.errstate(over="ignore", invalid="ignore")
     def step(
         self,
         y_hat: NDArray[np.float32],
         samples: NDArray[np.float32],
         restoration: Sequence[int],
     ) -> None:
-        """Move `y` by what the reconstruction misses.
+        """Move `y` by what the reconstruction misses. With unsound weights it may not be finite
+        then, which rounding puts right.
 
         Args:
             y_hat: rounded latents, [M, H, W].

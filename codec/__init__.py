@@ -15,7 +15,7 @@
     training       photographs -> weights            evaluation  codecs measured and compared
     loading        models by name                    loaded      a model in memory
     level          the rate level                    level_map   levels by position
-    web            the reader in web pages
+    web            the reader in web pages           pool        threads of tiles and windows
     limits         pixels and memory of a picture    files       outputs whole or not at all
     url            URLs as places of files           remote      files in stores
     errors         every error and its exit code

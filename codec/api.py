@@ -16,6 +16,7 @@ from codec.engine.base import EngineName, Precision
 from codec.limits import Limits
 from codec.loading import load_once
 from codec.picture.reduction import reduction_of
+from codec.pool import Progress
 from codec.weights.released import (
     DEFAULT_MODEL,
     find_by_id,
@@ -24,7 +25,6 @@ from codec.weights.released import (
     read_metadata,
     short_id_of,
 )
-from codec.windows import Progress
 
 if TYPE_CHECKING:
     from codec.encoder.encoded import Encoded

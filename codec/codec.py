@@ -24,9 +24,9 @@ from codec.limits import Limits
 from codec.loaded import LoadedModel
 from codec.loading import load
 from codec.picture.reduction import reduction_of
+from codec.pool import Progress
 from codec.weights.file import Weights
 from codec.weights.released import DEFAULT_MODEL
-from codec.windows import Progress
 
 if TYPE_CHECKING:
     from codec.encoder.encoded import Encoded

@@ -34,9 +34,10 @@ from codec.picture.metadata import info_of
 from codec.picture.patch import PATCH_BYTES, Cover, decode_patch
 from codec.picture.reduction import reduced
 from codec.picture.rendering import to_image
+from codec.pool import Progress, threaded_map
 from codec.tiles import LATENT_STRIDE, Box, latent_size, region_box
 from codec.weights.config import ModelConfig
-from codec.windows import Progress, uncoded_latents, windows, workers
+from codec.windows import uncoded_latents, windows
 
 
 class TileDecoder:
@@ -165,7 +166,7 @@ def decode(
         return engine.synthesise(y_hat, here, weights, inner)
 
     canvas = _Canvas(file, area, progress, reduction)
-    with workers(engine, count) as mapper:
+    with threaded_map(engine, count) as mapper:
         for box, samples in windows(
             grid, area, around, tiles.latents, synthesise, mapper, cover.hides, reduction
         ):

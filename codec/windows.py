@@ -1,4 +1,4 @@
-"""Windows of a picture from the latents of its tiles, and the threads that work on both.
+"""Windows of a picture from the latents of its tiles.
 
 Synthesis needs a halo of latents that lies in the neighbouring tiles; tiles are kept only as
 long as a window needs them, so memory does not grow with the picture.
@@ -6,67 +6,22 @@ long as a window needs them, so memory does not grow with the picture.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import call
 from threading import Lock
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.engine.base import Engine
+from codec.pool import Mapper
 from codec.tiles import LATENT_STRIDE, UNTILED_PIXELS, WINDOW, Box, Grid, latent_size
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 Fetch = Callable[[int], NDArray[np.float32]]
 """y^ of a tile by its number."""
 Synthesise = Callable[[NDArray[np.float32], Box, Box], NDArray[np.float32]]
 """y^ [M, h, w], where it lies in the picture's latent positions, and a box of h'xw' of its own, to
 samples [3, 16h', 16w'] of that box, or to means of them over squares."""
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
-
-QUEUE = 2
-"""Pieces of work for each thread that are in work, wait for it, or are done and not yet used."""
-
-
-class Mapper(Protocol):
-    """`map`, on one thread or on several; results in order."""
-
-    def __call__(self, function: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]: ...
-
-
-@contextmanager
-def workers(engine: Engine, count: int) -> Iterator[Mapper]:
-    """Give a `map` on `count` threads, which share those that one call of the engine would use.
-
-    Engine, prior and range coder leave the interpreter free while they run.
-    """
-    if count == 1:
-        yield map
-        return
-    pool = engine.pool(count)
-    try:
-        yield partial(_map, pool, QUEUE * count)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _map(pool: Executor, most: int, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map` on a pool; `items` are taken as they are needed, at most so many beyond a result."""
-    waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > most:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def uncoded_latents(tile: Box, channels: int) -> NDArray[np.float32]:
@@ -148,7 +103,7 @@ def windows(
         for nothing but a tile that another one is decoding."""
         tiles: dict[int, _Tile] = {}
         for line in lines:
-            sources = [_sources(grid, box, halo) for box in line]
+            sources = [_source(grid, box, halo) for box in line]
             touched = [list(grid.touched(source)) for source in sources]
             needed = sorted({n for numbers in touched for n in numbers})
             missing = [n for n in needed if n not in tiles]
@@ -182,7 +137,7 @@ def _group(numbers: list[int], columns: int, by_row: bool) -> dict[int, list[int
     return lines
 
 
-def _sources(grid: Grid, box: Box, halo: int) -> Box:
+def _source(grid: Grid, box: Box, halo: int) -> Box:
     """Pixels whose latents a window depends on; its corner lies on the lattice of latents."""
     aligned = box.shrunk(LATENT_STRIDE).enlarged(LATENT_STRIDE)
     return aligned.grown(halo * LATENT_STRIDE, within=grid.whole)

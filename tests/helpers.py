@@ -140,18 +140,19 @@ def encoded_with(
     image: Image.Image,
     boxes: Iterable[Box],
     side: int = 256,
-    rounds: int = 0,
-    looks_back: bool = True,
+    effort: int = 1,
 ) -> Encoded:
     """A file with patches, its PSNR and reconstruction."""
     from codec.encoder.model import EncoderModel
+    from codec.encoder.options import EncoderOptions
     from codec.encoder.picture import PictureEncoder
     from codec.encoder.plan import Plan
     from codec.picture.pixels import from_image
     from codec.tiles import Grid
 
-    model = codec.model.with_derivatives() if rounds else codec.model
-    plan = Plan(EncoderModel(model), rounds, looks_back)
+    options = EncoderOptions(effort=effort)
+    model = codec.model.with_derivatives() if options.rounds else codec.model
+    plan = Plan.of(EncoderModel(model), options)
     picture, grid = from_image(image), Grid(image.height, image.width, side)
     encoder = PictureEncoder(plan, picture, grid, map, measure=True, reconstruct=True, boxes=boxes)
     return encoder.encode(codec.level_of(60))

@@ -220,8 +220,7 @@ def coded(
         return codec.compress(image, **options if "lossless" in options else options | NO_PATCHES)
     given, picture = EncoderOptions(**options), from_image(image)
     boxes = [box & picture.whole for box in boxes]
-    model = EncoderModel(codec.model)
-    plan = Plan(model, 0, given.looks_back and model.looks_back)
+    plan = Plan.of(EncoderModel(codec.model), given)
     grid = given.grid(picture.height, picture.width)
     config, offsets = codec.weights.config, None
     if given.level_map is not None:

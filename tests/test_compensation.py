@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from codec.codec import Codec
 from codec.encoder.compensation import SHARE
 from codec.encoder.encoded import Encoded
 from codec.encoder.model import EncoderModel
+from codec.encoder.options import EncoderOptions
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.engine.torch import TorchEngine
@@ -44,7 +47,8 @@ def encoded_with(
 ) -> Encoded:
     """A file with the restoration filter, its latents corrected by a share of the step."""
     picture = from_image(image)
-    plan = Plan(EncoderModel(codec.model), rounds=0, looks_back=True, share=share)
+    plan = Plan.of(EncoderModel(codec.model), EncoderOptions(effort=1))
+    plan = dataclasses.replace(plan, share=share)
     grid = Grid(picture.height, picture.width, tile_size)
     return PictureEncoder(plan, picture, grid, map).encode(codec.level_of(quality))
 

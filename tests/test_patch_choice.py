@@ -12,6 +12,7 @@ from PIL import Image
 from codec.codec import Codec
 from codec.encoder.encoded import Encoded
 from codec.encoder.model import EncoderModel
+from codec.encoder.options import EncoderOptions
 from codec.encoder.patch_choice import PatchChoice
 from codec.encoder.patch_detector import propose
 from codec.encoder.photograph_rates import PROMISE, PhotographRates, photograph_rates
@@ -40,7 +41,7 @@ def drawn(corpus: list[Drawn]) -> dict[str, Image.Image]:
 
 
 def encoder_of(codec: Codec, image: Image.Image, effort: int = 0, side: int = 0) -> PictureEncoder:
-    plan = Plan(EncoderModel(codec.model), 0, looks_back=effort > 0)
+    plan = Plan.of(EncoderModel(codec.model), EncoderOptions(effort=effort))
     picture = from_image(image)
     return PictureEncoder(plan, picture, Grid(picture.height, picture.width, side), map)
 
@@ -275,7 +276,7 @@ def test_features_under_other_patches_do_not_add_up(
 
     monkeypatch.setattr("codec.encoder.patched.window_features", remembered)
     image = viewer()
-    plan = Plan(EncoderModel(tiny_codec.model), 0, looks_back=False)
+    plan = Plan.of(EncoderModel(tiny_codec.model), EncoderOptions(effort=0))
     picture = from_image(image)
     grid = Grid(picture.height, picture.width)
     plain = PictureEncoder(plan, picture, grid, map, trials=True)

@@ -20,6 +20,7 @@ from PIL import Image
 from codec.api import decompress
 from codec.codec import Codec
 from codec.encoder.model import EncoderModel
+from codec.encoder.options import EncoderOptions
 from codec.encoder.patch_boxes import checked_boxes
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
@@ -49,7 +50,7 @@ def photo() -> Image.Image:
 @pytest.fixture(scope="module")
 def patched(tiny_codec: Codec, photo: Image.Image) -> list[bytes]:
     """With one tile, and with a tile that is covered."""
-    return [encoded_with(tiny_codec, photo, BOXES, side, 0, False).data for side in (0, 256)]
+    return [encoded_with(tiny_codec, photo, BOXES, side, effort=0).data for side in (0, 256)]
 
 
 def with_alpha(image: Image.Image) -> Image.Image:
@@ -219,12 +220,12 @@ def test_bytes_of_the_directory_are_frozen() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
 @pytest.mark.parametrize("side", [0, 256])
-@pytest.mark.parametrize(("rounds", "looks_back"), [(0, False), (0, True), (1, True)])
+@pytest.mark.parametrize("effort", [0, 1, 2])
 def test_patches_are_exact_and_the_rest_is_what_was_coded(
-    tiny_codec: Codec, photo: Image.Image, mode: str, side: int, rounds: int, looks_back: bool
+    tiny_codec: Codec, photo: Image.Image, mode: str, side: int, effort: int
 ) -> None:
     image = (with_alpha(photo) if mode.endswith("A") else photo).convert(mode)
-    encoded = encoded_with(tiny_codec, image, BOXES, side, rounds, looks_back)
+    encoded = encoded_with(tiny_codec, image, BOXES, side, effort)
     decoded, original = tiny_codec.decompress(encoded.data), np.asarray(image)
     assert encoded.reconstruction
     assert difference(decoded, encoded.reconstruction) <= 1
@@ -251,7 +252,7 @@ def test_patches_are_exact_and_the_rest_is_what_was_coded(
 def test_encoders_with_other_patches_share_work_and_agree_with_new_ones(
     tiny_codec: Codec, photo: Image.Image
 ) -> None:
-    plan = Plan(EncoderModel(tiny_codec.model), 0, True)
+    plan = Plan.of(EncoderModel(tiny_codec.model), EncoderOptions(effort=1))
     image = with_alpha(photo)
     grid, level = Grid(300, 600, 256), tiny_codec.level_of(60)
     first = PictureEncoder(plan, from_image(image), grid, map, trials=True)
@@ -299,7 +300,7 @@ def test_progress_counts_every_pixel_once(tiny_codec: Codec, patched: list[bytes
 
 def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Image) -> None:
     """A file that is sound but for what libwebp says of a stream."""
-    encoded = encoded_with(tiny_codec, photo, BOXES[:1], 256, 0, False)
+    encoded = encoded_with(tiny_codec, photo, BOXES[:1], 256, effort=0)
     file = ContainerFile(BytesIO(encoded.data))
     tiles = [file.read_tile(n) for n in range(1, 6)]
     for wrong in (b"", file.read_patch(0)[:1000], webp(photo)):
@@ -310,13 +311,13 @@ def test_a_patch_of_another_picture_is_damage(tiny_codec: Codec, photo: Image.Im
             tiny_codec.decompress(data)
 
 
-@pytest.mark.parametrize(("rounds", "looks_back"), [(0, False), (0, True), (1, True)])
+@pytest.mark.parametrize("effort", [0, 1, 2])
 @pytest.mark.parametrize("side", [0, 256])
 def test_patches_over_everything_leave_nothing_to_code(
-    tiny_codec: Codec, photo: Image.Image, rounds: int, looks_back: bool, side: int
+    tiny_codec: Codec, photo: Image.Image, effort: int, side: int
 ) -> None:
     boxes = [Box(0, 0, 304, 112), Box(304, 0, 600, 112), Box(0, 112, 600, 300)]
-    encoded = encoded_with(tiny_codec, photo, boxes, side, rounds, looks_back)
+    encoded = encoded_with(tiny_codec, photo, boxes, side, effort)
     file = ContainerFile(BytesIO(encoded.data))
     assert file.lossless
     assert file.tile_sections() == []
@@ -424,7 +425,7 @@ def small_file(tiny_codec: Codec) -> bytes:
     image.putalpha(Image.radial_gradient("L").resize(image.size))
     image.info["xmp"] = b"<x/>"
     boxes = [Box(32, 0, 48, 16), Box(256, 0, 272, 16)]
-    return encoded_with(tiny_codec, image, boxes, 256, 0, False).data
+    return encoded_with(tiny_codec, image, boxes, 256, effort=0).data
 
 
 @pytest.mark.slow

@@ -32,9 +32,9 @@ from codec.errors import (
 from codec.format.container import ContainerFile
 from codec.level import Level
 from codec.loaded import LoadedModel
+from codec.pool import threaded_map
 from codec.weights.file import Weights, load_weights
 from codec.weights.released import released_models
-from codec.windows import workers
 from tests.helpers import DATA, TINY_VQ, check_damage_is_found, difference, resealed
 from tests.make_golden import CONFORMANCE, FOLDERS
 
@@ -269,7 +269,7 @@ def test_threads_that_meet_torch_while_tiles_are_coded(tiny_weights: Weights) ->
     torch.set_num_threads(4)
     try:
         engine = TorchEngine(tiny_weights)
-        with workers(engine, 4) as mapper, ThreadPoolExecutor(1) as fresh:
+        with threaded_map(engine, 4) as mapper, ThreadPoolExecutor(1) as fresh:
             assert list(mapper(lambda _: torch.get_num_threads(), range(4))) == [1] * 4
             assert (
                 fresh.submit(

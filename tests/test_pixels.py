@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from codec.errors import InputError
 from codec.picture.metadata import Metadata
 from codec.picture.pixels import from_image, pad_to_stride, psnr
-from codec.picture.rendering import to_image
+from codec.picture.rendering import to_image, to_rgb
 from codec.tiles import Box
 from tests.pictures import file_of, reread
 
@@ -291,7 +291,9 @@ def test_to_image_rounds_and_clips() -> None:
     image = to_image(samples)
     assert (image.size, image.mode) == ((2, 3), "RGB")
     assert image.getpixel((0, 0)) == (0, 255, 128)
+    assert to_rgb(samples, grey=False)[0, 0].tolist() == [0, 255, 128]
     assert to_image(samples, grey=True).mode == "L"
+    assert to_rgb(samples, grey=True)[0, 0].tolist() == [128, 128, 128]
     alpha = np.full((3, 2), 7, np.uint8)
     assert to_image(samples, alpha=alpha).getpixel((1, 2)) == (0, 255, 128, 7)
     assert to_image(samples, grey=True, alpha=alpha).mode == "LA"

@@ -15,10 +15,10 @@ import codec.pillow_plugin  # noqa: F401
 from codec.codec import Codec
 from codec.encoder.derivatives import Curvature, SteadyGradient
 from codec.encoder.model import EncoderModel
-from codec.encoder.options import ROUNDS
+from codec.encoder.options import ROUNDS, EncoderOptions
 from codec.encoder.plan import Plan
 from codec.encoder.rdoq import rdoq_of
-from codec.encoder.search import Caution, descend, kept, steps
+from codec.encoder.search import Caution, Descent, kept, steps
 from codec.engine.base import Slopes
 from codec.entropy.latents import LatentCoder
 from codec.entropy.model import IntegerModel
@@ -42,6 +42,17 @@ def test_search_of_tiles_is_compared_where_squared_error_is_the_objective(
     plan = Plan(EncoderModel(model), rounds=1, looks_back=False)
     assert plan.compares(Grid(512, 512, 256)) == compares
     assert not plan.compares(Grid(512, 512))
+
+
+@pytest.mark.parametrize(
+    ("path", "effort", "rounds", "looks_back"),
+    [(TINY, 0, 0, False), (TINY, 1, 0, True), (TINY, 5, 8, True), (TINY_VQ, 5, 0, False)],
+)
+def test_plans_have_what_helps_a_model(
+    path: Path, effort: int, rounds: int, looks_back: bool
+) -> None:
+    plan = Plan.of(EncoderModel(load(path)), EncoderOptions(effort=effort))
+    assert (plan.rounds, plan.looks_back) == (rounds, looks_back)
 
 
 @pytest.mark.slow
@@ -269,14 +280,13 @@ class Flat:
 
 
 def test_a_search_that_finds_nothing_ends(tiny_weights: Weights) -> None:
-    coder = LatentCoder(IntegerModel(tiny_weights))
+    model = EncoderModel(load(tiny_weights))
     y, z = np.full((16, 6, 5), 3, np.float32), np.zeros((8, 2, 2), np.float32)
     told: list[int] = []
-    start = coder.round(y, z, Level(20_000))
-    refined = descend(coder, start, y, z, Level(20_000), Flat(), 0.0, None, 80, told.append)
+    refined = Descent(model, y, z, Level(20_000), Flat(), 0.0).run(80, told.append)
     assert told == list(range(1, len(told) + 1))
     assert 40 < len(told) < 80  # half of the rounds are always made
-    assert np.all(refined.rounded.y_hat == coder.round(y, z, Level(20_000)).y_hat)
+    assert np.all(refined.rounded.y_hat == model.round(y, z, Level(20_000)).y_hat)
 
 
 class Trap:
@@ -295,16 +305,16 @@ class Trap:
 
 
 def test_a_search_that_went_astray_goes_back_to_the_best(tiny_weights: Weights) -> None:
-    coder = LatentCoder(IntegerModel(tiny_weights))
+    model = EncoderModel(load(tiny_weights))
     y, z = np.zeros((16, 6, 5), np.float32), np.zeros((8, 2, 2), np.float32)
     trap = Trap()
-    start = coder.round(y, z, Level(20_000))
-    refined = descend(coder, start, y, z, Level(20_000), trap, 1.0, None, 12, lambda _: None)
+    refined = Descent(model, y, z, Level(20_000), trap, 1.0).run(12, lambda _: None)
     astray = [number for number, error in enumerate(trap.seen) if error == 1e9]
     assert astray
     # The round after it is at symbols that are not lost.
     assert all(trap.seen[number + 1] < 1e9 for number in astray if number + 1 < len(trap.seen))
-    assert refined.error == min(trap.seen)
+    assert trap.error(refined.rounded.y_hat) == min(trap.seen)
+    assert refined.cost == refined.rounded.bits + min(trap.seen)
 
 
 def test_steps_are_those_that_pay(tiny_weights: Weights, rng: np.random.Generator) -> None:

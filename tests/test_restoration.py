@@ -14,7 +14,7 @@ from PIL import Image
 from codec.codec import Codec
 from codec.encoder.filter_fit import MOST, PIXELS, LeastSquares, filters_of
 from codec.encoder.model import EncoderModel
-from codec.encoder.options import ROUNDS
+from codec.encoder.options import EncoderOptions
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.encoder.search import Search
@@ -146,7 +146,8 @@ def test_the_filter_alone_saves_bits(restoring: Codec, quality: int) -> None:
     """Without a correction of the latents."""
     image = flowers(200, 150)
     plain = restoring.encode(image, quality, effort=0)
-    alone = Plan(EncoderModel(restoring.model), rounds=0, looks_back=True, share=0.0)
+    plan = Plan.of(EncoderModel(restoring.model), EncoderOptions(effort=1))
+    alone = dataclasses.replace(plan, share=0.0)
     encoder = PictureEncoder(alone, from_image(image), Grid(150, 200, 0), map)
     better = encoder.encode(restoring.level_of(quality))
     assert not plain.header.restoration
@@ -225,7 +226,7 @@ def test_the_search_reckons_with_the_filter(restoring: Codec, tile_size: int) ->
 
     plain, filtered, searched = map(weighed, (0, 1, 5))
     picture, grid = from_image(image), Grid(300, 340, tile_size)
-    blind = Blind(EncoderModel(restoring.model.with_derivatives()), ROUNDS[5], looks_back=True)
+    blind = Blind.of(EncoderModel(restoring.model.with_derivatives()), EncoderOptions(effort=5))
     encoded = PictureEncoder(blind, picture, grid, map).encode(restoring.level_of(60))
     assert searched < cost(restoring, encoded, image) < filtered < plain
 

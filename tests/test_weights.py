@@ -28,7 +28,7 @@ from codec.weights.released import (
     released_models,
     short_id_of,
 )
-from tests.helpers import TINY
+from tests.helpers import TINY, TINY_VQ, flowers
 
 
 def rewrite(weights: Weights, path: Path, **changes: np.ndarray | None) -> Path:
@@ -125,6 +125,24 @@ def test_consistent_but_unsound_weights_are_refused(tiny_weights: Weights, tmp_p
     for changes, message in bad:
         with pytest.raises(WeightsError, match=message):
             entropy_model(load_weights(rewrite(tiny_weights, path, **changes)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (TINY, "g_a.stem.weight"),
+        (TINY, "g_a.head.weight"),
+        (TINY, "gain.log_gain"),
+        (TINY_VQ, "g_a.head.bias"),
+    ],
+)
+def test_infinite_weights_give_files_without_warnings(path: Path, name: str) -> None:
+    weights = load_weights(path)
+    infinite = np.full_like(weights.tensors[name], np.inf)
+    infinite.reshape(-1)[::2] = -np.inf
+    forged = dataclasses.replace(weights, tensors={**weights.tensors, name: infinite})
+    codec = Codec(forged)
+    assert codec.decompress(codec.compress(flowers(70, 50), 43, patches="never")).size == (70, 50)
 
 
 def test_foreign_files(tmp_path: Path) -> None:

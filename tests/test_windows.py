@@ -22,9 +22,10 @@ from codec.level import Level
 from codec.level_map import LevelMap
 from codec.model.transforms import build_transforms
 from codec.picture.pixels import Picture, from_image
+from codec.pool import threaded_map
 from codec.tiles import LATENT_STRIDE, Box, Grid
 from codec.weights.config import ModelConfig
-from codec.windows import windows, workers
+from codec.windows import windows
 from tests.helpers import DATA
 
 LEVEL = Level.of_anchor(3)
@@ -119,14 +120,14 @@ def test_halos_cover_the_receptive_field(
     assert rows.max() <= 16 + synthesis_halo(config)
 
 
-def test_workers_give_results_in_order(engine: TorchEngine) -> None:
+def test_threads_give_results_in_order(engine: TorchEngine) -> None:
     threads = torch.get_num_threads()
-    with workers(engine, 3) as mapper:
+    with threaded_map(engine, 3) as mapper:
         assert list(mapper(lambda n: n * n, range(50))) == [n * n for n in range(50)]
     assert torch.get_num_threads() == threads
 
 
-def test_workers_take_no_more_than_they_need(engine: TorchEngine) -> None:
+def test_threads_take_no_more_than_they_need(engine: TorchEngine) -> None:
     taken = []
 
     def items() -> Iterator[int]:
@@ -134,7 +135,7 @@ def test_workers_take_no_more_than_they_need(engine: TorchEngine) -> None:
             taken.append(number)
             yield number
 
-    with workers(engine, 2) as mapper:
+    with threaded_map(engine, 2) as mapper:
         results = mapper(str, items())
         assert next(results) == "0"
         assert len(taken) <= 6
@@ -155,7 +156,7 @@ def test_threads_fetch_each_tile_once(engine: TorchEngine, count: int) -> None:
         assert (place.width, place.height) == (y_hat.shape[2], y_hat.shape[1])
         return np.repeat(y_hat[:, *inner.slices].repeat(16, 1).repeat(16, 2), 3, axis=0)
 
-    with workers(engine, count) as mapper:
+    with threaded_map(engine, count) as mapper:
         shown = list(windows(grid, grid.whole, 6, fetch, synthesise, mapper))
     assert sorted(fetched) == list(range(len(grid)))
     assert sum(box.area for box, _ in shown) == grid.whole.area
@@ -189,5 +190,5 @@ def test_damage_of_a_tile_ends_all_threads(engine: TorchEngine) -> None:
     def fetch(number: int) -> NDArray[np.float32]:
         raise DamagedFileError("damaged")
 
-    with workers(engine, 3) as mapper, pytest.raises(DamagedFileError):
+    with threaded_map(engine, 3) as mapper, pytest.raises(DamagedFileError):
         list(windows(grid, grid.whole, 6, fetch, lambda y, *_: y, mapper))

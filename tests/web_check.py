@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw
 
 from codec.codec import Codec
 from codec.encoder.model import EncoderModel
+from codec.encoder.options import EncoderOptions
 from codec.encoder.picture import PictureEncoder
 from codec.encoder.plan import Plan
 from codec.errors import CodecError
@@ -112,7 +113,7 @@ def with_boxes(codec: Codec, image: Image.Image) -> bytes:
     """A file of tiles with patches, of which one covers a tile."""
     found, grid = from_image(image), Grid(image.height, image.width, 256)
     boxes = [Box(16, 32, 80, 64), Box(256, 0, image.width, 256)]
-    plan = Plan(EncoderModel(codec.model), 0, looks_back=False)
+    plan = Plan.of(EncoderModel(codec.model), EncoderOptions(effort=0))
     encoder = PictureEncoder(plan, found, grid, map, boxes=boxes)
     return encoder.encode(codec.level_of(60)).data
 

@@ -28,7 +28,7 @@ from codec.encoder.tile import SourceTile
 from codec.engine.base import Engine, Scene
 from codec.level_map import LevelMap, part_of
 from codec.picture.pixels import error_map, squared_error
-from codec.picture.rendering import to_image
+from codec.picture.rendering import to_rgb
 from codec.tiles import LATENT_STRIDE, Box, Grid
 from codec.weights.file import KERNEL_RADIUS
 from codec.windows import windows
@@ -136,7 +136,7 @@ class Correction:
         original = self._scene.original
         error = 0.0
         for rows, strip in self._strips(samples, restoration):
-            decoded = np.asarray(to_image(strip, original.grey).convert("RGB"))
+            decoded = to_rgb(strip, original.grey)
             alpha = None if self._alpha is None else self._alpha[rows]
             weights = self._scene.weights
             if weights is not None:
@@ -147,13 +147,15 @@ class Correction:
                 error += squared_error(original.samples[rows], decoded, alpha)[0]
         return error
 
+    @np.errstate(over="ignore", invalid="ignore")
     def step(
         self,
         y_hat: NDArray[np.float32],
         samples: NDArray[np.float32],
         restoration: Sequence[int],
     ) -> None:
-        """Move `y` by what the reconstruction misses.
+        """Move `y` by what the reconstruction misses. With unsound weights it may not be finite
+        then, which rounding puts right.
 
         Args:
             y_hat: rounded latents, [M, H, W].

@@ -16,8 +16,8 @@ from codec.level import Level
 from codec.limits import Limits
 from codec.picture.patch import ENCODING_BYTES, encode_patch
 from codec.picture.pixels import Picture
+from codec.pool import Progress
 from codec.tiles import Grid
-from codec.windows import Progress
 
 
 def encode_lossless(

@@ -7,7 +7,6 @@ Search       and descend on the lattice of symbols         `search`
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,8 +24,6 @@ class ChosenSymbols:
 
     rounded: Rounded
     """y^ and the exact bits of the symbols."""
-    error: float = math.nan
-    """Distortion of the tile's reconstruction, if the method knows it."""
     fit: LeastSquares | None = None
     """The tile's part of what weights of the restoration filter are solved for from."""
 

@@ -13,8 +13,8 @@ from codec.format.patch_table import Patch, covered_tiles
 from codec.picture.alpha import encode_alpha
 from codec.picture.patch import Cover, encode_patch
 from codec.picture.pixels import Picture
+from codec.pool import Mapper
 from codec.tiles import Box, Grid
-from codec.windows import Mapper
 
 
 @dataclass(frozen=True)

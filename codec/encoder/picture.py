@@ -33,8 +33,8 @@ from codec.format.writing import write
 from codec.level import Level
 from codec.level_map import Offsets
 from codec.picture.pixels import Picture
+from codec.pool import Mapper, Progress
 from codec.tiles import LATENT_STRIDE, Box, Grid
-from codec.windows import Mapper, Progress
 
 STREAM_BYTES = 4.0
 """Length of a stream beyond -log2 P, about."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from codec.encoder.compensation import SHARE, Compensate
 from codec.encoder.method import Method, Round
 from codec.encoder.model import EncoderModel
+from codec.encoder.options import EncoderOptions
 from codec.encoder.search import Search
 from codec.tiles import Grid
 
@@ -20,7 +21,8 @@ class Plan:
 
     Args:
         model: to code with.
-        rounds: of the search for better symbols; 0 for none.
+        rounds: of the search for better symbols, which needs an engine with derivatives; 0 for
+            none.
         looks_back: whether latents are corrected by their reconstruction and a restoration filter
             is fitted, of a model for which that helps.
         share: how far latents are corrected, see `codec.encoder.compensation.Correction`.
@@ -30,6 +32,12 @@ class Plan:
     rounds: int
     looks_back: bool
     share: float = SHARE
+
+    @classmethod
+    def of(cls, model: EncoderModel, options: EncoderOptions) -> Plan:
+        """Plan with those parts of an effort that help a model."""
+        rounds = options.rounds if model.searches else 0
+        return cls(model, rounds, options.looks_back and model.looks_back)
 
     @property
     def base(self) -> Method:
@@ -43,7 +51,7 @@ class Plan:
 
     def search(self, restoration: tuple[int, ...]) -> Search:
         """The search, for reconstructions with a restoration filter of these weights."""
-        return Search(self.model, self.rounds, restoration)
+        return Search(self.model, self.rounds, self.base, restoration)
 
     @property
     def does_more(self) -> bool:

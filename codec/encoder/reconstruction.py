@@ -17,10 +17,11 @@ from codec.level import Level
 from codec.picture.alpha import Plane
 from codec.picture.patch import decode_patch
 from codec.picture.pixels import Samples, error_map, psnr_of, squared_error
-from codec.picture.rendering import to_image
+from codec.picture.rendering import to_image, to_rgb
+from codec.pool import Mapper
 from codec.tiles import LATENT_STRIDE, Box
 from codec.weights.file import COLOURS
-from codec.windows import Fetch, Mapper, uncoded_latents, windows
+from codec.windows import Fetch, uncoded_latents, windows
 
 Latents = Mapping[int, NDArray[np.float32]]
 """y^ by number of the tile."""
@@ -96,7 +97,7 @@ class Reconstruction:
         lattice = self._patched.grid.whole.shrunk(LATENT_STRIDE)
         errors = np.zeros((lattice.height, lattice.width))
         for box, samples, original, alpha in self.windows(level, fetch):
-            decoded = np.asarray(self._shown(samples).convert("RGB"))
+            decoded = to_rgb(samples, self._patched.source.grey)
             errors[box.shrunk(LATENT_STRIDE).slices] = error_map(original, decoded, alpha)
         return errors
 
@@ -115,22 +116,20 @@ class Reconstruction:
             restoration: weights of the restoration filter.
             mode: of the image that the decoder shows, to give it; None not to.
         """
-        patched = self._patched
+        patched, grey = self._patched, self._patched.source.grey
         image = Image.new(mode, patched.source.image.size) if mode else None
         error, weighted = 0.0, 0.0
         for box, samples, original, alpha in self.windows(level, latents.__getitem__, restoration):
-            decoded = self._shown(samples)
-            rgb = np.asarray(decoded.convert("RGB"))
-            missed = squared_error(original, rgb, alpha)[0]
+            decoded = to_rgb(samples, grey)
+            missed = squared_error(original, decoded, alpha)[0]
             weights = self._levels.relative_weights(level, box)
             error += missed
             if weights is None:
                 weighted += missed
             else:
-                weighted += float((weights * error_map(original, rgb, alpha)).sum())
+                weighted += float((weights * error_map(original, decoded, alpha)).sum())
             if image:
-                plane = patched.picture.alpha_plane(box)
-                shown = decoded if plane is None else self._shown(samples, plane)
+                shown = to_image(samples, grey, patched.picture.alpha_plane(box))
                 image.paste(shown, (box.left, box.top))
         if image:
             for patch in patched.patches:
@@ -152,6 +151,3 @@ class Reconstruction:
     def psnr(self, error: float) -> float:
         """PSNR of the picture in dB for a squared error of its visible samples."""
         return psnr_of(error, COLOURS * self._patched.visible)
-
-    def _shown(self, samples: NDArray[np.float32], alpha: Plane | None = None) -> Image.Image:
-        return to_image(samples, self._patched.source.grey, alpha)

@@ -15,21 +15,20 @@ their true cost; rounding gives the first one, and the best is kept.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.encoder.compensation import TILE_BYTES, Compensate, Correction
+from codec.encoder.compensation import TILE_BYTES, Correction
 from codec.encoder.derivatives import Curvature, SteadyGradient
-from codec.encoder.method import ChosenSymbols, Round
+from codec.encoder.method import ChosenSymbols, Method
 from codec.encoder.model import EncoderModel
 from codec.encoder.search_tuning import TUNING
 from codec.encoder.tile import SourceTile
-from codec.engine.base import Distortion
-from codec.entropy.latents import LatentCoder, RoundedLatents, Symbols
+from codec.engine.base import Distortion, Slopes
+from codec.entropy.latents import RoundedLatents, Symbols
 from codec.level_map import LevelMap, Levels
 from codec.tiles import Grid
 from codec.weights.config import MS_SSIM_SIDE
@@ -53,11 +52,10 @@ class Caution:
     """Least predicted gain of a step, relative to the largest at its position."""
     damping: float
     """Factor on the curvature, which steps with a large predicted gain tend to underestimate."""
-    threshold: float = 1.7
+    threshold: float
     """Least predicted gain of a step in bits."""
-    context: float = 5.5
-    """Curvature in bits added in the first half of the passes, from which the others are
-    predicted."""
+    context: float
+    """Curvature in bits added in the first half of the passes."""
 
     @classmethod
     def before(cls, left: int) -> Caution:
@@ -67,33 +65,41 @@ class Caution:
         Args:
             left: rounds after this one.
         """
-        share = 1 / (1 + left / 3)
-        return cls(0.2 + 0.45 * share, 0.45 + 0.5 * share)
+        share = 1 / (1 + left / TUNING.half_as_cautious)
+        return cls(
+            TUNING.selection + TUNING.last_selection * share,
+            TUNING.damping + TUNING.last_damping * share,
+            TUNING.threshold,
+            TUNING.context,
+        )
 
 
 class Search:
     """Search for the symbols of least bits + lambda * distortion, tile by tile.
 
     Latents around a tile are taken before rounding, and only its own samples count. Where the model
-    allows it the search starts from corrected latents (`codec.encoder.compensation`). With other
-    distortions than squared error there is no search in tiles of fewer than 161 pixels a side.
+    allows it the search starts from corrected latents (`codec.encoder.compensation`).
 
     Args:
         model: to code with.
         rounds: of the search, at most.
+        plain: method of tiles of fewer than 161 pixels a side, in which there is no search for
+            less of other distortions than squared error.
         restoration: weights of the restoration filter that the tile will be reconstructed with.
     """
 
-    def __init__(self, model: EncoderModel, rounds: int, restoration: Sequence[int] = ()) -> None:
+    def __init__(
+        self, model: EncoderModel, rounds: int, plain: Method, restoration: Sequence[int] = ()
+    ) -> None:
         self._model = model
         self.rounds = rounds
+        self._plain = plain
         self._restoration = restoration
 
     def code(self, tile: SourceTile, levels: LevelMap) -> ChosenSymbols:
         model, by_error = self._model, self._model.config.distortion == "mse"
         if not by_error and min(tile.box.width, tile.box.height) < MS_SSIM_SIDE:
-            plain = Compensate(model) if model.looks_back else Round(model)
-            return replace(plain.code(tile, levels), fit=None)
+            return replace(self._plain.code(tile, levels), fit=None)
         scene, level, restoration = tile.scene(levels), tile.levels(levels), self._restoration
         weight = (model.error_weight if by_error else model.lambda_of)(levels.base)
         distortion = model.engine.distortion(scene, restoration)
@@ -106,28 +112,11 @@ class Search:
                 error = correction.error(samples, restoration)
             else:
                 error = distortion.error(rounded.y_hat)
-            candidates.append(ChosenSymbols(rounded, error))
+            candidates.append(Candidate(rounded, rounded.bits + weight * error))
             correction.step(rounded.y_hat, samples, restoration)
-        candidates.append(
-            self._descend(correction.y, scene.z, level, distortion, weight, tile.progress)
-        )
-        return min(candidates, key=lambda one: one.rounded.bits + weight * one.error)
-
-    def _descend(
-        self,
-        y: NDArray[np.float32],
-        z: NDArray[np.float32],
-        level: Levels,
-        distortion: Distortion,
-        weight: float,
-        progress: Callable[[int], None],
-    ) -> ChosenSymbols:
-        start = self._model.round(y, z, level)
-        curvature = self._model.curvature(level)
-        coder = self._model.integer_coder
-        return descend(
-            coder, start, y, z, level, distortion, weight, curvature, self.rounds, progress
-        )
+        descent = Descent(model, correction.y, scene.z, level, distortion, weight)
+        candidates.append(descent.run(self.rounds, tile.progress))
+        return ChosenSymbols(min(candidates, key=lambda one: one.cost).rounded)
 
     def memory(self, grid: Grid) -> int:
         tile, halo = grid.box(0), self._model.engine.analysis_halo
@@ -139,69 +128,110 @@ class Search:
         return max(derivatives, tile.area * (of_error[self._model.config.distortion] + corrects))
 
 
-def descend(
-    coder: LatentCoder,
-    start: RoundedLatents,
-    y: NDArray[np.float32],
-    z: NDArray[np.float32],
-    level: Levels,
-    distortion: Distortion,
-    weight: float,
-    typical: NDArray[np.floating] | None,
-    rounds: int,
-    progress: Callable[[int], None],
-) -> ChosenSymbols:
-    """Descend from rounded latents to symbols of less cost.
+@dataclass(frozen=True)
+class Candidate:
+    """Symbols of a tile."""
+
+    rounded: RoundedLatents
+    cost: float
+    """bits + weight * distortion."""
+
+
+@dataclass(frozen=True)
+class _Best(Candidate):
+    """The best candidate of a descent so far."""
+
+    y: NDArray[np.float32]
+    """Latents before rounding, [M, H, W]."""
+    number: int
+    """Number of the round that found it, or that last went back to it."""
+
+
+class Descent:
+    """Descent from rounded latents to symbols of less cost.
 
     Args:
-        coder: of the model.
-        start: the first candidate.
+        model: to code with; the first candidate is what it rounds.
         y: latents before rounding, [M, H, W].
         z: hyper-latents before rounding.
         level: of the file, or those of the latent positions.
         distortion: of these latents.
         weight: bits that a unit of distortion is worth.
-        typical: half the curvature of each channel in photographs, [M] or by position [M, H, W];
-            None if unknown.
-        rounds: largest number of rounds.
-        progress: called with the number of rounds done, after each.
-
-    Returns:
-        The best candidate and its distortion.
     """
-    rounded = start
-    y = kept(y, rounded)
-    curvature, steady = Curvature(y.shape, typical), SteadyGradient()
-    best: ChosenSymbols | None = None
-    best_symbols, best_y, best_cost, best_round = rounded, y, math.inf, 0
-    patience = max(TUNING.least_patience, rounds // TUNING.patience)
-    number, left = 0, rounds
-    while left > 0:
-        error, slopes = distortion.slopes(rounded.y_hat, sampled=curvature.wants_sample)
-        number, left = number + 1, left - 1
-        cost = rounded.bits + weight * error
-        tired = number - max(best_round, rounds // 2) > patience
-        if best is None or cost < best_cost - TUNING.least_gain:
-            best, best_symbols = ChosenSymbols(rounded, error), rounded
-            best_y, best_cost, best_round = y, cost, number
-        elif tired or cost > TUNING.astray * best_cost:
-            # Curvatures learned from the steps since then led astray; start them afresh.
-            curvature, steady = Curvature(y.shape, typical), SteadyGradient()
-            y, rounded, best_round = best_y, best_symbols, number
-            left = min(left, TUNING.settling) if tired else left
+
+    def __init__(
+        self,
+        model: EncoderModel,
+        y: NDArray[np.float32],
+        z: NDArray[np.float32],
+        level: Levels,
+        distortion: Distortion,
+        weight: float,
+    ) -> None:
+        self._model = model
+        self._z = z
+        self._level = level
+        self._distortion = distortion
+        self._weight = weight
+        start = model.round(y, z, level)
+        self._begin(start, kept(y, start))
+
+    def run(self, rounds: int, progress: Callable[[int], None]) -> Candidate:
+        """Descend.
+
+        Args:
+            rounds: at most.
+            progress: called with the number of rounds done, after each.
+
+        Returns:
+            The best candidate.
+        """
+        best: _Best | None = None
+        patience = max(TUNING.least_patience, rounds // TUNING.patience)
+        number, left = 0, rounds
+        while left > 0:
+            sampled = self._curvature.wants_sample
+            error, slopes = self._distortion.slopes(self._rounded.y_hat, sampled)
+            number, left = number + 1, left - 1
+            cost = self._cost(error)
+            if best is None or cost < best.cost - TUNING.least_gain:
+                best = _Best(self._rounded, cost, self._y, number)
+            tired = number - max(best.number, rounds // 2) > patience
+            if tired or cost > TUNING.astray * best.cost:
+                self._begin(best.rounded, best.y)
+                best = replace(best, number=number)
+                left = min(left, TUNING.settling) if tired else left
+            else:
+                self._step(slopes, left)
             progress(number)
-            continue
-        slopes = slopes.times(weight)
-        curvature.add(rounded.y_hat, slopes)
-        estimate = curvature.estimate()
-        slope = steady.add(rounded.y_hat, slopes.gradient, estimate)
-        y = y + steps(rounded, slope, estimate, Caution.before(left))
-        rounded = coder.round(y, z, level, same_z=rounded)
-        progress(number)
-    error = distortion.error(rounded.y_hat)
-    if best is None or rounded.bits + weight * error < best_cost - TUNING.least_gain:
-        return ChosenSymbols(rounded, error)
-    return best
+        cost = self._cost(self._distortion.error(self._rounded.y_hat))
+        if best is None or cost < best.cost - TUNING.least_gain:
+            return Candidate(self._rounded, cost)
+        return best
+
+    def _begin(self, rounded: RoundedLatents, y: NDArray[np.float32]) -> None:
+        """Begin at these latents, without estimates from earlier steps, which led astray."""
+        self._rounded, self._y = rounded, y
+        self._curvature = Curvature(y.shape, self._model.curvature(self._level))
+        self._steady = SteadyGradient()
+
+    def _step(self, slopes: Slopes, left: int) -> None:
+        """Take the steps that promise most.
+
+        Args:
+            slopes: of the distortion.
+            left: rounds after this one.
+        """
+        rounded, slopes = self._rounded, slopes.times(self._weight)
+        self._curvature.add(rounded.y_hat, slopes)
+        curvature = self._curvature.estimate()
+        gradient = self._steady.add(rounded.y_hat, slopes.gradient, curvature)
+        self._y = self._y + steps(rounded, gradient, curvature, Caution.before(left))
+        coder = self._model.integer_coder
+        self._rounded = coder.round(self._y, self._z, self._level, same_z=rounded)
+
+    def _cost(self, error: float) -> float:
+        return self._rounded.bits + self._weight * error
 
 
 def kept(y: NDArray[np.float32], rounded: RoundedLatents) -> NDArray[np.float32]:

@@ -15,6 +15,23 @@ class SearchTuning:
 
     corrections: int = 2
     """Corrections before the descent, which saves more when it starts from corrected latents."""
+    selection: float = 0.2
+    """Least predicted gain of a step relative to the largest at its position, with many rounds
+    left,"""
+    last_selection: float = 0.45
+    """and what the last round adds."""
+    damping: float = 0.45
+    """Factor on the curvature, with many rounds left,"""
+    last_damping: float = 0.5
+    """and what the last round adds."""
+    half_as_cautious: int = 3
+    """Rounds left at which half of these two is added: later rounds mend what earlier ones
+    spoil."""
+    threshold: float = 1.7
+    """Least predicted gain of a step in bits."""
+    context: float = 5.5
+    """Curvature in bits added in the first half of the passes, from which the others are
+    predicted."""
     channel_in_photographs: float = 0.7
     """Prior of a latent's curvature: share of that of its channel in photographs,"""
     channel_in_picture: float = 0.53

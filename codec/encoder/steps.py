@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
-from codec.windows import Progress
+from codec.pool import Progress
 
 
 class Steps:

@@ -27,8 +27,8 @@ from codec.limits import Limits, Work, tile_work
 from codec.loaded import LoadedModel
 from codec.picture.patch import ENCODING_BYTES
 from codec.picture.pixels import Picture, from_image
+from codec.pool import Progress, threaded_map
 from codec.tiles import WINDOW, Grid
-from codec.windows import Progress, workers
 
 Source = Image.Image | NDArray[Any]
 """A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
@@ -70,11 +70,9 @@ class Writer:
         return EncoderModel(self._model.with_derivatives())
 
     def _plan(self, options: EncoderOptions) -> Plan:
-        """What the effort does, of a model for which it helps."""
-        model = self._rounding
-        rounds = options.rounds if model.searches else 0
-        looks_back = options.looks_back and model.looks_back
-        return Plan(self._searching if rounds else model, rounds, looks_back)
+        """What the effort does, with derivatives where that needs them."""
+        plan = Plan.of(self._rounding, options)
+        return replace(plan, model=self._searching) if plan.rounds else plan
 
     def encode(self, image: Source, options: EncoderOptions, report: Report) -> Encoded:
         """Compress a picture.
@@ -94,7 +92,7 @@ class Writer:
         offsets = None
         if options.level_map is not None:
             offsets = offsets_of(options.level_map, picture.height, picture.width, config)
-        with workers(plan.model.engine, count) as mapper:
+        with threaded_map(plan.model.engine, count) as mapper:
             encoder = PictureEncoder(
                 plan,
                 picture,

@@ -185,9 +185,8 @@ class OnnxEngine(ModelEngine):
     def _factors(self, name: str, level: Levels) -> Array:
         """Exponentials of a table of logarithms [anchors, C] at a level, [1, C, 1, 1], or at those
         of latent positions, [1, C, H, W]."""
-        logarithms = rows_at(self._tensors[name].astype(np.float32), level)
-        with np.errstate(over="ignore"):
-            factors = np.exp(logarithms)
+        with np.errstate(over="ignore", invalid="ignore"):
+            factors = np.exp(rows_at(self._tensors[name].astype(np.float32), level))
         by_position = factors if factors.ndim > 1 else factors[None, None]
         return np.ascontiguousarray(np.moveaxis(by_position, -1, 0)[None], np.float32)
 

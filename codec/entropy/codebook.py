@@ -57,7 +57,8 @@ class Codebook:
         rows = max(1, MAX_DISTANCES // len(centres))
         for start in range(0, len(remainder), rows):
             part = slice(start, start + rows)
-            distance = norms - 2 * remainder[part] @ centres.T
+            with np.errstate(over="ignore", invalid="ignore"):  # of unsound weights
+                distance = norms - 2 * remainder[part] @ centres.T
             chosen[part] = np.argmin(distance if cost is None else distance + cost[part], axis=1)
         return chosen
 

@@ -1,4 +1,4 @@
-"""Decoded samples as Pillow images."""
+"""Decoded samples in 8 bits, as Pillow images and as arrays."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def to_image(
     if len(planes) == 1:
         return Image.fromarray(planes[0])
     return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+
+
+def to_rgb(samples: NDArray[np.float32], grey: bool) -> NDArray[np.uint8]:
+    """The samples of `to_image` in three colours without alpha, [H, W, 3]."""
+    return np.asarray(to_image(samples, grey).convert("RGB"))

@@ -15,8 +15,8 @@ from codec.evaluation.instruments import INSTRUMENTS, Instrument, Values
 from codec.evaluation.measuring import STANDARD, Plan, compared
 from codec.evaluation.results import Evaluation
 from codec.evaluation.subjects import read_subject
+from codec.pool import Progress
 from codec.tiles import Box
-from codec.windows import Progress
 
 BitMap = Callable[[bytes], NDArray[np.float64] | None]
 Patches = Callable[[bytes], Sequence[Box]]

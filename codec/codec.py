@@ -79,7 +79,7 @@ class Codec:
     ) -> None:
         if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
             raise InputError("threads must be a whole number of at least 1")
-        self.limits = limits or Limits()
+        self._limits = limits or Limits()
         if not isinstance(model, LoadedModel):
             model = load(model, device, precision, engine)
         self.model = model
@@ -90,6 +90,11 @@ class Codec:
         from codec.encoder.writer import Writer
 
         return Writer(self.model, self.limits, self._threads)
+
+    @property
+    def limits(self) -> Limits:
+        """Limits on pixels and memory."""
+        return self._limits
 
     @property
     def weights(self) -> Weights:

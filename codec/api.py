@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from PIL import Image
 
-from codec.codec import Codec, Compressed, Source, opened
+from codec.codec import Codec, Compressed, opened
 from codec.decoder import decode_lossless
 from codec.engine.base import EngineName, Precision
 from codec.limits import Limits
@@ -29,6 +29,7 @@ from codec.weights.released import (
 if TYPE_CHECKING:
     from codec.encoder.encoded import Encoded
     from codec.encoder.options import RateOptions
+    from codec.picture.pixels import Source
 
 
 def encode(

@@ -9,7 +9,7 @@ from functools import cached_property
 from io import BytesIO, TextIOBase
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from codec.encoder.encoded import Encoded
     from codec.encoder.options import RateOptions
     from codec.encoder.writer import Writer
+    from codec.picture.pixels import Source
 
-Source = Image.Image | NDArray[Any]
-"""A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
 Compressed = bytes | bytearray | memoryview | BinaryIO | ContainerFile
 """A compressed file: its bytes, or the file open for reading, seekable."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,13 +87,14 @@ def plan(
         for job in _jobs(path, rename, searched, output_dir, recursive, others[path])
     ]
     # The same input named twice, or found in a folder that is named twice, is done once.
-    jobs = list({(real(job.source), real(job.target)): job for job in found_jobs}.values())
+    found_at = {(real(job.source), real(job.target)): job for job in found_jobs}
+    jobs = list(found_at.values())
     possible = [job for job in jobs if not job.problem]
     _check_collisions(possible, apart)
-    _check_inputs(possible)
+    _check_inputs({where: job for where, job in found_at.items() if not job.problem})
     if output_dir is not None:
         _check_inside(possible, output_dir)
-    counted = {real(job.target) for job in jobs}
+    counted = {target for _, target in found_at}
     left_out: dict[Place, Counter[str]] = {}
     for folder, paths in others.items():  # which may lie inside one another
         found = {real(path): path for path in sorted(paths)}
@@ -160,11 +161,15 @@ def _check_collisions(jobs: Sequence[Job], apart: str) -> None:
     raise click.UsageError("; ".join(told))
 
 
-def _check_inputs(jobs: Sequence[Job]) -> None:
-    """No output may be the input of another job, which may come later."""
-    sources = {real(job.source): job.source for job in jobs}
-    for job in jobs:
-        other = sources.get(real(job.target))
+def _check_inputs(jobs: Mapping[tuple[Place, Place], Job]) -> None:
+    """No output may be the input of another job, which may come later.
+
+    Args:
+        jobs: by where their input and output lead through all links.
+    """
+    sources = {source: job.source for (source, _), job in jobs.items()}
+    for (_, target), job in jobs.items():
+        other = sources.get(target)
         if other is not None and other != job.source:
             raise click.UsageError(f"the output of {job.source} would overwrite the input {other}")
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
-
-from numpy.typing import NDArray
-from PIL import Image
 
 from codec.encoder.encoded import Encoded
 from codec.encoder.lossless import encode_lossless
@@ -26,12 +22,9 @@ from codec.level_map import STEP
 from codec.limits import Limits, Work, tile_work
 from codec.loaded import LoadedModel
 from codec.picture.patch import ENCODING_BYTES
-from codec.picture.pixels import Picture, from_image
+from codec.picture.pixels import Picture, Source, from_image
 from codec.pool import Progress, threaded_map
 from codec.tiles import WINDOW, Grid
-
-Source = Image.Image | NDArray[Any]
-"""A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +120,19 @@ class Writer:
 
     def _at_once(self, plan: Plan, grid: Grid, options: EncoderOptions, report: Report) -> int:
         work = work_of(plan, grid, options, report)
+        most = min(self._threads or plan.model.engine.threads, len(grid))
+        remedy = "" if self._limits.allow(work) else self._remedy(plan, grid, options, report)
+        return self._limits.at_once(work, most, remedy)
+
+    def _remedy(self, plan: Plan, grid: Grid, options: EncoderOptions, report: Report) -> str:
+        """What else than a higher limit would help; empty if nothing would."""
         lighter = {
             "lower the effort, or ": work_of(
                 replace(plan, model=self._rounding, rounds=0), grid, options, report
             ),
             "do not measure, or ": work_of(plan, grid, options, Report()),
         }
-        remedies = [what for what, less in lighter.items() if self._limits.allow(less)]
-        most = min(self._threads or plan.model.engine.threads, len(grid))
-        return self._limits.at_once(work, most, remedies[0] if remedies else "")
+        return next((what for what, less in lighter.items() if self._limits.allow(less)), "")
 
 
 def write_lossless(

@@ -30,6 +30,8 @@ STRIP_ROWS = 512
 _ALPHA_MODES = {"LA", "PA", "RGBA"}
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 Samples = NDArray[np.uint8]
+Source = Image.Image | NDArray[Any]
+"""A Pillow image, or uint8 samples [H, W] or [H, W, 1..4]."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,7 @@ def pad_to_stride(samples: Samples) -> Samples:
     return np.pad(samples, ((0, below), (0, right), (0, 0)), mode="edge")
 
 
-def from_image(
-    source: Image.Image | NDArray[Any], keep: Iterable[str] = KINDS, to_8bit: bool = False
-) -> Picture:
+def from_image(source: Source, keep: Iterable[str] = KINDS, to_8bit: bool = False) -> Picture:
     """Picture of the pixels of an image, as they are.
 
     Pillow keeps EXIF data when it turns or crops, so that an orientation in it may be of other
